@@ -1,0 +1,1 @@
+"""Weak and strong augmentation of image batches together with their masks."""

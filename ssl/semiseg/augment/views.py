@@ -1,0 +1,149 @@
+"""The views of an image that training and evaluation see: plain, weakly augmented, strongly augmented.
+
+Random numbers come from a CPU generator whatever the device, a fixed amount per sample: one seed, one augmentation.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg.augment.cutout import cutout
+from semiseg.augment.randaugment import randaugment, to_draws
+from semiseg.augment.warp import resample
+from semiseg.batch import Views
+from semiseg.config import Strong
+
+Images = Sequence[np.ndarray]
+"""N arrays uint8, an image (H,W,3) or a mask (H,W) each; sizes may differ."""
+
+
+def weak(
+    images: Images,
+    masks: Sequence[Images],
+    *,
+    crop: tuple[int, int],
+    scale: tuple[float, float],
+    flip: float,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Views:
+    """Scale, crop and flip every image at random, together with its masks.
+
+    The scale is uniform in `scale` (2: content appears twice as large, rounded to a whole number of pixels per side), the position
+    of the crop uniform over those that fit. An image smaller than the crop lands anywhere inside it, and around it the image is
+    0.5 grey, the masks are IGNORE and `valid` is False. Only the pixels under the crop are read and sent to the device.
+
+    Args: images, N of (H,W,3) uint8, possibly read-only memory maps; masks, K sequences of N (H,W) uint8; crop (height, width);
+        flip, the probability of a horizontal flip.
+    Returns: Views of N crops: image in [0,1]. Raises ValueError when an image or a mask has another shape or type.
+    """
+    _check_arrays(images, masks)
+    draws = torch.rand((len(images), 4), generator=generator).tolist()
+    factors = [scale[0] + draw[0] * (scale[1] - scale[0]) for draw in draws]
+    shapes = [image.shape[:2] for image in images]
+    rows = [_Span(shape[0], crop[0], s, draw[1]) for shape, s, draw in zip(shapes, factors, draws, strict=True)]
+    columns = [_Span(shape[1], crop[1], s, draw[2]) for shape, s, draw in zip(shapes, factors, draws, strict=True)]
+    flipped = np.array([draw[3] < flip for draw in draws])
+
+    height, width = max(span.length for span in rows), max(span.length for span in columns)
+    pinned = torch.zeros((len(images), 3 + len(masks), height, width), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    canvas = pinned.numpy()
+    for i, (down, across) in enumerate(zip(rows, columns, strict=True)):
+        window = np.s_[down.start : down.stop, across.start : across.stop]
+        canvas[i, :3, : down.length, : across.length] = images[i][window].transpose(2, 0, 1)
+        for k, mask in enumerate(masks):
+            canvas[i, 3 + k, : down.length, : across.length] = mask[i][window]
+
+    y, inside_y = _coordinates(rows, crop[0], height)
+    x, inside_x = _coordinates(columns, crop[1], width)
+    x[flipped], inside_x[flipped] = x[flipped, ::-1], inside_x[flipped, ::-1]
+    at = torch.from_numpy(np.concatenate([y, x], 1)).to(device, non_blocking=True)
+    inside = torch.from_numpy(np.concatenate([inside_y, inside_x], 1)).to(device, non_blocking=True)
+    valid = inside[:, : crop[0], None] & inside[:, None, crop[0] :]
+    grid = torch.stack([at[:, None, crop[0] :].expand(-1, crop[0], -1), at[:, : crop[0], None].expand(-1, -1, crop[1])], 3)
+
+    source = pinned.to(device, non_blocking=True).float()
+    exact = all(span.step == 1 for span in (*rows, *columns))
+    image, labels = resample(source[:, :3] / 255, source[:, 3:], grid, valid, exact=exact)
+    return Views(image, tuple(labels.long().unbind(1)), valid)
+
+
+def plain(images: Images, masks: Sequence[Images], *, device: torch.device) -> Views:
+    """Images as they are, for evaluation; all N of one size.
+
+    Args: images, N of (H,W,3) uint8; masks, K sequences of N (H,W) uint8.
+    Returns: Views: image = uint8 / 255, everything valid. Raises ValueError when shapes or types differ from that.
+    """
+    _check_arrays(images, masks)
+    sizes = {image.shape[:2] for image in images}
+    if len(sizes) > 1:
+        raise ValueError(f"plain: images of one size expected, got {sorted(sizes)}")
+    pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().contiguous() / 255
+    labels = tuple(torch.from_numpy(np.stack(mask)).to(device).long() for mask in masks)
+    return Views(pixels, labels, torch.ones((len(images), *sizes.pop()), dtype=torch.bool, device=device))
+
+
+def strong(views: Views, settings: Strong, generator: torch.Generator) -> Views:
+    """Operators A (of the image) and B (of the masks and `valid`) of paper 004: RandAugment, then Cutout.
+
+    Args: views, usually weakly augmented; not written to, but what does not change may be shared with the result.
+    Returns: Views of the same shapes on the same device. Raises ValueError when image, masks and valid differ in size.
+    """
+    _check_views(views)
+    count, _, *size = views.image.shape
+    uniform = torch.rand((count, 4 * settings.ops + 2 * settings.cutouts), generator=generator)
+    for_ops, for_squares = uniform.split([4 * settings.ops, 2 * settings.cutouts], 1)
+    draws = to_draws(for_ops.view(count, settings.ops, 4), settings)
+    with torch.autocast(views.image.device.type, enabled=False):  # in bf16 neighbouring 8-bit values are one
+        views = randaugment(views, draws, settings.translate * min(size))
+    centres = for_squares.view(count, settings.cutouts, 2)
+    return views._replace(image=cutout(views.image, centres, round(settings.cutout_size * min(size))))
+
+
+class _Span:
+    """One axis of one crop: the source pixels it needs, start:stop, and where in them its pixels fall, first + step * index."""
+
+    def __init__(self, source: int, crop: int, scale: float, position: float) -> None:
+        scaled = max(1, round(source * scale))
+        self.step = source / scaled
+        room = scaled - crop
+        offset = int(position * (abs(room) + 1)) * (1 if room >= 0 else -1)
+        first, last = (offset + 0.5) * self.step, (offset + crop - 0.5) * self.step
+        # the two neighbours of bilinear sampling: a pixel's centre lies half a pixel after its index
+        self.start, self.stop = max(0, math.floor(first - 0.5)), min(source, math.floor(last - 0.5) + 2)
+        self.first, self.length = first - self.start, self.stop - self.start
+
+
+def _coordinates(spans: list[_Span], crop: int, canvas: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (N,crop) on a canvas of that length, in [-1,1], and whether they are in the source. Past its edge: the edge."""
+    first, step, length = np.array([[span.first, span.step, span.length] for span in spans]).T[:, :, None]
+    position = first + step * np.arange(crop)
+    inside = (position >= 0) & (position < length)
+    return (2 / canvas * position.clip(0.5, length - 0.5) - 1).astype(np.float32), inside
+
+
+def _check_arrays(images: Images, masks: Sequence[Images]) -> None:
+    if len(images) == 0:
+        raise ValueError("images: at least one expected, got none")
+    for i, image in enumerate(images):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"images[{i}]: (H,W,3) uint8 expected, got {image.shape} {image.dtype}")
+    for k, mask in enumerate(masks):
+        if len(mask) != len(images):
+            raise ValueError(f"masks[{k}]: {len(images)} masks expected, one per image, got {len(mask)}")
+        for i, (image, one) in enumerate(zip(images, mask, strict=True)):
+            if one.shape != image.shape[:2] or one.dtype != np.uint8:
+                raise ValueError(f"masks[{k}][{i}]: {image.shape[:2]} uint8 expected, like its image, got {one.shape} {one.dtype}")
+
+
+def _check_views(views: Views) -> None:
+    if views.image.ndim != 4 or views.image.shape[1] != 3:
+        raise ValueError(f"image: (N,3,H,W) expected, got {tuple(views.image.shape)}")
+    expected = (len(views.image), *views.image.shape[2:])
+    named: list[tuple[str, Tensor]] = [(f"masks[{k}]", mask) for k, mask in enumerate(views.masks)]
+    for name, tensor in [*named, ("valid", views.valid)]:
+        if tuple(tensor.shape) != expected:
+            raise ValueError(f"{name}: {expected} expected, like the image, got {tuple(tensor.shape)}")

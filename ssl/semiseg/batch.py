@@ -1,0 +1,38 @@
+"""The shapes that travel through a training step."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+IGNORE = 255
+"""Class id of a pixel that no loss and no metric counts."""
+
+
+class Views(NamedTuple):
+    """One view of N images and everything that moves with their pixels.
+
+    image  (N,3,H,W) float32 in [0,1], before standardisation
+    masks  K tensors (N,H,W) int64, class ids or IGNORE
+    valid  (N,H,W) bool, False where the pixel comes from outside the source frame
+    """
+
+    image: Tensor
+    masks: tuple[Tensor, ...]
+    valid: Tensor
+
+
+class Batch(NamedTuple):
+    """A weakly augmented mini-batch: `labelled` rows with a true mask, then unlabelled rows.
+
+    image   (N,3,H,W) float32 in [0,1]
+    mask    (N,H,W) int64; IGNORE everywhere on unlabelled rows
+    pseudo  (N,H,W) int64 pseudo-mask of every row, or None when the stage has no teacher
+    valid   (N,H,W) bool, False out of frame
+    labelled  number of leading rows that carry a true mask
+    """
+
+    image: Tensor
+    mask: Tensor
+    pseudo: Tensor | None
+    valid: Tensor
+    labelled: int

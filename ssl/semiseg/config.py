@@ -1,0 +1,145 @@
+"""Settings of data, network and training: frozen, typed, validated, and the only home of their defaults.
+
+A value that cannot be used raises `SettingError`, one line that names the field, the value and what is allowed.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+class SettingError(ValueError):
+    """Unusable arguments or data, found before anything trains; the command line exits with status 2."""
+
+
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise `SettingError` naming the field, its value and what is allowed, unless `condition` holds."""
+    if not condition:
+        raise SettingError(f"{name}: got {value!r}; allowed: {allowed}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which images, which of them are labelled, at which size."""
+
+    name: str = "synthetic"
+    """Data set: a name in DATASETS."""
+    root: Path | None = None
+    """Folder of the data set on disk; `synthetic` needs none."""
+    labelled: int | float | Literal["all"] | None = None
+    """Labelled training images: a count (1 or more), a share (below 1) or "all"; None: the data set's own default."""
+    size: tuple[int, int] | Literal["native"] | None = None
+    """Height and width in pixels to which images are resized once; "native" keeps each file's; None: the data set's default."""
+    selection: int | float = 0.1
+    """Images (count, or share below 1) carved out of training to choose weights when the data set has no third split."""
+    split_seed: int = 0
+    """Draws the labelled subset and the carved selection split; never depends on the training seed."""
+    classes: tuple[str, ...] = ()
+    """Names of class ids 0, 1, ...; empty: what the data set says (`folder` reads classes.txt or the masks)."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.labelled, int | float):
+            whole = self.labelled < 1 or float(self.labelled).is_integer()
+            require(self.labelled > 0 and whole, "data.labelled", self.labelled, "a count >= 1, a share in (0, 1) or 'all'")
+        if isinstance(self.size, tuple):
+            require(min(self.size) >= 8, "data.size", self.size, "height and width of at least 8 pixels, or 'native'")
+        require(self.selection > 0, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
+        require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net:
+    """Which segmentation network."""
+
+    name: str = "unet"
+    """A name in NETS."""
+    width: int = 8
+    """Channels of the first block; doubled at every level."""
+    depth: int = 3
+    """Levels of the U-Net, so depth - 1 poolings; paper 000: depth 3, width 64."""
+
+    def __post_init__(self) -> None:
+        require(self.width >= 1, "net.width", self.width, "a whole number >= 1")
+        require(1 <= self.depth <= 6, "net.depth", self.depth, "a whole number in 1..6")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """How one stage is trained."""
+
+    steps: int = 400
+    """Optimiser steps of every stage (paper 004: 60,000)."""
+    batch_labelled: int = 2
+    """Labelled images in a semi-supervised mini-batch (paper 004: 1 of 5)."""
+    batch_unlabelled: int = 6
+    """Unlabelled images in it; a supervised stage takes labelled images in their place, so all stages see as many."""
+    learning_rate: float = 1e-3
+    """Of Adam (paper 000, training from random weights; paper 004 fine-tunes a pretrained network with 3e-5)."""
+    decay: Literal["constant", "cosine"] = "cosine"
+    """Learning-rate schedule over the stage (paper 004: constant)."""
+    weight_decay: float = 0.0
+    """L2 factor of Adam."""
+    crop: tuple[int, int] | None = None
+    """Height and width of training crops in pixels; None: the whole image (data.size)."""
+    scale: tuple[float, float] = (0.75, 1.25)
+    """Range of the weak augmentation's random scale, uniform (paper 004 on VOC: 0.5..1.5)."""
+    flip: float = 0.5
+    """Probability of the weak augmentation's horizontal flip."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the networks; auto takes bf16 autocast where the device is faster with it."""
+    evaluations: int = 8
+    """Times the selection images are scored during a stage, evenly spaced, the last one at its end."""
+    weights: Literal["best", "last"] = "best"
+    """Which weights are reported on test: best on the selection images, or those of the last step."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_labelled", "evaluations"):
+            require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "a whole number >= 1")
+        require(self.batch_unlabelled >= 0, "train.batch_unlabelled", self.batch_unlabelled, "a whole number >= 0")
+        require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "a number > 0")
+        require(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "a number >= 0")
+        require(0 <= self.flip <= 1, "train.flip", self.flip, "a probability in [0, 1]")
+        low, high = self.scale
+        require(0 < low <= high, "train.scale", self.scale, "two numbers, 0 < low <= high")
+        if self.crop is not None:
+            require(min(self.crop) >= 8, "train.crop", self.crop, "height and width of at least 8 pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strong:
+    """The random strong augmentation A of an image, and B of its masks (paper 004, section 3.1): RandAugment, then Cutout.
+
+    The defaults are those of the authors' code, with lengths as shares of the shorter side so that they mean the same on small
+    images: the code cuts 32 px squares out of crops 256 px high and translates by up to 9 px.
+    """
+
+    ops: int = 3
+    """Operations drawn with replacement from the table of 14."""
+    probability: float = 0.5
+    """Chance of each drawn operation to be applied."""
+    levels: tuple[int, int] = (1, 9)
+    """Range of the level m, inclusive, of 10."""
+    translate: float = 10 / 256
+    """Translation at level 10, as a share of the shorter side."""
+    cutouts: int = 3
+    """Grey squares, always applied."""
+    cutout_size: float = 32 / 256
+    """Side of a square, as a share of the shorter side."""
+
+    def __post_init__(self) -> None:
+        require(self.ops >= 0, "strong.ops", self.ops, "a whole number >= 0")
+        require(0 <= self.probability <= 1, "strong.probability", self.probability, "a probability in [0, 1]")
+        low, high = self.levels
+        require(0 <= low <= high <= 10, "strong.levels", self.levels, "two whole numbers, 0 <= low <= high <= 10")
+        require(0 <= self.translate < 1, "strong.translate", self.translate, "a share in [0, 1)")
+        require(self.cutouts >= 0, "strong.cutouts", self.cutouts, "a whole number >= 0")
+        require(0 <= self.cutout_size <= 1, "strong.cutout_size", self.cutout_size, "a share in [0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Data, network and training of one study, without its method."""
+
+    data: Data = field(default_factory=Data)
+    net: Net = field(default_factory=Net)
+    train: Train = field(default_factory=Train)

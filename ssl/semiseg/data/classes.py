@@ -1,0 +1,111 @@
+"""Classes of a folder of masks: read from classes.txt, given as names, or found in the masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from semiseg.config import SettingError
+from semiseg.data.images import Value, packed, palette_of, read_mask, show, unpacked
+from semiseg.data.source import IGNORE, Labels, read_lines
+
+MOST = 254  # classes: ids 0..253 and 255 for ignore
+FORMS = "a line 'name', 'value name' or 'r g b name', the same on every line"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Names of ids 0..C-1 and, for every mask value, its id or 255."""
+
+    names: tuple[str, ...]
+    ids: tuple[tuple[Value, int], ...]
+
+
+def read_classes(file: Path, names: tuple[str, ...]) -> Declared | None:
+    """What classes.txt declares, under other names where `names` are given; None when there are neither.
+
+    Names alone stand for the values 0, 1, ... in their order. A class called `ignore` has no id: its pixels become 255.
+    """
+    if not file.is_file():
+        return Declared(names, tuple((i, i) for i in range(len(names)))) if names else None
+    values: dict[Value, str] = {}
+    widths: set[int] = set()
+    for number, line in read_lines(file):
+        value, width, name = parsed(line.split(), len(values))
+        widths.add(width)
+        largest = max(value) if isinstance(value, tuple) else value
+        bad_form = len(widths) > 1 or largest > (255 if width == 3 else 65535)
+        if bad_form or value in values or name in values.values() and name != "ignore":
+            raise SettingError(f"{file}, line {number}: got {line!r}; allowed: {FORMS}, names and values distinct")
+        values[value] = name
+    known = tuple(name for name in values.values() if name != "ignore")
+    if not 1 <= len(known) <= MOST:
+        raise SettingError(f"{file}: got {len(known)} classes; allowed: 1..{MOST}, {FORMS}")
+    if names and len(names) != len(known):
+        raise SettingError(f"data.classes: got {len(names)} names; allowed: {len(known)}, as {file} has {len(known)} classes")
+    ids = {name: i for i, name in enumerate(known)} | {"ignore": IGNORE}
+    return Declared(names or known, tuple((value, ids[name]) for value, name in values.items()))
+
+
+def parsed(words: list[str], position: int) -> tuple[Value, int, str]:
+    """Mask value, count of numbers before the name (0, 1 or 3) and name of one line."""
+    numbers = [int(word) for word in words[:3] if word.isdecimal()]
+    if len(words) > 3 and len(numbers) == 3:
+        return (numbers[0], numbers[1], numbers[2]), 3, " ".join(words[3:])
+    if len(words) > 1 and words[0].isdecimal():
+        return int(words[0]), 1, " ".join(words[1:])
+    return position, 0, " ".join(words)
+
+
+def class_ids(masks: Sequence[Path], declared: Declared | None) -> tuple[dict[Value, int], Labels]:
+    """Id of every mask value, 255 added to indexes as ignore, and the names and colours of the classes."""
+    if declared:
+        ids, names = dict(declared.ids), declared.names
+    else:
+        ids = found(masks)
+        names = tuple(f"class {i}" for i in range(len(ids)))
+    values = {i: value for value, i in reversed(ids.items()) if i != IGNORE}
+    of_file = palette_of(masks[0]) or []
+    spare = distinct(len(names))
+    colours = []
+    for i in range(len(names)):
+        value = values[i]
+        colours.append(value if isinstance(value, tuple) else of_file[value] if value < len(of_file) else spare[i])
+    if not isinstance(next(iter(ids)), tuple):
+        ids.setdefault(IGNORE, IGNORE)
+    return ids, (names, tuple(colours))
+
+
+def found(masks: Sequence[Path]) -> dict[Value, int]:
+    """All values met in the masks but 255, in order, as ids 0, 1, ...; colours when the masks are colour-coded."""
+    met: set[int] = set()
+    colour: bool | None = None
+    for file in masks:
+        raw = read_mask(file)
+        if colour is not None and colour != (raw.ndim == 3):
+            kind, other = ("a colour-coded mask", "index masks") if raw.ndim == 3 else ("an index mask", "colour-coded masks")
+            raise SettingError(f"{file}: got {kind} after {other}; allowed: one kind of mask in a folder, or classes.txt")
+        colour = raw.ndim == 3
+        met |= {int(code) for code in np.unique(packed(raw))} - (set() if colour else {IGNORE})
+        if len(met) > MOST:
+            raise SettingError(
+                f"{file}: got more than {MOST} mask values up to here, so the masks look like photographs; "
+                "allowed: one value or colour for each class (JPEG does not keep them), or list them in classes.txt"
+            )
+    if len(met) < 2:
+        got = " ".join(show(unpacked(code, bool(colour))) for code in met) or "none"
+        raise SettingError(
+            f"{masks[0].parent}: got mask values {got} besides {IGNORE} (ignore); allowed: two classes or more "
+            f"(where {IGNORE} is a class, give classes.txt the lines '0 background' and '{IGNORE} name')"
+        )
+    return {unpacked(code, bool(colour)): i for i, code in enumerate(sorted(met))}
+
+
+def distinct(count: int) -> list[tuple[int, int, int]]:
+    """Colours told apart by eye, PASCAL VOC's: three bits of the number at a time set the next lower bit of red, green, blue."""
+    return [(level(number), level(number >> 1), level(number >> 2)) for number in range(count)]
+
+
+def level(number: int) -> int:
+    return sum((number >> 3 * place & 1) << 7 - place for place in range(3))

@@ -1,0 +1,83 @@
+"""What a data set is: its images by name, its classes, and how to decode one image. Every module here returns a `Source`."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from semiseg.config import SettingError
+
+IGNORE = 255  # as in semiseg.batch, which imports torch; a test holds the two together
+SPLITS = ("train", "selection", "test", "unlabelled")
+
+Labels = tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]
+"""Names of class ids 0..C-1 and one picture colour for each."""
+
+
+class Item(NamedTuple):
+    """One image. `split` is "train", "selection", "test" or "unlabelled" (a training image without a mask)."""
+
+    id: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A data set before it is packed; cheap to make, since nothing is decoded until `read` or `discover` is called."""
+
+    items: tuple[Item, ...]
+    """All images, with unique ids."""
+    classes: tuple[str, ...]
+    """Names of class ids 0..C-1; empty when only the masks tell (then `discover` does)."""
+    palette: tuple[tuple[int, int, int], ...]
+    """One colour per class, for pictures."""
+    read: Callable[[Item], tuple[np.ndarray, np.ndarray | None]]
+    """Decode one item: uint8 (H,W,3), and uint8 (H,W) class ids with 255 = ignore, or None. SettingError names a bad file."""
+    stamp: str
+    """Cheap hash of everything the decoded pixels depend on: names, sizes and times of the files, options, generating code."""
+    default_size: tuple[int, int]
+    """Height and width used when Data.size is None."""
+    default_labelled: int
+    """Labelled training images used when Data.labelled is None."""
+    where: Callable[[Item], str] = lambda item: item.id
+    """What to call an item in a message: the mask's file, or the image's when there is no mask."""
+    discover: Callable[[], Labels] | None = None
+    """Classes and palette of a data set that has to open its masks to know them; called once, while packing."""
+
+
+def stamp_of(root: Path, files: Iterable[Path], *options: object) -> str:
+    """Hash of each file's path under `root`, size and modification time, and of `options`; SettingError names a missing file."""
+    digest = hashlib.sha256(json.dumps(options, default=str).encode())
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise SettingError(f"{file}: cannot be read ({error.strerror}); allowed: a file that exists") from None
+        digest.update(f"\n{file.relative_to(root).as_posix()} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def read_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a text file without comments (from # to the end of the line) and blank lines."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file}: cannot be read ({error}); allowed: a text file in UTF-8") from None
+    for number, line in enumerate(lines, 1):
+        text = re.sub(r"(^|\s)#.*", "", line).strip()
+        if text:
+            yield number, text
+
+
+def folder_of(root: Path | None, name: str) -> Path:
+    """The folder given as --data.root, made absolute; SettingError when it was not given or does not exist."""
+    if root is None:
+        raise SettingError(f"data.root: got None; allowed: data set {name!r} needs --data.root, the folder of its files")
+    if not root.is_dir():
+        raise SettingError(f"data.root: got {str(root)!r}; allowed: a folder that exists")
+    return root.resolve()

@@ -1,0 +1,93 @@
+"""Which rows of a pack are labelled, unlabelled, for selection and for test.
+
+Labelled subsets are nested: one permutation, drawn with `split_seed` and never with a training seed, of which a subset is the
+beginning, so 1 % is inside 5 %. Images carved out for selection are drawn from a random stream of their own and are never
+trained on, not even without their masks; how many are labelled does not move them.
+"""
+
+import hashlib
+import json
+from typing import NamedTuple
+
+import numpy as np
+
+from semiseg.config import Data, SettingError
+from semiseg.data.pack import Pack
+
+STREAMS = {"selection": 0, "labelled": 1}
+
+
+class Splits(NamedTuple):
+    """Ascending int64 row numbers of a pack.
+
+    labelled    training images whose masks are used
+    unlabelled  all training images, also the labelled ones and those without a mask (the code of paper 004 trains on all)
+    labelled_hash  16 hex digits that name the labelled subset
+    """
+
+    labelled: np.ndarray
+    unlabelled: np.ndarray
+    selection: np.ndarray
+    test: np.ndarray
+    labelled_hash: str
+
+
+def split(pack: Pack, data: Data) -> Splits:
+    """Choose the rows that `data` asks for; SettingError when it asks for more than there are."""
+    of = {name: [row for row, found in enumerate(pack.split) if found == name] for name in ("selection", "test", "unlabelled")}
+    train = sorted((row for row, found in enumerate(pack.split) if found == "train"), key=lambda row: pack.ids[row])
+    if not of["selection"]:
+        count = carved(data.selection, len(train))
+        of["selection"] = permuted(train, data.split_seed, "selection")[:count]
+    taken = set(of["selection"])
+    kept = [row for row in permuted(train, data.split_seed, "labelled") if row not in taken]
+    labelled = kept[: wanted(data.labelled, len(kept), pack.default_labelled)]
+    names = json.dumps(sorted(pack.ids[row] for row in labelled))
+    return Splits(
+        labelled=ascending(labelled),
+        unlabelled=ascending(kept + of["unlabelled"]),
+        selection=ascending(of["selection"]),
+        test=ascending(of["test"]),
+        labelled_hash=hashlib.sha256(names.encode()).hexdigest()[:16],
+    )
+
+
+def permuted(rows: list[int], seed: int, stream: str) -> list[int]:
+    order = np.random.default_rng([seed, STREAMS[stream]]).permutation(len(rows))
+    return [rows[i] for i in order]
+
+
+def carved(selection: float, available: int) -> int:
+    """How many of the training images with masks go to selection."""
+    count = share_of(selection, available) if selection < 1 else int(selection)
+    if count != selection and selection >= 1:
+        raise SettingError(f"data.selection: got {selection}; allowed: a count >= 1 or a share in (0, 1)")
+    if count >= available:
+        raise SettingError(
+            f"data.selection: got {selection}, which takes {count} of the {available} training images with masks; "
+            f"allowed: at most {available - 1}, so that one is left to train on"
+        )
+    return count
+
+
+def wanted(labelled: float | str | None, available: int, default: int) -> int:
+    """How many of the training images left with masks are labelled."""
+    if labelled == "all":
+        return available
+    asked = default if labelled is None else labelled
+    count = share_of(float(asked), available) if float(asked) < 1 else int(asked)
+    if count > available:
+        raise SettingError(
+            f"data.labelled: got {asked}{' (the default)' if labelled is None else ''}; allowed: at most {available}, "
+            "the training images with masks that are left beside selection"
+        )
+    return count
+
+
+def share_of(share: float, available: int) -> int:
+    """Rounded down, at least 1. The small term undoes binary fractions: 0.29 * 100 is 28.999999999999996."""
+    return max(1, int(share * available + 1e-9))
+
+
+def ascending(rows: list[int]) -> np.ndarray:
+    return np.array(sorted(rows), np.int64)

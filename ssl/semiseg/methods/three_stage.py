@@ -1,0 +1,140 @@
+"""Three-stage self-training (Ke et al., paper 004): a supervised stage, then two that learn its pseudo-masks as a second task."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from semiseg.config import Net, Strong, Train, require
+from semiseg.ema import Buffers
+from semiseg.methods.self_training import SelfTraining
+from semiseg.methods.supervised import Supervised
+from semiseg.stage import Split, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreeStage:
+    """Hyper-parameters and switches of paper 004; `stages` says which training runs they ask for.
+
+    Where the paper is silent or its authors' code (RK621) does something else, the field says which reading is the default.
+    """
+
+    S1: bool = True
+    """Stage 1: cross-entropy on the labelled images (equation 2)."""
+    S2: bool = True
+    """Stage 2: consistency and the pseudo-masks of stage 1 (equation 4)."""
+    S3: bool = True
+    """Stage 3: consistency and the pseudo-masks of stage 2 (equation 5)."""
+    CR: bool = True
+    """Consistency regularisation L_con in stages 2 and 3 (equation 1)."""
+    T2: bool = True
+    """Stage 2's auxiliary task L_pl on the masks of stage 1 (equation 3); without it stage 2 learns from no stage."""
+    SA: bool = True
+    """Strong augmentation A, B in stages 2 and 3; off: unlabelled images are weakly augmented like labelled ones."""
+    N2: bool = True
+    """Stage 3's branch shares N-1 blocks (g~); off: N-2 as in stage 2 (g^)."""
+    lambda1: float = 0.5
+    """Weight of L_con (paper 4.2: 1/2 on Cityscapes; 1/4, 1/4, 5/4, 5/8 on VOC with 1/100, 1/50, 1/20, 1/8 of the labels)."""
+    lambda2: float = 0.5
+    """Weight of L_pl; the paper sets it equal to lambda1."""
+    stages_total: int = 3
+    """Stages of the full method; stage k >= 4 repeats stage 3 on the masks of stage k-1 (paper 4.3, last paragraph)."""
+    target: Literal["hard", "soft"] = "hard"
+    """The teacher's argmax (authors' code) or its probabilities as the target of L_con."""
+    distance: Literal["ce", "mse"] = "ce"
+    """d_c of L_con (paper 4.2: cross-entropy); "mse" needs soft targets."""
+    ramp: float = 0.0
+    """Share of a stage over which lambda1 ramps up as exp(-5(1-t)^2); paper and code: none."""
+    mask_out_of_frame: bool = True
+    """Leave the padding of weakly augmented crops out of L_con; the authors' code trains on the teacher's guess there."""
+    ema_decay: tuple[float, ...] = (0.99, 0.995, 0.9975, 0.999)
+    """EMA decays of the teacher per step, one after the other (authors' code; the paper gives none)."""
+    ema_start: tuple[float, ...] = (0.0, 1 / 3, 2 / 3, 5 / 6)
+    """Share of the stage from which each decay holds (authors' code: epochs 0, 20, 40, 50 of 60)."""
+    ema_warmup: bool = True
+    """Bound the decay by 1 - 1/(k+1) at step k (mean teacher's code; here the network starts from random weights)."""
+    ema_buffers: Buffers = "average"
+    """BatchNorm statistics of the teacher: averaged (authors' code), copied, or the teacher's own."""
+    teacher_mode: Literal["eval", "train"] = "eval"
+    """Teacher's BatchNorm in training (authors' code: eval)."""
+    evaluate: Literal["teacher", "student"] = "teacher"
+    """Which network of stages 2, 3, ... is reported (authors' code: the teacher; the paper writes f_theta). Both are scored."""
+    masks_role: Literal["teacher", "student"] = "teacher"
+    """Which network of the previous stage makes the pseudo-masks (authors' code: the teacher); stage 1 has only a student."""
+    masks_weights: Literal["last", "best"] = "last"
+    """Pseudo-masks from the last weights (authors' code) or from the best ones on the selection images."""
+    strong: Strong = field(default_factory=Strong)
+    """RandAugment and Cutout of the operator A (authors' code)."""
+
+    SWITCHES = ("S1", "S2", "S3", "CR", "T2", "SA", "N2")
+
+    def __post_init__(self) -> None:
+        for name in ("lambda1", "lambda2"):
+            require(getattr(self, name) >= 0, f"method.{name}", getattr(self, name), "a number >= 0")
+        require(self.stages_total >= 3, "method.stages_total", self.stages_total, "a whole number >= 3")
+        require(0 <= self.ramp <= 1, "method.ramp", self.ramp, "a share in [0, 1]")
+        require(all(0 <= decay <= 1 for decay in self.ema_decay), "method.ema_decay", self.ema_decay, "decays in [0, 1]")
+        ascending = list(self.ema_start) == sorted(self.ema_start) and self.ema_start[:1] == (0.0,)
+        paired = len(self.ema_start) == len(self.ema_decay)
+        require(ascending and paired, "method.ema_start", self.ema_start, "ascending shares from 0.0, as many as ema_decay")
+        require(self.target == "soft" or self.distance == "ce", "method.distance", self.distance, "ce, as method.target is hard")
+
+    def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
+        """The chain of stages of one seed; the last one is scored. Raises SettingError for switches that make no chain."""
+        require(self.S1 or self.S2, "switches", self.switches(), "S1 or S2 at least")
+        require(self.S2 or not self.S3, "switches", self.switches(), "S3 only together with S2")
+        require(
+            self.S1 or not self.T2 or not self.S2, "switches", self.switches(), "T2 only together with S1, whose masks it learns"
+        )
+
+        def stage(name: str, number: int, rule: Supervised | SelfTraining, *teachers: Stage) -> Stage:
+            return Stage(name=name, number=number, rule=rule, split=split, net=net, train=train, seed=seed, teachers=teachers)
+
+        chain: list[Stage] = []
+        if self.S1:
+            chain.append(stage("s1", 1, Supervised()))
+        if self.S2:
+            rule = self.rule(own=2, lambda2=self.lambda2 if self.T2 else 0.0, teacher_is_supervised=True)
+            teachers = chain[:1] if rule.lambda2 > 0 else []
+            chain.append(stage("s2" + self._suffix(("CR", "T2", "SA")), 2, rule, *teachers))
+        if self.S3:
+            for number in range(3, self.stages_total + 1):
+                rule = self.rule(own=1 if self.N2 else 2, lambda2=self.lambda2, teacher_is_supervised=False)
+                teachers = chain[-1:] if rule.lambda2 > 0 else []
+                chain.append(stage(f"s{number}" + self._suffix(("CR", "T2", "SA", "N2")), number, rule, *teachers))
+        return tuple(chain)
+
+    def rule(self, *, own: int, lambda2: float, teacher_is_supervised: bool) -> SelfTraining:
+        """The rule of a stage >= 2; what a switched-off term would need is set to a fixed value, so that it cannot change the key."""
+        lambda1 = self.lambda1 if self.CR else 0.0
+        learns_masks, consistent = lambda2 > 0, lambda1 > 0
+        return SelfTraining(
+            lambda1=lambda1,
+            lambda2=lambda2,
+            own=own if learns_masks else 0,
+            strong=self.strong if self.SA else None,
+            target=self.target if consistent else "hard",
+            distance=self.distance if consistent else "ce",
+            ramp=self.ramp if consistent else 0.0,
+            mask_out_of_frame=self.mask_out_of_frame if consistent else True,
+            ema_decay=self.ema_decay,
+            ema_start=self.ema_start,
+            ema_warmup=self.ema_warmup,
+            ema_buffers=self.ema_buffers,
+            teacher_mode=self.teacher_mode,
+            evaluate=self.evaluate,
+            masks_role=self.masks_role if learns_masks and not teacher_is_supervised else "student",
+            masks_weights=self.masks_weights if learns_masks else "last",
+        )
+
+    def switches(self) -> str:
+        """The switches that are on, as an ablation table writes them."""
+        return " ".join(name for name in self.SWITCHES if getattr(self, name))
+
+    def with_switches(self, names: str) -> "ThreeStage":
+        """This method with exactly the named switches on. Raises SettingError for an unknown name."""
+        wanted = names.split()
+        for name in wanted:
+            require(name in self.SWITCHES, "switch", name, " ".join(self.SWITCHES))
+        return replace(self, **{name: name in wanted for name in self.SWITCHES})
+
+    def _suffix(self, names: tuple[str, ...]) -> str:
+        return "".join(f"-{name}" for name in names if not getattr(self, name))

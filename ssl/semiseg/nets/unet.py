@@ -1,0 +1,73 @@
+"""U-Net (Ronneberger et al. 2015) in the shape of paper 000: depth 3, width 64 there, smaller by default here."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from semiseg.config import Net
+from semiseg.nets.blocks import State
+
+
+def unet(net: Net, classes: int) -> dict[str, nn.Module]:
+    """Blocks enc1..encD, dec(D-1)..dec1, head: 2 D blocks in order, with widths doubling per level.
+
+    BatchNorm follows every 3x3 convolution (paper 000 does not mention it; training from random weights needs it). Any image size
+    of at least 2^(D-1) pixels works: a decoder level is padded to its skip's size when a pooling rounded down.
+    """
+    widths = [net.width * 2**level for level in range(net.depth)]
+    blocks: dict[str, nn.Module] = {"enc1": Encode(3, widths[0], pool=False)}
+    for level in range(1, net.depth):
+        blocks[f"enc{level + 1}"] = Encode(widths[level - 1], widths[level], pool=True)
+    for level in range(net.depth - 1, 0, -1):
+        blocks[f"dec{level}"] = Decode(widths[level], widths[level - 1])
+    blocks["head"] = Head(widths[0], classes)
+    return blocks
+
+
+def double_conv(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Twice 3x3 convolution, BatchNorm, ReLU; keeps height and width."""
+    layers: list[nn.Module] = []
+    for source in (channels_in, channels_out):
+        layers += [nn.Conv2d(source, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class Encode(nn.Module):
+    """(..., x) -> (..., x, convs(maxpool(x))); the first level drops its input image instead of keeping it as a skip."""
+
+    def __init__(self, channels_in: int, channels_out: int, pool: bool) -> None:
+        super().__init__()
+        self.pool = pool
+        self.convs = double_conv(channels_in, channels_out)
+
+    def forward(self, state: State) -> State:
+        if not self.pool:
+            return (self.convs(state[-1]),)
+        return (*state, self.convs(F.max_pool2d(state[-1], 2)))
+
+
+class Decode(nn.Module):
+    """(..., skip, x) -> (..., convs([skip, up(x)])) with a 2x2 transposed convolution."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(channels_in, channels_out, 2, stride=2)
+        self.convs = double_conv(2 * channels_out, channels_out)
+
+    def forward(self, state: State) -> State:
+        *pending, skip, x = state
+        x = self.up(x)
+        if x.shape[-2:] != skip.shape[-2:]:
+            x = F.pad(x, (0, skip.shape[-1] - x.shape[-1], 0, skip.shape[-2] - x.shape[-2]), mode="replicate")
+        return (*pending, self.convs(torch.cat([skip, x], 1)))
+
+
+class Head(nn.Module):
+    """(x,) -> (logits,) by a 1x1 convolution."""
+
+    def __init__(self, channels_in: int, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, classes, 1)
+
+    def forward(self, state: State) -> State:
+        return (self.conv(state[-1]),)

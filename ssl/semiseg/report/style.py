@@ -1,0 +1,56 @@
+"""What all figures share: colours, layout, hover. Colours of text and grid follow the page's theme and are set in `page.js`."""
+
+from collections.abc import Iterable
+
+import plotly.graph_objects as go
+
+BLUE, ORANGE, GREEN, PURPLE, RED, GOLD, CYAN, BROWN = (
+    "#3b76c4",
+    "#dd7a2b",
+    "#2b9a66",
+    "#8a63c9",
+    "#cf4a57",
+    "#b8931f",
+    "#2a9fb5",
+    "#96684a",
+)
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, GOLD, CYAN, BROWN)
+GREY = "#7f8896"
+STANDING_COLOURS = {
+    "earns its place": GREEN,
+    "hurts here": RED,
+    "unclear": GREY,
+    "one seed only": GREY,
+    "no result yet": GREY,
+}
+
+
+def faded(colour: str, opacity: float) -> str:
+    """A hex colour as rgba."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
+def figure(traces: Iterable, height: int, left: int = 60, **layout) -> go.Figure:
+    """A figure without plotly's template: transparent, so that it takes the page's background."""
+    axis = {
+        "zeroline": False,
+        "ticks": "outside",
+        "ticklen": 4,
+        "automargin": True,
+        "title": {"standoff": 8, "font": {"size": 12.5}},
+    }
+    made = go.Figure(list(traces))
+    made.update_layout(
+        template=None,
+        height=height,
+        margin={"l": left, "r": 16, "t": 12, "b": 44},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 12.5},
+        legend={"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
+        xaxis=axis,
+        yaxis=axis,
+        hovermode="closest",
+    )
+    return made.update_layout(**layout)

@@ -1,0 +1,237 @@
+"""One stage from the plan to the store: open the data, go on from a checkpoint, train, publish. Needs no ray."""
+
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from semiseg.config import Data
+from semiseg.data import load, split
+from semiseg.data.pack import Pack
+from semiseg.data.splits import Splits
+from semiseg.results import write_table
+from semiseg.stage import Split, Stage, hash_of
+from semiseg.store import Store
+from semiseg.train import Outcome, StageError, Trainer, pseudo_masks
+
+WEIGHTS_FILE = "weights.safetensors"
+LIBRARIES = ("torch", "torchvision", "kornia", "numpy", "pyarrow", "ray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a stage runs: nothing in here can change a weight, so nothing of it is in a key. Paths are absolute."""
+
+    data: Data
+    cache: Path
+    store: str
+    device: str = "cpu"
+    threads: int = 1
+    checkpoint_seconds: float = 30.0
+    git: str = ""
+
+    def open(self) -> tuple[Pack, Splits]:
+        """The packed data and its splits; opened once per process."""
+        return _opened(self.data, self.cache)
+
+    def open_store(self) -> Store:
+        return Store(self.store, self.cache / "mirror")
+
+
+def split_of(pack: Pack, splits: Splits) -> Split:
+    """The part of a stage's key that says what it learns from and is scored on."""
+
+    def names(rows: np.ndarray) -> str:
+        return hash_of(sorted(pack.ids[row] for row in rows))
+
+    return Split(
+        fingerprint=pack.fingerprint,
+        classes=pack.classes,
+        labelled=len(splits.labelled),
+        labelled_hash=splits.labelled_hash,
+        unlabelled_hash=names(splits.unlabelled),
+        selection_hash=names(splits.selection),
+        test_hash=names(splits.test),
+    )
+
+
+class StageRun:
+    """A stage in progress. Making one opens the data and the latest checkpoint; `advance` until `finished`, then it is published.
+
+    Raises StageError when the data on this machine are not those that were planned for, or training cannot go on.
+    """
+
+    def __init__(self, stage: Stage, place: Place) -> None:
+        self.stage, self.place, self.store = stage, place, place.open_store()
+        self.started, self.cpu_started = time.time(), time.process_time()
+        self.saved_at = time.monotonic()
+        torch.set_num_threads(place.threads)
+        pack, splits = place.open()
+        if split_of(pack, splits) != stage.split:
+            raise StageError(
+                f"{stage.name}: the data at {place.data.root} are not those of the plan (fingerprint {pack.fingerprint[:12]})"
+            )
+        self.device = torch.device(place.device)
+        self.trainer = Trainer(stage, pack, splits, self.device, self._masks(pack, splits))
+        self.earlier = {"seconds": 0.0, "cpu_seconds": 0.0, "started": self.started}
+        checkpoint = self.store.read_checkpoint(stage.key)
+        if checkpoint is not None:
+            saved = torch.load(checkpoint, map_location=self.device, weights_only=True)
+            self.earlier = saved.pop("clock")
+            self.trainer.restore(saved)
+        self.resumed_at = self.trainer.progress.step
+
+    @property
+    def finished(self) -> bool:
+        return self.trainer.finished
+
+    def advance(self, seconds: float) -> dict[str, float]:
+        """Train for about `seconds`, checkpoint when it is time, publish at the end; returns figures for whoever watches."""
+        begun, before = time.perf_counter(), self.trainer.progress.step
+        self.trainer.advance(seconds)
+        images = (self.trainer.progress.step - before) * self.trainer.images_per_step
+        rate = images / (time.perf_counter() - begun)
+        if self.finished:
+            self._publish()
+        elif time.monotonic() - self.saved_at >= self.place.checkpoint_seconds:
+            self.checkpoint()
+        return {
+            "training_step": self.trainer.progress.step,
+            "steps": self.stage.train.steps,
+            "selection_miou": self.trainer.progress.selection,
+            "images_per_second": rate,
+            "seconds": self._clock()["seconds"],
+        }
+
+    def checkpoint(self) -> None:
+        """Save everything needed to go on from here."""
+        saved = self.trainer.checkpoint() | {"clock": self._clock()}
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:  # torch.save refuses a file name that begins with a dot
+                torch.save(saved, file)
+
+        self.store.write_checkpoint(self.stage.key, write)
+        self.saved_at = time.monotonic()
+
+    def _clock(self) -> dict[str, float]:
+        return {
+            "seconds": self.earlier["seconds"] + time.time() - self.started,
+            "cpu_seconds": self.earlier["cpu_seconds"] + time.process_time() - self.cpu_started,
+            "started": self.earlier["started"],
+        }
+
+    def _masks(self, pack: Pack, splits: Splits) -> Mapping[int, np.ndarray] | None:
+        """Pseudo-masks of the teacher stage by row; made from its weights by the first stage that needs them, then kept with it."""
+        if not self.stage.teachers:
+            return None
+        (teacher,) = self.stage.teachers
+        which, role = self.stage.rule.masks_weights, self.stage.rule.masks_role
+
+        def write(path: Path) -> None:
+            weights = load_file(self.store.folder(teacher.key) / WEIGHTS_FILE)
+            found = pseudo_masks(teacher, weights, f"{which}.{role}.", pack, splits.unlabelled, self.device)
+            write_masks(path, [pack.ids[row] for row in splits.unlabelled], found)
+
+        masks = read_masks(self.store.add(teacher.key, f"masks-{which}-{role}.arrow", write))
+        return {row: masks[pack.ids[row]] for row in splits.unlabelled.tolist()}
+
+    def _publish(self) -> None:
+        outcome = self.trainer.finish()
+        clock = self._clock()
+        info = {
+            "key": self.stage.key,
+            "name": self.stage.name,
+            "settings": self.stage.settings(),
+            "evaluated": self.stage.rule.evaluated,
+            "teachers": [teacher.key for teacher in self.stage.teachers],
+            "chosen_step": outcome.chosen_step,
+            "images_per_second": outcome.images / outcome.seconds,
+            "ended": time.time(),
+            "provenance": provenance(self.device, self.place.git),
+        } | clock
+        self.store.publish(
+            self.stage.key, lambda folder: write_outcome(folder, outcome, self.trainer.pack, self.trainer.splits), info
+        )
+
+
+def run_stage(stage: Stage, place: Place) -> None:
+    """Train a stage to its end in this process, unless the store has it; its teachers must be there. For use without Ray."""
+    if place.open_store().has(stage.key):
+        return
+    run = StageRun(stage, place)
+    while not run.finished:
+        run.advance(place.checkpoint_seconds)
+
+
+def write_outcome(folder: Path, outcome: Outcome, pack: Pack, splits: Splits) -> None:
+    """The published files of a stage: weights, metrics, curves and sample predictions. Equal outcomes give equal bytes."""
+    save_file(outcome.weights, folder / WEIGHTS_FILE)
+    write_table(folder, "metrics", outcome.metrics)
+    write_table(folder, "curves", outcome.curves)
+    for number, (row, mask) in enumerate(zip(splits.test, outcome.samples, strict=False)):
+        Image.fromarray(pack.image(row)).save(folder / f"image_{number}.png")
+        truth = pack.mask(row)
+        assert truth is not None
+        for name, picture in (("truth", truth), ("prediction", mask)):
+            indexed = Image.fromarray(np.ascontiguousarray(picture), "P")
+            colours = [*pack.palette, *[(255, 255, 255)] * (256 - len(pack.palette))]  # fewer entries would pack 255 into 4 bits
+            indexed.putpalette([value for colour in colours for value in colour])
+            indexed.save(folder / f"{name}_{number}.png")
+
+
+def write_masks(path: Path, ids: list[str], masks: list[np.ndarray]) -> None:
+    """Masks (H,W) uint8 by image id as an Arrow file, compressed."""
+    table = pa.table(
+        {
+            "id": ids,
+            "height": pa.array([mask.shape[0] for mask in masks], pa.int32()),
+            "width": pa.array([mask.shape[1] for mask in masks], pa.int32()),
+            "mask": pa.array([mask.tobytes() for mask in masks], pa.binary()),
+        }
+    )
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+
+
+def read_masks(path: Path) -> dict[str, np.ndarray]:
+    """What `write_masks` wrote, by image id."""
+    with pa.OSFile(str(path), "rb") as source:
+        lines = pa.ipc.open_file(source).read_all().to_pylist()
+    return {line["id"]: np.frombuffer(line["mask"], np.uint8).reshape(line["height"], line["width"]) for line in lines}
+
+
+def provenance(device: torch.device, git: str) -> dict[str, Any]:
+    """Where a stage was trained: device, versions of the libraries, git revision, host's CPU count."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(torch.cpu.get_capabilities().get("cpu_name", "CPU"))
+    return {"device": name, "git": git, "versions": {name: version(name) for name in LIBRARIES}, "threads": torch.get_num_threads()}
+
+
+def git_revision() -> str:
+    """Commit of the project this package runs from, with "+" when files differ from it; "" outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+@lru_cache(maxsize=2)
+def _opened(data: Data, cache: Path) -> tuple[Pack, Splits]:
+    pack = load(data, cache)
+    return pack, split(pack, data)

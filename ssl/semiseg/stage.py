@@ -1,0 +1,106 @@
+"""A stage: one training run, named by a hash of everything that can change its weights."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any
+
+from semiseg.config import Net, Train
+
+FORMAT = 1
+"""Goes into every key: raised when the meaning of a setting, a random stream or the training loop changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The images a stage trains on and is scored on, by content: no path and no draw of the split enters a key."""
+
+    fingerprint: str
+    """sha256 over the decoded images and masks."""
+    classes: tuple[str, ...]
+    labelled: int
+    """Number of labelled training images."""
+    labelled_hash: str
+    unlabelled_hash: str
+    selection_hash: str
+    test_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One training run from initial weights to final weights.
+
+    `name` is for people and not part of the key. `number` (1, 2, ...) is the place in the chain and seeds the random streams with
+    `seed`. `rule` is a frozen dataclass of hyper-parameters, `teachers` the stages it learns from.
+    """
+
+    name: str
+    number: int
+    rule: Any
+    split: Split
+    net: Net
+    train: Train
+    seed: int
+    teachers: tuple["Stage", ...] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 hex digest of the resolved settings and of the teachers' keys."""
+        return hash_of(self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        """What the key is made of, as plain JSON values; a name says every default that was in force."""
+        return {
+            "format": FORMAT,
+            "number": self.number,
+            "seed": self.seed,
+            "rule": {"type": type(self.rule).__name__, **plain(self.rule)},
+            "split": plain(self.split),
+            "net": plain(self.net),
+            "train": plain(self.train),
+            "teachers": [teacher.key for teacher in self.teachers],
+        }
+
+
+def hash_of(value: Any) -> str:
+    """sha256 hex digest of plain JSON values; the same on every machine and for every order of a dict's entries."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and paths as JSON values; raises TypeError for what could not be read back the same."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"no plain form for {value!r}")
+
+
+def with_teachers(stages: Iterable[Stage]) -> dict[str, Stage]:
+    """Every distinct stage among `stages` and their teachers by key, each after its teachers."""
+    found: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        for teacher in stage.teachers:
+            visit(teacher)
+        found.setdefault(stage.key, stage)
+
+    for stage in stages:
+        visit(stage)
+    return found
+
+
+def stream(seed: int, name: str, *numbers: int) -> int:
+    """Seed in 0..2^63-1 of a named random stream: independent for every (seed, name, numbers), the same on every machine."""
+    text = ":".join([str(seed), name, *map(str, numbers)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,148 @@
+"""Rows x seeds -> chains of stages -> distinct stages, in an order in which teachers come before those who learn from them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from semiseg.methods import ThreeStage
+from semiseg.config import Net, Train
+from semiseg.stage import Split, Stage, with_teachers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`chains[row, seed]` is the chain of stages of a row at a seed; `done` are the keys that the store holds."""
+
+    chains: dict[tuple[str, int], tuple[Stage, ...]]
+    done: frozenset[str]
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """Distinct stages by key, teachers first."""
+        return with_teachers(stage for chain in self.chains.values() for stage in chain)
+
+    @cached_property
+    def total(self) -> int:
+        """Stages that training every row from scratch would take."""
+        return sum(len(chain) for chain in self.chains.values())
+
+    @cached_property
+    def to_train(self) -> tuple[Stage, ...]:
+        """Missing stages, those with the longest chain of missing descendants and then the most of them first."""
+        return tuple(sorted((stage for stage in self.stages.values() if stage.key not in self.done), key=self._urgency))
+
+    def label(self, stage: Stage) -> str:
+        """row/seed/stage of the first row that needs the stage: what people see of it."""
+        for (row, seed), chain in self.chains.items():
+            if any(member.key == stage.key for member in chain):
+                return f"{row}/seed {seed}/{stage.name}"
+        return f"seed {stage.seed}/{stage.name}"
+
+    def descendants(self, key: str) -> set[str]:
+        """Keys of all stages that learn from this one, directly or not."""
+        return set(self._descendants[key])
+
+    def counts(self) -> dict[str, int]:
+        rows = len({row for row, _ in self.chains})
+        seeds = len({seed for _, seed in self.chains})
+        missing = len(self.to_train)
+        distinct = len(self.stages)
+        return {
+            "rows": rows,
+            "seeds": seeds,
+            "stages": self.total,
+            "distinct": distinct,
+            "done": distinct - missing,
+            "to_train": missing,
+        }
+
+    def __str__(self) -> str:
+        c = self.counts()
+        return (
+            f"{c['rows']} rows x {c['seeds']} seeds: {c['stages']} stages, {c['distinct']} distinct, "
+            f"{c['done']} done, {c['to_train']} to train"
+        )
+
+    @cached_property
+    def _descendants(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {key: set() for key in self.stages}
+        for stage in reversed(self.stages.values()):
+            for teacher in stage.teachers:
+                found[teacher.key] |= {stage.key} | found[stage.key]
+        return found
+
+    @cached_property
+    def _height(self) -> dict[str, int]:
+        height = dict.fromkeys(self.stages, 0)
+        for stage in reversed(self.stages.values()):
+            for teacher in stage.teachers:
+                height[teacher.key] = max(height[teacher.key], height[stage.key] + 1)
+        return height
+
+    def _urgency(self, stage: Stage) -> tuple[int, int, int]:
+        order = list(self.stages).index(stage.key)
+        return (-self._height[stage.key], -len(self._descendants[stage.key]), order)
+
+
+def make_plan(
+    method: ThreeStage,
+    rows: dict[str, str],
+    seeds: Sequence[int],
+    *,
+    split: Split,
+    net: Net,
+    train: Train,
+    has: Callable[[str], bool],
+) -> Plan:
+    """Resolve every row at every seed into its stages and look up which of them `has` finished."""
+    chains = {
+        (row, seed): method.with_switches(switches).stages(split, net, train, seed)
+        for row, switches in rows.items()
+        for seed in seeds
+    }
+    plan = Plan(chains, frozenset())
+    return Plan(chains, frozenset(key for key in plan.stages if has(key)))
+
+
+class Queue:
+    """Which stage to train next: one whose teachers are finished, the most urgent first. Knows failures, not Ray."""
+
+    def __init__(self, stages: Iterable[Stage], done: Iterable[str]) -> None:
+        self.waiting = {stage.key: stage for stage in stages}
+        self.done = set(done)
+        self.running: dict[str, Stage] = {}
+        self.failed: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
+
+    def take(self) -> Stage | None:
+        """A stage that can start now, or None when there is none (yet)."""
+        for key, stage in self.waiting.items():
+            if all(teacher.key in self.done for teacher in stage.teachers):
+                del self.waiting[key]
+                self.running[key] = stage
+                return stage
+        return None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no stage is left that could still start."""
+        return not self.waiting
+
+    def finish(self, key: str) -> None:
+        self.running.pop(key, None)
+        self.done.add(key)
+
+    def fail(self, key: str, error: str) -> None:
+        """A stage failed for good: what learns from it, and only that, is skipped."""
+        self.running.pop(key, None)
+        self.failed[key] = error
+        lost = {key}
+        changed = True
+        while changed:
+            changed = False
+            for stage in list(self.waiting.values()):
+                if any(teacher.key in lost for teacher in stage.teachers):
+                    lost.add(stage.key)
+                    self.skipped[stage.key] = f"its teacher stage failed: {error}"
+                    del self.waiting[stage.key]
+                    changed = True

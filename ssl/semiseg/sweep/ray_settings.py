@@ -1,0 +1,26 @@
+"""Resources of a sweep, without importing ray."""
+
+from dataclasses import dataclass
+
+from semiseg.config import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ray:
+    """Where and with what resources trials run."""
+
+    address: str | None = None
+    """Running cluster to join ("auto" or ray://host:port); None: a private one on this machine."""
+    cpus_per_trial: int = 1
+    """CPU threads of a stage."""
+    gpus_per_trial: float | None = None
+    """GPUs of a stage, also fractions to pack several on one; None: 1 where this machine has a GPU, else 0."""
+    trials: int | None = None
+    """Stages that run at the same time; None: as many as the CPUs and GPUs allow."""
+    dashboard: bool = False
+    """Start the Ray dashboard on 127.0.0.1; every stage is then an actor of its own, which costs some seconds a stage."""
+
+    def __post_init__(self) -> None:
+        require(self.cpus_per_trial >= 1, "ray.cpus_per_trial", self.cpus_per_trial, "a whole number >= 1")
+        require(self.gpus_per_trial is None or self.gpus_per_trial >= 0, "ray.gpus_per_trial", self.gpus_per_trial, "a number >= 0")
+        require(self.trials is None or self.trials >= 1, "ray.trials", self.trials, "a whole number >= 1")

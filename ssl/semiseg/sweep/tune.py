@@ -1,0 +1,252 @@
+"""The only module that imports ray: one Tune experiment in which one trial is one stage."""
+
+import contextlib
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry; read when ray is imported
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our store keeps the results
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+from ray.util.metrics import Gauge
+
+from semiseg.config import require
+from semiseg.runner import Place, StageRun
+from semiseg.stage import Stage
+from semiseg.sweep.monitor import Monitor
+from semiseg.sweep.plan import Plan, Queue
+from semiseg.sweep.ray_settings import Ray
+from semiseg.train import StageError
+
+REPORT_SECONDS = 2.0
+"""A running stage says how it is doing this often."""
+RETRIES = 2
+"""Restarts of a stage whose process died; a StageError is final at once."""
+TAGS = ("study", "row", "seed", "stage")
+
+
+class StageTrial(tune.Trainable):
+    """A Tune trial that trains one stage of the plan; its repr is what the dashboard's Actors page shows."""
+
+    def setup(self, config: dict[str, Any], stages: Mapping[str, Stage], place: Place, study: str) -> None:  # type: ignore[override]
+        self.stages, self.place, self.study = stages, place, study
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another stage in the same process; nothing of the last one is kept but the opened data."""
+        self.stage = self.stages[new_config["key"]]
+        self.label = str(new_config["label"])
+        self.run: StageRun | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            if self.run is None:
+                self.run = StageRun(self.stage, self.place)
+            figures: dict[str, Any] = dict(self.run.advance(REPORT_SECONDS))
+        except StageError as error:
+            self.run = None
+            return {"done": True, "finished": False, "error_text": str(error)}
+        self._publish_metrics(figures)
+        finished = self.run.finished
+        return figures | {"done": finished, "finished": finished, "error_text": ""}
+
+    def cleanup(self) -> None:
+        """Tune stops the trial: when it is not finished, keep what it has done."""
+        if self.run is not None and not self.run.finished:
+            self.run.checkpoint()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+        """Tune may ask at any time; ours goes into the store."""
+        self.cleanup()
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: a `StageRun` finds its checkpoint in the store."""
+
+    def __repr__(self) -> str:
+        return f"{self.study}/{self.label}"
+
+    def _publish_metrics(self, figures: Mapping[str, float]) -> None:
+        row, _, rest = self.label.partition("/seed ")
+        seed, _, stage = rest.partition("/")
+        tags = dict(zip(TAGS, (self.study, row, seed, stage), strict=True))
+        values = {
+            "selection_miou": figures["selection_miou"],
+            "images_per_second": figures["images_per_second"],
+            "progress": figures["training_step"] / figures["steps"],
+        }
+        for name, value in values.items():
+            if value == value:  # a stage has no selection score before its first evaluation
+                _gauge(f"semiseg_{name}").set(value, tags)
+
+
+class GraphSearcher(Searcher):
+    """Suggests a stage as soon as its teachers are finished."""
+
+    def __init__(self, queue: Queue, plan: Plan, monitor: Monitor) -> None:
+        super().__init__()
+        self.queue, self.plan, self.monitor = queue, plan, monitor
+        self.keys: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        stage = self.queue.take()
+        if stage is None:
+            return Searcher.FINISHED if self.queue.exhausted else None
+        self.keys[trial_id] = stage.key
+        return {"key": stage.key, "label": self.plan.label(stage)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        key = self.keys[trial_id]
+        if result and result.get("error_text"):
+            self.queue.fail(key, result["error_text"])
+        elif result and result.get("finished"):
+            self.queue.finish(key)
+        else:  # stopped from outside, or failed, which `Failures` is told with the cause
+            return
+        self.monitor.ended(key)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if result.get("steps"):
+            self.monitor.progress(self.keys[trial_id], result)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher with the experiment, which is never restored
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the only truth about what is finished."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as `save`."""
+
+
+class Failures(tune.Callback):
+    """Takes note of trials that Tune has given up."""
+
+    def __init__(self, searcher: GraphSearcher) -> None:
+        self.searcher = searcher
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        lines = [line for line in str(trial.get_error() or "").splitlines() if line.strip()]
+        cause = lines[-1].strip() if lines else "its process died"
+        key = self.searcher.keys[trial.trial_id]
+        self.searcher.queue.fail(
+            key, f"{self.searcher.plan.label(self.searcher.plan.stages[key])}: {cause} (tried {RETRIES + 1} times)"
+        )
+        self.searcher.monitor.ended(key)
+
+
+def slots(settings: Ray, gpus_per_trial: float) -> int:
+    """Stages that fit on the cluster at once. Raises SettingError when not even one does."""
+    resources = ray.cluster_resources()
+    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+    require(
+        settings.cpus_per_trial <= cpus, "ray.cpus_per_trial", settings.cpus_per_trial, f"at most {cpus:g}, the CPUs of the cluster"
+    )
+    require(gpus_per_trial <= gpus, "ray.gpus_per_trial", gpus_per_trial, f"at most {gpus:g}, the GPUs of the cluster")
+    fit = int(cpus // settings.cpus_per_trial)
+    if gpus_per_trial > 0:
+        fit = min(fit, int(gpus / gpus_per_trial + 1e-9))
+    return min(fit, settings.trials or fit)
+
+
+@contextlib.contextmanager
+def cluster(settings: Ray) -> Iterator[None]:
+    """Ray, started or joined, for the time of a with block."""
+    if settings.address is None and not os.access(os.path.expanduser("~"), os.W_OK):
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # Ray keeps its token at home; the private cluster is loopback only
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    if settings.address is None:
+        options |= {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1", "num_cpus": os.cpu_count()}
+    joined = ray.is_initialized()
+    if not joined:
+        context = ray.init(address=settings.address or "local", **options)
+        if settings.dashboard:
+            url = context.dashboard_url or "not offered by the cluster"
+            print(
+                f"Ray dashboard: {url if '://' in url else 'http://' + url} (it asks for a token: `ray get-auth-token` prints it)",
+                flush=True,
+            )
+    try:
+        yield
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def run(
+    plan: Plan, queue: Queue, place: Place, settings: Ray, monitor: Monitor, *, study: str, gpus_per_trial: float, count: int
+) -> int:
+    """Train what the queue holds, `count` stages at a time; returns the signal that stopped it, or 0.
+
+    Failed and skipped stages are in the queue afterwards. SIGINT and SIGTERM let running stages save a checkpoint.
+    """
+    trainable = tune.with_parameters(StageTrial, stages=plan.stages, place=place, study=study)
+    trainable = tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": gpus_per_trial})
+    with tempfile.TemporaryDirectory(prefix="semiseg-tune-", ignore_cleanup_errors=True) as folder, stop_signals() as stopped_by:
+        searcher = GraphSearcher(queue, plan, monitor)
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                max_concurrent_trials=count,
+                reuse_actors=not settings.dashboard,  # Ray fixes an actor's repr when it starts, so the page would name its first stage
+                trial_name_creator=lambda trial: trial.config["key"][:12],
+                trial_dirname_creator=lambda trial: trial.config["key"][:12],
+            ),
+            run_config=tune.RunConfig(
+                name=study,
+                storage_path=folder,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[Failures(searcher)],
+            ),
+        )
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the monitor and at the end
+        with contextlib.redirect_stdout(None):  # Tune prints a box about a folder that is about to go
+            tuner.fit()
+    return stopped_by[0] if stopped_by else 0
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM both reach Tune as SIGUSR1, which stops it in good order; the list says which one came.
+
+    Left alone, SIGTERM aborts the process with nothing saved.
+    """
+    came: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        came.append(number)
+        if len(came) > 1 or signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # the second time, or Tune is not listening yet
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_gauges: dict[str, Gauge] = {}
+
+
+def _gauge(name: str) -> Gauge:
+    if name not in _gauges:
+        _gauges[name] = Gauge(name, description=f"{name.removeprefix('semiseg_')} of a running stage", tag_keys=TAGS)
+    return _gauges[name]

@@ -1,0 +1,304 @@
+"""The training loop of one stage. It asks nothing about the method it runs; every random number is a function of (seed, step)."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg.augment.views import weak
+from semiseg.batch import IGNORE, Batch
+from semiseg.config import Train, require
+from semiseg.data.pack import Pack
+from semiseg.data.splits import Splits
+from semiseg.evaluate import autocast, evaluate, predict
+from semiseg.nets import BlockNet, MultiTask, build
+from semiseg.schedules import cosine_decay
+from semiseg.stage import Stage, stream
+
+SAMPLES = 4
+"""Test images, the first ones, whose predictions are kept for the report."""
+
+
+class StageError(RuntimeError):
+    """A stage that cannot go on, and would not when tried again; the message names step and cause."""
+
+
+@dataclass
+class Outcome:
+    """All that a finished stage leaves behind."""
+
+    weights: dict[str, Tensor]
+    """"best.student.NAME", "last.teacher.NAME" ... on the CPU."""
+    metrics: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
+    samples: list[np.ndarray]
+    """Predicted masks (H,W) uint8 of the first SAMPLES test images, by the reported weights."""
+    chosen_step: int
+    seconds: float
+    images: int
+
+
+@dataclass
+class Progress:
+    """What changes while a stage runs, besides its networks and optimiser; a checkpoint holds all of it."""
+
+    step: int = 0
+    best_score: float = -1.0
+    best_step: int = 0
+    selection: float = float("nan")
+    seconds: float = 0.0
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    summed: int = 0
+
+
+def resolve(train: Train, size: tuple[int, int] | None, device: torch.device) -> Train:
+    """`train` with every "auto" written out: the crop (whole images of one size) and the precision on this device.
+
+    Raises SettingError when images of several sizes have no crop to be batched with.
+    """
+    if train.crop is None:
+        require(size is not None, "train.crop", None, "height and width, as the images are of several sizes")
+        train = replace(train, crop=size)
+    if train.precision == "auto":
+        train = replace(train, precision="bf16" if bf16_is_faster(device) else "fp32")
+    return train
+
+
+def bf16_is_faster(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware: GPUs from Ampere on, CPUs with AMX or AVX512-BF16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and bool(
+        torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
+    )
+
+
+class Trainer:
+    """One stage, from its initial weights or a checkpoint to an `Outcome`.
+
+    `pseudo` gives the pseudo-mask (H,W) uint8 of every training image by its row in the pack, when the stage learns some. The stage's
+    train settings must be resolved (`resolve`).
+    """
+
+    def __init__(
+        self, stage: Stage, pack: Pack, splits: Splits, device: torch.device, pseudo: Mapping[int, np.ndarray] | None = None
+    ) -> None:
+        self.stage, self.pack, self.splits, self.device, self.pseudo = stage, pack, splits, device, pseudo
+        self.rule, self.train = stage.rule, stage.train
+        self.state = self.rule.start(lambda: network(stage, pack, device))
+        # fused Adam is one pass over the parameters, on CPU too; its result does not depend on how often it is checkpointed
+        self.optimiser = torch.optim.Adam(
+            self.state.student.parameters(), lr=self.train.learning_rate, weight_decay=self.train.weight_decay, fused=True
+        )
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def images_per_step(self) -> int:
+        return self.train.batch_labelled + self.train.batch_unlabelled
+
+    @property
+    def finished(self) -> bool:
+        return self.progress.step >= self.train.steps
+
+    def advance(self, seconds: float) -> None:
+        """Train until the stage ends, a selection score is due and taken, or `seconds` have passed; at least one step."""
+        started = time.perf_counter()
+        self.state.student.train()
+        while not self.finished:
+            self._one_step()
+            if self._evaluation_due():
+                self._score_selection()
+                break
+            if time.perf_counter() - started > seconds:
+                break
+        self.progress.seconds += time.perf_counter() - started
+
+    def _one_step(self) -> None:
+        step, steps = self.progress.step, self.train.steps
+        progress = step / steps
+
+        # learning rate
+        rate = self.train.learning_rate * (cosine_decay(step, steps) if self.train.decay == "cosine" else 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+        # batch
+        generator = torch.Generator().manual_seed(stream(self.stage.seed, "augment", self.stage.number, step))
+        batch = self._batch(step, generator)
+
+        # loss
+        with autocast(self.device, self.train.precision):
+            terms = self.rule.loss(self.state, batch, progress, generator)
+        total = torch.stack(list(terms.values())).sum()
+        self._log(terms, total, step)
+
+        # update
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimiser.step()
+        self.rule.after_step(self.state, step, progress)
+        self.progress.step += 1
+
+    def _batch(self, step: int, generator: torch.Generator) -> Batch:
+        """The mini-batch of a step: `batch_labelled` labelled rows, then unlabelled ones, or only labelled ones if the rule wants it."""
+        n_labelled = self.train.batch_labelled if self.rule.unlabelled else self.images_per_step
+        rows = self._draw("labelled", self.splits.labelled, step, n_labelled)
+        if self.rule.unlabelled:
+            rows += self._draw("unlabelled", self.splits.unlabelled, step, self.train.batch_unlabelled)
+        images = [self.pack.image(row) for row in rows]
+        masks = [
+            [self._mask(row) if i < n_labelled else np.full(images[i].shape[:2], IGNORE, np.uint8) for i, row in enumerate(rows)]
+        ]
+        if self.pseudo is not None:
+            masks.append([self.pseudo[row] for row in rows])
+        assert self.train.crop is not None
+        views = weak(
+            images,
+            masks,
+            crop=self.train.crop,
+            scale=self.train.scale,
+            flip=self.train.flip,
+            generator=generator,
+            device=self.device,
+        )
+        image = views.image.contiguous(memory_format=torch.channels_last)
+        return Batch(image, views.masks[0], views.masks[1] if len(views.masks) > 1 else None, views.valid, n_labelled)
+
+    def _draw(self, name: str, rows: np.ndarray, step: int, count: int) -> list[int]:
+        """The next `count` rows of an endless sequence of permutations, as a function of the step."""
+        drawn = []
+        for position in range(step * count, (step + 1) * count):
+            epoch, place = divmod(position, len(rows))
+            order = _permutation(stream(self.stage.seed, "order", self.stage.number, epoch), name, len(rows))
+            drawn.append(int(rows[order[place]]))
+        return drawn
+
+    def _mask(self, row: int) -> np.ndarray:
+        mask = self.pack.mask(row)
+        assert mask is not None, self.pack.ids[row]
+        return mask
+
+    def _log(self, terms: Mapping[str, Tensor], total: Tensor, step: int) -> None:
+        values = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise StageError(f"{self.stage.name}, seed {self.stage.seed}: the {name} loss is {value} at step {step}")
+            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+        self.progress.summed += 1
+        window = max(self.train.steps // 50, 1)
+        if (step + 1) % window == 0 or step + 1 == self.train.steps:
+            for name, value in self.progress.sums.items():
+                self._record(f"loss/{name}", value / self.progress.summed, step + 1)
+            self.progress.sums, self.progress.summed = {}, 0
+
+    def _record(self, name: str, value: float, step: int) -> None:
+        self.progress.curves.append({"key": self.stage.key, "step": step, "name": name, "value": value})
+
+    def _evaluation_due(self) -> bool:
+        done, steps, count = self.progress.step, self.train.steps, min(self.train.evaluations, self.train.steps)
+        return done * count // steps > (done - 1) * count // steps
+
+    def _score_selection(self) -> None:
+        for role, net in self.state.roles().items():
+            score = self._scores(net, self.splits.selection)["", "miou"]
+            self._record(f"selection/{role}/miou", score, self.progress.step)
+            if role == self.rule.evaluated:
+                self.progress.selection = score
+                if score > self.progress.best_score:
+                    self.progress.best_score, self.progress.best_step = score, self.progress.step
+                    self.best = self._weights("best")
+        self.state.student.train()
+
+    def _scores(self, net: torch.nn.Module, rows: np.ndarray) -> dict[tuple[str, str], float]:
+        batch = max(self.images_per_step, 16)
+        return evaluate(net, self.pack, rows, batch=batch, precision=self.train.precision, device=self.device)
+
+    def _weights(self, prefix: str) -> dict[str, Tensor]:
+        return {
+            f"{prefix}.{role}.{name}": value.detach().cpu().contiguous().clone()
+            for role, net in self.state.roles().items()
+            for name, value in net.state_dict().items()
+        }
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that a later `restore` needs to go on as if training had not stopped."""
+        return {
+            "key": self.stage.key,
+            "networks": {role: net.state_dict() for role, net in self.state.roles().items()},
+            "optimiser": self.optimiser.state_dict(),
+            "best": self.best,
+            "progress": vars(self.progress),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Continue from `checkpoint()`. Raises ValueError when it is of another stage."""
+        if saved["key"] != self.stage.key:
+            raise ValueError(f"checkpoint of stage {saved['key']}, expected {self.stage.key}")
+        for role, net in self.state.roles().items():
+            net.load_state_dict(saved["networks"][role])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.best = dict(saved["best"])
+        self.progress = Progress(**saved["progress"])
+
+    def finish(self) -> Outcome:
+        """Score last and best weights of every role on selection and test, and keep what later stages and the report need."""
+        started = time.perf_counter()
+        weights = self._weights("last") | self.best
+        metrics: list[dict[str, Any]] = []
+        samples: list[np.ndarray] = []
+        for which, step in (("last", self.progress.step), ("best", self.progress.best_step)):
+            for role, net in self.state.roles().items():
+                load(net, weights, f"{which}.{role}.")
+                for split, rows in (("selection", self.splits.selection), ("test", self.splits.test)):
+                    place = {"key": self.stage.key, "role": role, "weights": which, "split": split, "step": step}
+                    for (name, metric), value in self._scores(net, rows).items():
+                        metrics.append(place | {"class": name, "metric": metric, "value": value})
+                if (which, role) == (self.train.weights, self.rule.evaluated):
+                    rows = self.splits.test[:SAMPLES]
+                    found = predict(net, self.pack, rows, batch=SAMPLES, precision=self.train.precision, device=self.device)
+                    samples = [mask.to("cpu", torch.uint8).numpy() for _, mask in found]
+        self.progress.seconds += time.perf_counter() - started
+        chosen = self.progress.best_step if self.train.weights == "best" else self.progress.step
+        images = self.progress.step * self.images_per_step
+        return Outcome(weights, metrics, self.progress.curves, samples, chosen, self.progress.seconds, images)
+
+
+def network(stage: Stage, pack: Pack, device: torch.device) -> BlockNet | MultiTask:
+    """The stage's network with its initial weights, on the device."""
+    net = build(
+        stage.net,
+        len(pack.classes),
+        mean=tuple(float(value) for value in pack.mean),
+        std=tuple(float(value) for value in pack.std),
+        seed=stream(stage.seed, "init", stage.number),
+        own=stage.rule.own_blocks,
+    )
+    return net.to(device, memory_format=torch.channels_last)
+
+
+def load(net: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:
+    """Load the entries of `weights` that start with `prefix` into the network, strictly."""
+    net.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)})
+
+
+def pseudo_masks(
+    stage: Stage, weights: Mapping[str, Tensor], prefix: str, pack: Pack, rows: np.ndarray, device: torch.device
+) -> list[np.ndarray]:
+    """argmax of a finished stage's network on whole, unaugmented images: one (H,W) uint8 mask per row (paper 004, y^ and y~)."""
+    net = network(stage, pack, device)
+    load(net, weights, prefix)
+    found = predict(net, pack, rows, batch=16, precision=stage.train.precision, device=device)
+    return [mask.to("cpu", torch.uint8).numpy() for _, mask in found]
+
+
+@lru_cache(maxsize=16)
+def _permutation(seed: int, name: str, count: int) -> np.ndarray:
+    generator = torch.Generator().manual_seed(stream(seed, name))
+    return torch.randperm(count, generator=generator).numpy()

@@ -1,0 +1,331 @@
+"""A folder of images and masks: every way to write masks, lists and classes, and every way to get them wrong."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semiseg.config import Data, SettingError
+from semiseg.data import DATASETS, Pack, load, split
+from semiseg.data.images import read_image, read_mask
+
+RNG = np.random.default_rng(0)
+TRUTH = np.arange(8 * 8).reshape(8, 8) % 3  # class ids of every mask below
+COLOURS = np.array([(0, 0, 0), (0, 128, 255), (250, 10, 20)], np.uint8)
+
+
+def put(root: Path, name: str, mask: Image.Image | np.ndarray | None, image: np.ndarray | None = None) -> None:
+    """Write one image and, unless it is None, its mask."""
+    pixels = RNG.integers(0, 256, (8, 8, 3), np.uint8) if image is None else image
+    for part in ("images", "masks"):
+        (root / part / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(root / "images" / f"{name}.png")
+    if mask is not None:
+        (Image.fromarray(mask) if isinstance(mask, np.ndarray) else mask).save(root / "masks" / f"{name}.png")
+
+
+def folder(root: Path, mask: Image.Image | np.ndarray | None = None, images: int = 5) -> Path:
+    """`images` images a, b, ... that share one mask."""
+    for i in range(images):
+        put(root, "abcdefghij"[i], TRUTH.astype(np.uint8) if mask is None else mask)
+    return root
+
+
+def opened(root: Path, **settings: object) -> Pack:
+    return load(Data(name="folder", root=root, size="native", **settings), root.parent / f"cache-{root.name}")  # type: ignore[arg-type]
+
+
+def fails(root: Path, message: str, **settings: object) -> None:
+    with pytest.raises(SettingError, match=message) as error:
+        opened(root, **settings)
+    assert "\n" not in str(error.value)
+
+
+def palette_mask() -> Image.Image:
+    mask = Image.fromarray(TRUTH.astype(np.uint8), "P")
+    mask.putpalette([9, 9, 9, 200, 100, 0, 0, 100, 200])
+    return mask
+
+
+MASKS = {
+    "palette": palette_mask(),
+    "grey": TRUTH.astype(np.uint8),
+    "16-bit": TRUTH.astype(np.uint16),
+    "rgb": COLOURS[TRUTH],
+    "rgba": np.concatenate([COLOURS[TRUTH], np.full((8, 8, 1), 77, np.uint8)], axis=2),
+    "grey with alpha": Image.merge("LA", [Image.fromarray(TRUTH.astype(np.uint8)), Image.new("L", (8, 8), 9)]),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_classes_are_found_in_masks_of_every_kind(kind: str, tmp_path: Path) -> None:
+    pack = opened(folder(tmp_path / "root", MASKS[kind]))
+    assert pack.classes == ("class 0", "class 1", "class 2")
+    np.testing.assert_array_equal(pack.mask(0), TRUTH)
+    expected = {"palette": ((9, 9, 9), (200, 100, 0), (0, 100, 200)), "rgb": tuple(map(tuple, COLOURS.tolist()))}
+    assert pack.palette == expected.get(kind.removesuffix("a"), pack.palette)
+    assert len(set(pack.palette)) == 3
+
+
+def test_one_bit_masks_have_the_values_0_and_1(tmp_path: Path) -> None:
+    pack = opened(folder(tmp_path / "root", Image.fromarray(TRUTH == 1)))
+    np.testing.assert_array_equal(pack.mask(0), TRUTH == 1)
+
+
+def test_values_with_gaps_are_numbered_in_order_and_255_is_ignored(tmp_path: Path) -> None:
+    pack = opened(folder(tmp_path / "root", np.array([200, 7, 255], np.uint8)[TRUTH]))
+    assert pack.classes == ("class 0", "class 1")
+    np.testing.assert_array_equal(pack.mask(0), np.array([1, 0, 255])[TRUTH])
+
+
+def test_16_bit_values_above_255_can_be_classes(tmp_path: Path) -> None:
+    pack = opened(folder(tmp_path / "root", np.array([0, 1000, 65535], np.uint16)[TRUTH]))
+    np.testing.assert_array_equal(pack.mask(0), TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "names", "ids"),
+    [
+        ("ground\n# a comment\n\nroof tile\nwall  # and another\n", [0, 1, 2], ("ground", "roof tile", "wall"), [0, 1, 2]),
+        ("ground\nignore\nwall\n", [0, 1, 2], ("ground", "wall"), [0, 255, 1]),
+        ("255 tissue\n0 ground\n7 ignore\n", [0, 255, 7], ("tissue", "ground"), [1, 0, 255]),
+    ],
+)
+def test_classes_txt_names_values(text: str, values: list[int], names: tuple[str, ...], ids: list[int], tmp_path: Path) -> None:
+    root = folder(tmp_path / "root", np.array(values, np.uint8)[TRUTH])
+    (root / "classes.txt").write_text(text)
+    pack = opened(root)
+    assert pack.classes == names
+    np.testing.assert_array_equal(pack.mask(0), np.array(ids)[TRUTH])
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_classes_txt_names_colours_of_rgb_and_palette_masks(palette: bool, tmp_path: Path) -> None:
+    mask = Image.fromarray(COLOURS[TRUTH])
+    root = folder(tmp_path / "root", mask.convert("P", palette=Image.Palette.ADAPTIVE, colors=3) if palette else mask)
+    (root / "classes.txt").write_text("250 10 20 flag\n0 0 0 ignore\n0 128 255 sky\n")
+    pack = opened(root)
+    assert pack.classes == ("flag", "sky")
+    assert pack.palette == ((250, 10, 20), (0, 128, 255))
+    np.testing.assert_array_equal(pack.mask(0), np.array([255, 1, 0])[TRUTH])
+
+
+def test_names_given_as_settings_are_the_ids_in_order(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    assert opened(root, classes=("a", "b", "c", "unused")).classes == ("a", "b", "c", "unused")
+    fails(root, r"masks/a.png: got mask value 2; allowed: 0, 1, 255 \(ignore\)$", classes=("a", "b"))
+    (root / "classes.txt").write_text("2 x\n1 y\n0 z\n")
+    pack = opened(root, classes=("p", "q", "r"))
+    assert pack.classes == ("p", "q", "r")
+    np.testing.assert_array_equal(pack.mask(0), 2 - TRUTH)
+    fails(root, r"data.classes: got 1 names; allowed: 3, as .*classes.txt has 3 classes", classes=("p",))
+
+
+def test_a_grey_mask_saved_as_rgb_is_read_by_value_where_values_are_declared(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root", np.repeat(TRUTH.astype(np.uint8)[..., None], 3, axis=2))
+    np.testing.assert_array_equal(opened(root, classes=("a", "b", "c")).mask(0), TRUTH)
+
+
+def test_a_colour_mask_where_indexes_are_declared_is_refused(tmp_path: Path) -> None:
+    fails(
+        folder(tmp_path / "root", COLOURS[TRUTH]),
+        r"masks/a.png: got the colour 0 128 255; allowed: an index mask .* lines 'r g b name' in classes.txt",
+        classes=("a", "b", "c"),
+    )
+
+
+def test_masks_that_are_photographs_are_refused(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in "abcdefgh":
+        put(root, name, RNG.integers(0, 256, (8, 8, 3), np.uint8))
+    fails(root, r"masks/\w.png: got more than 254 mask values .* look like photographs")
+
+
+def test_masks_of_two_kinds_need_classes_txt(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    put(root, "z", COLOURS[TRUTH])
+    fails(root, r"masks/z.png: got a colour-coded mask after index masks; allowed: one kind")
+
+
+def test_masks_of_0_and_255_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root", ((TRUTH == 1) * 255).astype(np.uint8))
+    fails(root, r"masks: got mask values 0 besides 255 \(ignore\); allowed: two classes .* '255 name'")
+    fails(root, r"got only a and 255 \(ignore\) in all masks; allowed: two classes .* '255 name'", classes=("a", "b"))
+    (root / "classes.txt").write_text("0 background\n255 tissue\n")
+    np.testing.assert_array_equal(opened(root).mask(0), TRUTH == 1)
+
+
+@pytest.mark.parametrize("text", ["1 a\nb\n", "1 a\n1 b\n", "a\na\n", "1 2 300 a\n", "70000 a\n", "1 a\n1 2 3 b\n"])
+def test_classes_txt_that_cannot_be_meant_is_refused(text: str, tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    (root / "classes.txt").write_text(text)
+    fails(root, r"classes.txt, line \d: got '.*'; allowed: a line 'name', 'value name' or 'r g b name'")
+
+
+def test_classes_txt_without_a_class_is_refused(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    (root / "classes.txt").write_text("# none\nignore\n")
+    fails(root, r"classes.txt: got 0 classes; allowed: 1..254")
+
+
+def test_without_lists_a_fifth_is_for_test_and_the_rest_for_training(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root", images=10)
+    splits = opened(root).split
+    assert sorted(splits) == ["test"] * 2 + ["train"] * 8
+    drawn = {tuple(opened(root, split_seed=seed).split) for seed in range(5)}
+    assert len(drawn) > 1
+    assert opened(root).split == splits
+
+
+def test_lists_choose_the_splits_and_leave_the_others_out(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root", images=6)
+    put(root, "east/a", TRUTH.astype(np.uint8))
+    put(root, "no mask, in no list", None)
+    (root / "train.txt").write_text("# names\nb\n\nc.png\neast/a.jpg  # with another extension\n")
+    (root / "val.txt").write_text("d\n")
+    (root / "test.txt").write_text("./e.png\n")
+    pack = opened(root)
+    assert dict(zip(pack.ids, pack.split, strict=True)) == {
+        "b": "train", "c": "train", "d": "selection", "e": "test", "east/a": "train",
+    }  # fmt: skip
+    (root / "val.txt").rename(root / "selection.txt")
+    assert opened(root).fingerprint == pack.fingerprint
+
+
+def test_val_is_for_test_when_there_is_no_test_list(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    (root / "train.txt").write_text("a\nb\nc\n")
+    (root / "val.txt").write_text("d\ne\n")
+    assert opened(root).split == ["train"] * 3 + ["test"] * 2
+
+
+def test_without_a_train_list_the_other_images_are_for_training(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    (root / "test.txt").write_text("d\ne\n")
+    assert opened(root).split == ["train"] * 3 + ["test"] * 2
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"train": "a\nx\n"}, r"train.txt, line 2: got 'x'; allowed: the name of a file in .*images"),
+        ({"train": "a\nb\n", "test": "# one\nb.png\n"}, r"test.txt, line 2: got 'b.png', which is listed before"),
+        ({"train": "a\n", "selection": "b\n", "val": "c\n"}, r"got selection.txt and val.txt; allowed: one of the two"),
+        ({"train": "a\n"}, r"folder: got no image in split 'test'; allowed: at least 1"),
+        ({"train": "\n", "test": "a\n"}, r"folder: got no image in split 'train'; allowed: at least 1"),
+    ],
+)
+def test_lists_that_cannot_be_meant_are_refused(lists: dict[str, str], message: str, tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    for name, text in lists.items():
+        (root / f"{name}.txt").write_text(text)
+    fails(root, message)
+
+
+def test_an_image_without_mask_is_refused_where_it_would_be_labelled(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    put(root, "f", None)
+    fails(
+        root,
+        r"images/f.png: got an image without mask among the labelled ones; allowed: put it in .*unlabelled or add .*masks/f.png",
+    )
+
+
+def test_unlabelled_images_are_trained_on_without_masks(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    (root / "unlabelled").mkdir()
+    Image.new("RGB", (8, 8)).save(root / "unlabelled" / "a.png")  # the name of a labelled one
+    pack = opened(root)
+    row = pack.ids.index("unlabelled/a")
+    assert pack.mask(row) is None
+    parts = split(pack, Data(name="folder"))
+    assert row in parts.unlabelled
+    assert row not in parts.labelled
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    fails(tmp_path / "root", r"data.root: got '.*root' without a folder images; allowed: a folder with images/ and masks/")
+    (tmp_path / "root" / "images").mkdir()
+    fails(tmp_path / "root", "folder: got no image in split 'train'; allowed: at least 1")
+
+
+def test_two_files_of_one_name_are_refused_and_hidden_files_are_not_images(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    (root / "images" / ".DS_Store").write_text("x")
+    (root / "images" / "Thumbs.db").write_text("x")
+    opened(root)
+    (root / "images" / "a.jpg").write_bytes((root / "images" / "a.png").read_bytes())
+    fails(root, r"images: got a.jpg and a.png; allowed: one file for each name")
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    put(root, "b", TRUTH[:7].astype(np.uint8))
+    fails(root, r"masks/b.png: got a mask of 7x8 pixels \(height x width\); allowed: the size of its image, 8x8")
+
+
+@pytest.mark.parametrize("part", ["images", "masks"])
+@pytest.mark.parametrize("damage", ["text", "cut short", "empty"])
+def test_a_damaged_file_is_named(part: str, damage: str, tmp_path: Path) -> None:
+    root = folder(tmp_path / "root")
+    file = root / part / "b.png"
+    file.write_bytes({"text": b"not an image", "cut short": file.read_bytes()[:60], "empty": b""}[damage])
+    fails(root, rf"{part}/b.png: cannot be read \(.*\); allowed: an image file that Pillow opens")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"), [(100, 200, (128, 256)), (300, 200, (192, 128)), (50, 50, (128, 128)), (180, 240, (128, 168))]
+)
+def test_the_default_size_has_the_images_aspect(height: int, width: int, expected: tuple[int, int], tmp_path: Path) -> None:
+    for name in "abc":
+        put(tmp_path, name, np.zeros((height, width), np.uint8), np.zeros((height, width, 3), np.uint8))
+    source = DATASETS["folder"](Data(name="folder", root=tmp_path))
+    assert source.default_size == expected  # 240 / 180 * 128 = 170.7, of which 168 is the nearest multiple of 8
+    assert source.default_labelled == 1
+
+
+def test_a_gif_named_jpg_is_read_by_its_content(tmp_path: Path) -> None:
+    Image.fromarray(COLOURS[TRUTH]).save(tmp_path / "a.gif")
+    (tmp_path / "a.gif").rename(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), COLOURS[TRUTH])
+
+
+GREY = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("image", "suffix"),
+    [
+        (Image.fromarray(GREY), "png"),
+        (Image.merge("LA", [Image.fromarray(GREY), Image.new("L", (8, 8), 3)]), "png"),
+        (Image.merge("RGBA", [*[Image.fromarray(GREY)] * 3, Image.new("L", (8, 8), 3)]), "png"),
+        (Image.fromarray(GREY.astype(np.uint16) * 257), "png"),
+        (Image.fromarray(GREY.astype(np.int32) * 257), "tif"),
+        (Image.fromarray(GREY.astype(np.float32) / 255), "tif"),
+        (Image.fromarray(GREY).convert("P"), "png"),
+    ],
+)
+def test_images_of_every_mode_become_the_same_rgb(image: Image.Image, suffix: str, tmp_path: Path) -> None:
+    image.save(tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(read_image(tmp_path / f"a.{suffix}"), np.repeat(GREY[..., None], 3, axis=2))
+
+
+def test_pixels_out_of_range_and_floating_point_masks_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 2), 1.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(SettingError, match=r"a.tif: got values 1.5..1.5; allowed: 0..1 in a float32 image"):
+        read_image(tmp_path / "a.tif")
+    with pytest.raises(SettingError, match=r"a.tif: got a floating-point mask; allowed: whole numbers"):
+        read_mask(tmp_path / "a.tif")
+
+
+def test_an_absurdly_large_image_is_refused(tmp_path: Path) -> None:
+    """A PNG whose header claims 60,000 x 60,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "a.png").write_bytes(data + struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND")))
+    with pytest.raises(SettingError, match=r"a.png: cannot be read \(.*; allowed: an image file that Pillow opens"):
+        read_image(tmp_path / "a.png")

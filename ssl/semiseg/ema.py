@@ -21,8 +21,8 @@ def ema_update(teacher: nn.Module, student: nn.Module, decay: float, buffers: Bu
     those that the teacher's own forward passes gathered. Integer buffers (num_batches_tracked) are copied, because a counter has no
     average; they stay with "own".
     """
-    mine, theirs = list(teacher.parameters()), list(student.parameters())
-    torch._foreach_lerp_(mine, theirs, 1 - decay)
+    for target, source in zip(teacher.parameters(), student.parameters(), strict=True):
+        target.lerp_(source, 1 - decay)
     if buffers == "own":
         return
     for target, source in zip(teacher.buffers(), student.buffers(), strict=True):

@@ -280,7 +280,8 @@ def network(stage: Stage, pack: Pack, device: torch.device) -> BlockNet | MultiT
         seed=stream(stage.seed, "init", stage.number),
         own=stage.rule.own_blocks,
     )
-    return net.to(device, memory_format=torch.channels_last)
+    net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return net.to(device)
 
 
 def load(net: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:

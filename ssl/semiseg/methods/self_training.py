@@ -75,8 +75,9 @@ class SelfTraining:
         if self.lambda1 > 0:
             assert state.teacher is not None
             with torch.no_grad():
-                probs = state.teacher(batch.image).float().softmax(1)
-            masks.append(probs.argmax(1) if self.target == "hard" else _pixel_numbers(probs))
+                predicted: Tensor = state.teacher(batch.image).float().softmax(1)
+            masks.append(predicted.argmax(1) if self.target == "hard" else _pixel_numbers(predicted))
+            probs = predicted
         if self.lambda2 > 0:
             assert batch.pseudo is not None
             masks.append(batch.pseudo)

@@ -20,7 +20,7 @@ def collect(folder: Path, plan: Plan, queue: Queue, store: Store, study: Mapping
     done = [stage for stage in plan.stages.values() if stage.key in queue.done]
     results.write_table(folder, "stages", [stage_line(stage, queue, store) for stage in plan.stages.values()])
     for name, schema in (("metrics", results.METRICS), ("curves", results.CURVES)):
-        tables = [pq.read_table(store.folder(stage.key) / f"{name}.parquet", partitioning=None) for stage in done]
+        tables = [pq.read_table(store.folder(stage.key) / f"{name}.parquet") for stage in done]
         results.write_table(folder, name, pa.concat_tables([schema.empty_table(), *tables]))
     results.write_table(folder, "rows", row_lines(plan))
     first = min(seed for _, seed in plan.chains)

@@ -23,13 +23,13 @@ from semiseg.methods import ThreeStage
 from semiseg.results import read
 from semiseg.runner import Place, git_revision, provenance, split_of
 from semiseg.stage import plain
-from semiseg.store import Store, writable_folder
+from semiseg.store import writable_folder
 from semiseg.sweep.ablation import Ablation, Preset, chosen_rows
 from semiseg.sweep.collect import collect
 from semiseg.sweep.estimate import estimate
 from semiseg.sweep.monitor import Monitor
 from semiseg.sweep.plan import Plan, Queue, make_plan
-from semiseg.sweep.ray_settings import Ray
+from semiseg.sweep.ray_settings import Ray, check_resources
 from semiseg.train import resolve
 
 REPORT_EVERY = 20.0
@@ -152,6 +152,8 @@ class Study:
 
     def _open(self) -> tuple[Place, Pack, Splits]:
         a = self.arguments
+        if a.ray.address is None:  # of a joined cluster the resources are known only when it is joined
+            check_resources(a.ray, self._gpus(), os.cpu_count() or 1, torch.cuda.device_count())
         data = replace(a.data, root=a.data.root.expanduser().resolve() if a.data.root else None)
         cache = a.cache.expanduser().resolve()
         writable_folder(cache, "cache")

@@ -1,5 +1,6 @@
 """How long a plan will take, from a few measured steps of every kind of stage in it."""
 
+import os
 import time
 from dataclasses import replace
 
@@ -32,7 +33,7 @@ def estimate(plan: Plan, place: Place, slots: int) -> float:
 
 def stage_seconds(stage: Stage, place: Place) -> float:
     """Seconds that the stage takes in this process, extrapolated."""
-    torch.set_num_threads(place.threads)
+    torch.set_num_threads(min(place.threads, os.cpu_count() or 1))
     pack, splits = place.open()
     sizes = {row: (pack.heights[row], pack.widths[row]) for row in splits.unlabelled.tolist()}
     pseudo = {row: np.zeros(size, np.uint8) for row, size in sizes.items()} if stage.teachers else None

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -35,7 +35,7 @@ class Monitor:
             Live(console=self.console, get_renderable=self._table, refresh_per_second=2) if self.console.is_terminal else None
         )
 
-    def __enter__(self) -> "Monitor":
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self

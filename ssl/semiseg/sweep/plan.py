@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from semiseg.methods import ThreeStage
 from semiseg.config import Net, Train
+from semiseg.methods import ThreeStage
 from semiseg.stage import Split, Stage, with_teachers
 
 

@@ -24,3 +24,9 @@ class Ray:
         require(self.cpus_per_trial >= 1, "ray.cpus_per_trial", self.cpus_per_trial, "a whole number >= 1")
         require(self.gpus_per_trial is None or self.gpus_per_trial >= 0, "ray.gpus_per_trial", self.gpus_per_trial, "a number >= 0")
         require(self.trials is None or self.trials >= 1, "ray.trials", self.trials, "a whole number >= 1")
+
+
+def check_resources(settings: Ray, gpus_per_trial: float, cpus: float, gpus: float) -> None:
+    """Raise SettingError when not even one stage fits on a cluster with these resources; Ray would wait for ever."""
+    require(settings.cpus_per_trial <= cpus, "ray.cpus_per_trial", settings.cpus_per_trial, f"at most {cpus:g}, the CPUs there are")
+    require(gpus_per_trial <= gpus, "ray.gpus_per_trial", gpus_per_trial, f"at most {gpus:g}, the GPUs there are")

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import tempfile
@@ -20,19 +21,18 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.util.metrics import Gauge
 
-from semiseg.config import require
 from semiseg.runner import Place, StageRun
 from semiseg.stage import Stage
 from semiseg.sweep.monitor import Monitor
 from semiseg.sweep.plan import Plan, Queue
-from semiseg.sweep.ray_settings import Ray
+from semiseg.sweep.ray_settings import Ray, check_resources
 from semiseg.train import StageError
 
 REPORT_SECONDS = 2.0
 """A running stage says how it is doing this often."""
 RETRIES = 2
 """Restarts of a stage whose process died; a StageError is final at once."""
-TAGS = ("study", "row", "seed", "stage")
+TAGS: tuple[str, ...] = ("study", "row", "seed", "stage")
 
 
 class StageTrial(tune.Trainable):
@@ -79,14 +79,14 @@ class StageTrial(tune.Trainable):
     def _publish_metrics(self, figures: Mapping[str, float]) -> None:
         row, _, rest = self.label.partition("/seed ")
         seed, _, stage = rest.partition("/")
-        tags = dict(zip(TAGS, (self.study, row, seed, stage), strict=True))
+        tags: dict[str, str] = dict(zip(TAGS, (self.study, row, seed, stage), strict=True))
         values = {
             "selection_miou": figures["selection_miou"],
             "images_per_second": figures["images_per_second"],
             "progress": figures["training_step"] / figures["steps"],
         }
         for name, value in values.items():
-            if value == value:  # a stage has no selection score before its first evaluation
+            if not math.isnan(value):  # a stage has no selection score before its first evaluation
                 _gauge(f"semiseg_{name}").set(value, tags)
 
 
@@ -98,7 +98,8 @@ class GraphSearcher(Searcher):
         self.queue, self.plan, self.monitor = queue, plan, monitor
         self.keys: dict[str, str] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
+        """Config of the next trial, None to wait, FINISHED when no stage is left."""
         stage = self.queue.take()
         if stage is None:
             return Searcher.FINISHED if self.queue.exhausted else None
@@ -149,10 +150,7 @@ def slots(settings: Ray, gpus_per_trial: float) -> int:
     """Stages that fit on the cluster at once. Raises SettingError when not even one does."""
     resources = ray.cluster_resources()
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-    require(
-        settings.cpus_per_trial <= cpus, "ray.cpus_per_trial", settings.cpus_per_trial, f"at most {cpus:g}, the CPUs of the cluster"
-    )
-    require(gpus_per_trial <= gpus, "ray.gpus_per_trial", gpus_per_trial, f"at most {gpus:g}, the GPUs of the cluster")
+    check_resources(settings, gpus_per_trial, cpus, gpus)
     fit = int(cpus // settings.cpus_per_trial)
     if gpus_per_trial > 0:
         fit = min(fit, int(gpus / gpus_per_trial + 1e-9))

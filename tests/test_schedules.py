@@ -1,0 +1,94 @@
+"""Schedules and the moving average against their closed forms."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from semiseg.ema import ema_update, warm_decay
+from semiseg.methods import ThreeStage
+from semiseg.schedules import cosine_decay, piecewise, sigmoid_ramp
+
+
+class Norm(nn.Module):
+    """One parameter, one float buffer, one counter, all holding one value."""
+
+    average: torch.Tensor
+    count: torch.Tensor
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([float(value)] * 2))
+        self.register_buffer("average", torch.tensor([float(value)]))
+        self.register_buffer("count", torch.tensor(int(value)))
+
+    def values(self) -> tuple[float, float, int]:
+        return self.weight[0].item(), self.average.item(), int(self.count)
+
+
+def test_the_cosine_goes_from_one_to_zero_through_a_half() -> None:
+    assert [cosine_decay(step, 8) for step in (0, 4, 8, 20)] == pytest.approx([1, 0.5, 0, 0])
+    assert cosine_decay(2, 8) == pytest.approx((1 + math.sqrt(0.5)) / 2)
+
+
+def test_the_ramp_is_that_of_mean_teacher() -> None:
+    assert sigmoid_ramp(0, 10) == pytest.approx(math.exp(-5))
+    assert sigmoid_ramp(5, 10) == pytest.approx(math.exp(-5 / 4))
+    assert [sigmoid_ramp(step, 10) for step in (10, 11)] == [1, 1]
+    assert sigmoid_ramp(0.3, 0) == 1
+    assert all(sigmoid_ramp(step, 10) < sigmoid_ramp(step + 1, 10) for step in range(10))
+
+
+def test_the_authors_decays_hold_from_their_shares_of_a_stage() -> None:
+    """Epochs 0-19, 20-39, 40-49 and 50-59 of 60 (RK621 main.py:575)."""
+    method = ThreeStage()
+    by_epoch = [piecewise(epoch / 60, method.ema_start, method.ema_decay) for epoch in range(60)]
+    assert by_epoch == [0.99] * 20 + [0.995] * 20 + [0.9975] * 10 + [0.999] * 10
+
+
+def test_starts_and_values_must_pair() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        piecewise(0.5, (0.0, 0.5), (1.0,))
+
+
+def test_a_teacher_at_0_is_1_minus_decay_to_the_n_after_n_steps_towards_1() -> None:
+    teacher, student = Norm(0), Norm(1)
+    for _ in range(25):
+        ema_update(teacher, student, 0.9)
+    assert teacher.values()[:2] == pytest.approx((1 - 0.9**25, 1 - 0.9**25))
+
+
+def test_a_decay_of_0_copies_and_of_1_keeps_exactly() -> None:
+    teacher, student = Norm(0.1), Norm(0.7)
+    ema_update(teacher, student, 1.0)
+    assert teacher.weight.equal(Norm(0.1).weight)
+    ema_update(teacher, student, 0.0)
+    assert teacher.weight.equal(student.weight)
+
+
+def test_buffers_are_averaged_copied_or_left_alone_and_counters_never_averaged() -> None:
+    found = {}
+    for buffers in ("average", "copy", "own"):
+        teacher, student = Norm(0), Norm(4)
+        ema_update(teacher, student, 0.75, buffers)
+        found[buffers] = teacher.values()
+    assert found == {"average": (1, 1, 4), "copy": (1, 4, 4), "own": (1, 0, 0)}
+
+
+def test_the_average_touches_the_teacher_alone_and_leaves_no_graph() -> None:
+    teacher, student = Norm(0), Norm(4)
+    ema_update(teacher, student, 0.5)
+    assert student.values() == (4, 4, 4)
+    assert student.weight.grad is None
+    assert teacher.weight.grad_fn is None
+
+
+def test_the_warm_up_averages_all_that_was_seen_until_the_decay_bounds_it() -> None:
+    """With 1 - 1/(k+1) the teacher is the plain mean of the students so far."""
+    teacher, seen = Norm(-5), [3.0, 1.0, 8.0, 4.0]
+    for step, value in enumerate(seen):
+        ema_update(teacher, Norm(value), warm_decay(0.99, step))
+        assert teacher.values()[0] == pytest.approx(sum(seen[: step + 1]) / (step + 1))
+    assert warm_decay(0.99, 98) < 0.99
+    assert warm_decay(0.99, 99) == warm_decay(0.99, 10_000) == 0.99

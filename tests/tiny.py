@@ -1,0 +1,123 @@
+"""A road so small that a stage trains on it in a second: what the tests of the core share. Not a test module."""
+
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from semiseg.batch import IGNORE, Batch
+from semiseg.config import Data, Net, Train
+from semiseg.data import Pack, Splits
+from semiseg.data.synthetic import CLASSES, scene
+from semiseg.methods import ThreeStage
+from semiseg.methods.rule import State
+from semiseg.nets import build
+from semiseg.runner import Place, split_of
+from semiseg.stage import Split, Stage
+from semiseg.train import Trainer
+
+CPU = torch.device("cpu")
+SIZE = (32, 32)
+NET = Net(width=4, depth=2)
+TRAIN = Train(
+    steps=8, batch_labelled=2, batch_unlabelled=2, learning_rate=1e-2, crop=SIZE, precision="fp32", evaluations=2, decay="constant"
+)
+SPLIT = Split(
+    fingerprint="f", classes=CLASSES, labelled=4, labelled_hash="l", unlabelled_hash="u", selection_hash="s", test_hash="t"
+)
+"""Of data that do not exist, for plans that nobody trains."""
+FULL = "S1 S2 S3 CR T2 SA N2"
+
+
+def write_images(root: Path) -> Data:
+    """24 training, 4 selection and 5 test scenes of 32 x 32 pixels as a folder; the first test mask has ignored pixels."""
+    names = {"train": range(24), "selection": range(24, 28), "test": range(28, 33)}
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    for split, numbers in names.items():
+        (root / f"{split}.txt").write_text("".join(f"{number:02d}\n" for number in numbers))
+        for number in numbers:
+            image, mask = scene(number, seed=1, size=SIZE)
+            if number == names["test"][0]:
+                mask[:3, :] = IGNORE
+            Image.fromarray(image).save(root / "images" / f"{number:02d}.png")
+            Image.fromarray(mask).save(root / "masks" / f"{number:02d}.png")
+    return Data(name="folder", root=root, size=SIZE, labelled=4, classes=CLASSES)
+
+
+@lru_cache
+def data() -> tuple[Data, Path]:
+    """Settings of the images and a cache folder, made once per process."""
+    folder = Path(tempfile.mkdtemp(prefix="semiseg-tiny-"))
+    return write_images(folder / "images"), folder / "cache"
+
+
+def place(store: Path, **changes: Any) -> Place:
+    settings, cache = data()
+    return Place(**({"data": settings, "cache": cache, "store": str(store)} | changes))
+
+
+def opened() -> tuple[Pack, Splits]:
+    return place(Path("unused")).open()
+
+
+def chain(method: ThreeStage | None = None, *, train: Train = TRAIN, net: Net = NET, seed: int = 0) -> tuple[Stage, ...]:
+    """Stages of a method on the tiny images."""
+    return (method or ThreeStage()).stages(split_of(*opened()), net, train, seed)
+
+
+def empty_masks() -> dict[int, np.ndarray]:
+    return {row: np.zeros(SIZE, np.uint8) for row in opened()[1].unlabelled.tolist()}
+
+
+def true_masks() -> dict[int, np.ndarray]:
+    """Pseudo-masks that happen to be right."""
+    pack, splits = opened()
+    masks = {row: pack.mask(row) for row in splits.unlabelled.tolist()}
+    return {row: mask for row, mask in masks.items() if mask is not None}
+
+
+def trainer(stage: Stage) -> Trainer:
+    """A trainer whose pseudo-masks, if it learns some, are right."""
+    return Trainer(stage, *opened(), CPU, true_masks() if stage.teachers else None)
+
+
+def run(stage: Stage) -> Trainer:
+    """A finished trainer."""
+    torch.set_num_threads(1)
+    started = trainer(stage)
+    while not started.finished:
+        started.advance(60)
+    return started
+
+
+def start(rule: Any, seed: int = 0) -> State:
+    """Networks of a rule at step 0, outside a trainer."""
+    statistics = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+    mean, std = statistics
+    return rule.start(lambda: build(NET, len(CLASSES), mean=mean, std=std, seed=seed, own=rule.own_blocks))
+
+
+def batch(seed: int = 0, *, labelled: int = 2, unlabelled: int = 2, ignored: bool = False) -> Batch:
+    """Random pixels and masks; with `ignored` no pixel of any mask counts."""
+    generator = torch.Generator().manual_seed(seed)
+    count = labelled + unlabelled
+    mask = torch.randint(0, len(CLASSES), (count, *SIZE), generator=generator)
+    mask[labelled:] = IGNORE
+    pseudo = torch.randint(0, len(CLASSES), (count, *SIZE), generator=generator)
+    if ignored:
+        mask, pseudo = torch.full_like(mask, IGNORE), torch.full_like(pseudo, IGNORE)
+    valid = torch.full((count, *SIZE), not ignored)
+    return Batch(torch.rand((count, 3, *SIZE), generator=generator), mask, pseudo, valid, labelled)
+
+
+def losses(finished: Trainer, name: str = "loss/total") -> list[float]:
+    return [point["value"] for point in finished.progress.curves if point["name"] == name]
+
+
+def flat(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([value.detach().flatten().double() for value in network.state_dict().values()])

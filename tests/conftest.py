@@ -68,6 +68,7 @@ def finish(
     place.mkdir(parents=True, exist_ok=True)
     return subprocess.run(
         command(place, cache, *words, script=script),
+        check=False,
         cwd=place,
         env=environment(**changes),
         capture_output=True,

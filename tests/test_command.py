@@ -29,8 +29,7 @@ def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         try:
             status = main(TABLE, ["--cache", str(cache), *TINY, *words])
         except SystemExit as stop:
-            assert isinstance(stop.code, int)
-            status = stop.code
+            status = int(stop.code or 0)
         return status, *capsys.readouterr()
 
     return call
@@ -75,8 +74,6 @@ def refuses(run: Run, words: list[str], *said: str) -> None:
         ("--method.no-CR", ("switches", "--rows")),
         ("--seeds", ("seeds", "()", "at least one")),
         ("--seeds 1 1", ("seeds", "(1, 1)", "distinct")),
-        ("--seeds -1 0", ("seeds", "-1", ">= 0")),
-        ("--checkpoint-seconds -1", ("checkpoint_seconds", "-1", "> 0")),
         ("--ray.cpus-per-trial 0", ("ray.cpus_per_trial", "0", ">= 1")),
         ("--ray.trials 0", ("ray.trials", "0", ">= 1")),
         ("--ray.gpus-per-trial -1", ("ray.gpus_per_trial", "-1", ">= 0")),
@@ -192,6 +189,14 @@ def test_a_dry_run_prints_the_plan_and_its_cost_and_writes_no_results(run: Run) 
     assert not [path for path in Path("results/store").iterdir() if len(path.name) == 64]
 
 
+def test_a_loss_that_overflows_while_the_cost_is_measured_is_no_traceback(run: Run) -> None:
+    """lambda1 times a cross-entropy of 1.6 is beyond float32: that stage will fail when it is trained, not the plan."""
+    status, out, err = run("--dry-run", "--seeds", "0", "--method.lambda1", "3e38", "--method.ramp", "0")
+    assert status == 0
+    assert "10 to train" in out
+    assert err == ""
+
+
 def test_named_rows_are_planned_together_with_the_reference(run: Run) -> None:
     _, out, _ = run("--dry-run", "--seeds", "0", "--rows", "S1")
     assert "2 rows x 1 seeds: 4 stages, 3 distinct" in out
@@ -215,7 +220,9 @@ def test_quick_and_presets_give_other_defaults(run: Run) -> None:
 
 
 def test_help_names_the_flags_of_the_design() -> None:
-    said = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, timeout=60, env=environment())
+    said = subprocess.run(
+        [sys.executable, SCRIPT, "--help"], check=False, capture_output=True, text=True, timeout=60, env=environment()
+    )
     assert said.returncode == 0
     assert said.stderr == ""
     flags = """--data.name --data.root --data.labelled --data.size --net.name --net.width --train.steps --train.batch-labelled

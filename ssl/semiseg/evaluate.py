@@ -36,7 +36,7 @@ def predict(
             views = plain([pack.image(row) for row in group], [], device=device)
             with autocast(device, precision):
                 logits = network(views.image)
-            yield from zip(group, logits.argmax(1), strict=True)
+            yield from zip(group, logits.max(1).indices, strict=True)
 
 
 def evaluate(

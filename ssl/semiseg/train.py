@@ -112,7 +112,7 @@ class Trainer:
         started = time.perf_counter()
         self.state.student.train()
         while not self.finished:
-            self._one_step()
+            self.train_step()
             if self._evaluation_due():
                 self._score_selection()
                 break
@@ -120,7 +120,8 @@ class Trainer:
                 break
         self.progress.seconds += time.perf_counter() - started
 
-    def _one_step(self) -> None:
+    def train_step(self) -> None:
+        """One optimiser step, with the random numbers of its number. Raises StageError naming step and term when a loss is not finite."""
         step, steps = self.progress.step, self.train.steps
         progress = step / steps
 

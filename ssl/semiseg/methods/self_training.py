@@ -76,7 +76,8 @@ class SelfTraining:
             assert state.teacher is not None
             with torch.no_grad():
                 predicted: Tensor = state.teacher(batch.image).float().softmax(1)
-            masks.append(predicted.argmax(1) if self.target == "hard" else _pixel_numbers(predicted))
+            # max, not argmax: the same, and several times faster on CPU
+            masks.append(predicted.max(1).indices if self.target == "hard" else _pixel_numbers(predicted))
             probs = predicted
         if self.lambda2 > 0:
             assert batch.pseudo is not None

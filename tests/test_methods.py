@@ -1,0 +1,199 @@
+"""What every method must do, in all its readings: a new entry of METHODS passes or fails here without new test code."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from semiseg.methods import METHODS, ThreeStage
+from semiseg.stage import Stage
+from semiseg.train import Trainer
+
+READINGS: dict[str, dict[str, Any]] = {
+    "no CR": {"CR": False},
+    "no SA": {"SA": False},
+    "no N2": {"N2": False},
+    "no masks": {"lambda2": 0.0},
+    "no masks, no CR": {"lambda2": 0.0, "CR": False},
+    "soft": {"target": "soft"},
+    "soft mse": {"target": "soft", "distance": "mse"},
+    "ramp": {"ramp": 0.5},
+    "out of frame": {"mask_out_of_frame": False},
+    "teacher in train mode": {"teacher_mode": "train", "ema_buffers": "own"},
+    "copied buffers": {"ema_buffers": "copy", "ema_warmup": False, "ema_decay": (0.9,), "ema_start": (0.0,)},
+    "student reported": {"evaluate": "student", "masks_role": "student", "masks_weights": "best"},
+}
+
+
+def stages() -> dict[str, Stage]:
+    """A stage for every rule: those of every method's defaults, and of the last stage in every other reading."""
+    train = replace(tiny.TRAIN, steps=30)
+    found: dict[str, Stage] = {}
+    for name, method in METHODS.items():
+        for stage in method().stages(tiny.SPLIT, tiny.NET, train, 0):
+            found[f"{name} {stage.name}"] = stage
+    for name, changes in READINGS.items():
+        found[name] = ThreeStage(**changes).stages(tiny.SPLIT, tiny.NET, train, 0)[-1]
+    return found
+
+
+STAGES = stages()
+EVERY_RULE = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
+
+
+def terms(rule: Any, state: Any, batch: Any, progress: float = 0.5) -> dict[str, torch.Tensor]:
+    return dict(rule.loss(state, batch, progress, torch.Generator().manual_seed(0)))
+
+
+def same(one: Trainer, other: Trainer) -> None:
+    """Every weight, curve, score and sample of two finished trainers is the same to the last bit."""
+    first, second = one.finish(), other.finish()
+    assert first.weights.keys() == second.weights.keys()
+    assert [name for name, value in first.weights.items() if not value.equal(second.weights[name])] == []
+    assert repr(first.curves) == repr(second.curves)
+    assert repr(first.metrics) == repr(second.metrics)
+    assert all((a == b).all() for a, b in zip(first.samples, second.samples, strict=True))
+    assert (first.chosen_step, first.images) == (second.chosen_step, second.images)
+
+
+@EVERY_RULE
+def test_every_term_is_a_finite_number_with_a_gradient_that_reaches_the_student_and_never_the_teacher(stage: Stage) -> None:
+    state = tiny.start(stage.rule)
+    state.student.train()
+    for term in terms(stage.rule, state, tiny.batch()).values():
+        assert term.shape == ()
+        assert term.dtype == torch.float32
+        assert term.isfinite()
+        gradients = torch.autograd.grad(term, list(state.student.parameters()), allow_unused=True, retain_graph=True)
+        assert any(gradient is not None and gradient.count_nonzero() > 0 for gradient in gradients)
+    if state.teacher is not None:
+        torch.stack(list(terms(stage.rule, state, tiny.batch()).values())).sum().backward()
+        assert not any(value.requires_grad or value.grad is not None for value in state.teacher.parameters())
+
+
+@EVERY_RULE
+def test_the_terms_together_reach_every_parameter_of_the_student(stage: Stage) -> None:
+    state = tiny.start(stage.rule)
+    state.student.train()
+    torch.stack(list(terms(stage.rule, state, tiny.batch()).values())).sum().backward()
+    assert [n for n, v in state.student.named_parameters() if v.grad is None or v.grad.count_nonzero() == 0] == []
+
+
+@EVERY_RULE
+def test_when_every_pixel_is_ignored_nothing_is_learned_and_nothing_is_nan(stage: Stage) -> None:
+    state = tiny.start(stage.rule)
+    state.student.train()
+    found = terms(stage.rule, state, tiny.batch(ignored=True))
+    if not getattr(stage.rule, "mask_out_of_frame", True):
+        assert found.pop("consistency").isfinite()  # this reading learns the teacher's guess there
+    torch.stack(list(found.values())).sum().backward()
+    assert {name: value.item() for name, value in found.items()} == dict.fromkeys(found, 0.0)
+    assert all(value.grad is None or value.grad.count_nonzero() == 0 for value in state.student.parameters())
+
+
+@EVERY_RULE
+def test_teacher_and_student_start_from_the_same_weights_and_only_a_step_moves_the_teacher(stage: Stage) -> None:
+    state = tiny.start(stage.rule)
+    if state.teacher is None:
+        assert state.roles().keys() == {"student"}
+        return
+    assert tiny.flat(state.teacher).equal(tiny.flat(state.student))
+    state.student.train()
+    before = [value.clone() for value in state.teacher.parameters()]
+    torch.stack(list(terms(stage.rule, state, tiny.batch()).values())).sum().backward()
+    assert all(a.equal(b) for a, b in zip(before, state.teacher.parameters(), strict=True))
+    with torch.no_grad():
+        for value in state.student.parameters():
+            value += 1
+    stage.rule.after_step(state, 5, 0.5)
+    assert not any(a.equal(b) for a, b in zip(before, state.teacher.parameters(), strict=True))
+
+
+@EVERY_RULE
+def test_the_loss_is_a_function_of_networks_batch_and_generator(stage: Stage) -> None:
+    state = tiny.start(stage.rule)
+    state.student.train()
+    first, second = (terms(stage.rule, state, tiny.batch()) for _ in range(2))
+    assert {name: value.item() for name, value in first.items()} == {name: value.item() for name, value in second.items()}
+
+
+@EVERY_RULE
+def test_a_teacher_stage_is_asked_for_exactly_when_its_masks_are_learned(stage: Stage) -> None:
+    assert bool(stage.teachers) == (getattr(stage.rule, "lambda2", 0) > 0)
+    assert ("pseudo" in terms(stage.rule, tiny.start(stage.rule), tiny.batch())) == bool(stage.teachers)
+    assert stage.rule.evaluated in tiny.start(stage.rule).roles()
+
+
+@EVERY_RULE
+def test_thirty_steps_lower_the_loss(stage: Stage) -> None:
+    found = tiny.run(stage)
+    for name in ("loss/segmentation", "loss/total"):
+        if name == "loss/total" and getattr(stage.rule, "ramp", 0) > 0:
+            continue  # the weight of its consistency term grows meanwhile
+        loss = tiny.losses(found, name)
+        assert len(loss) == 30
+        assert sum(loss[-5:]) < 0.9 * sum(loss[:5])
+
+
+CONTINUED = ["three_stage s1", "three_stage s2", "three_stage s3", "soft", "teacher in train mode", "no masks", "student reported"]
+
+
+@pytest.mark.parametrize("name", CONTINUED)
+def test_a_run_that_was_saved_and_loaded_equals_one_that_never_stopped(name: str) -> None:
+    """Bit for bit, through torch.save and the safe torch.load, before and after the first score at step 4."""
+    stage = replace(STAGES[name], train=replace(tiny.TRAIN, decay="cosine"))
+    whole = tiny.run(stage)
+    broken = tiny.trainer(stage)
+    for stop in (1, 3, 4, 6):
+        while broken.progress.step < stop:
+            broken.advance(0.0)
+        file = io.BytesIO()
+        torch.save(broken.checkpoint(), file)
+        torch.manual_seed(stop)  # what a new process would have is no part of the result
+        broken = tiny.trainer(stage)
+        broken.restore(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    while not broken.finished:
+        broken.advance(0.0)
+    same(whole, broken)
+
+
+@pytest.mark.parametrize("name", ["three_stage s1", "three_stage s3"])
+def test_two_runs_of_one_stage_are_the_same_and_of_two_seeds_are_not(name: str) -> None:
+    stage = replace(STAGES[name], train=tiny.TRAIN)
+    one = tiny.run(stage)
+    same(one, tiny.run(stage))
+    other = tiny.run(replace(stage, seed=1))
+    assert tiny.losses(one) != tiny.losses(other)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lambda1": 0.25},
+        {"lambda2": 0.25},
+        {"target": "hard"},
+        {"ramp": 0.5},
+        {"ema_decay": (0.5,), "ema_start": (0.0,)},
+        {"teacher_mode": "train"},
+        {"strong": replace(ThreeStage().strong, ops=1)},
+        {"CR": False},
+        {"SA": False},
+        {"N2": False},
+    ],
+    ids=str,
+)
+def test_another_setting_has_another_key_and_another_curve(changes: dict[str, Any]) -> None:
+    """Of soft targets: in eight steps the hard ones need not notice which decay the teacher has."""
+    soft = ThreeStage(target="soft")
+    one, other = (method.stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[-1] for method in (soft, replace(soft, **changes)))
+    assert one.key != other.key
+    assert tiny.losses(tiny.run(one)) != tiny.losses(tiny.run(other))
+
+
+def test_a_checkpoint_of_another_stage_is_refused() -> None:
+    one, other = tiny.trainer(STAGES["three_stage s1"]), tiny.trainer(STAGES["soft"])
+    with pytest.raises(ValueError, match=f"checkpoint of stage {one.stage.key}, expected {other.stage.key}"):
+        other.restore(one.checkpoint())

@@ -38,7 +38,7 @@ TABLE = Ablation(
         "demo": Preset(
             method=SHORT,
             net=Net(width=8),
-            train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3),
+            train=Train(steps=700, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3),
         ),
         "small": Preset(
             method=SHORT,

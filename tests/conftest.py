@@ -78,11 +78,22 @@ def finish(
 
 
 @contextmanager
-def started(place: Path, cache: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """The command in the background, its output in place/stdout and place/stderr; killed at the end if it still runs."""
+def started(place: Path, cache: Path, *words: str, group: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """The command in the background, its output in place/stdout and place/stderr; killed at the end if it still runs.
+
+    With `group` it leads a process group, as a job of a shell does.
+    """
     place.mkdir(parents=True, exist_ok=True)
     with (place / "stdout").open("w") as out, (place / "stderr").open("w") as err:
-        process = subprocess.Popen(command(place, cache, *words), cwd=place, env=environment(), stdout=out, stderr=err, text=True)
+        process = subprocess.Popen(
+            command(place, cache, *words),
+            cwd=place,
+            env=environment(),
+            stdout=out,
+            stderr=err,
+            text=True,
+            start_new_session=group,
+        )
         try:
             yield process
         finally:

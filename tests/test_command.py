@@ -30,7 +30,8 @@ def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
             status = main(TABLE, ["--cache", str(cache), *TINY, *words])
         except SystemExit as stop:
             status = int(stop.code or 0)
-        return status, *capsys.readouterr()
+        said = capsys.readouterr()
+        return status, said.out, said.err
 
     return call
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from semiseg.augment.views import strong
 from semiseg.batch import IGNORE, Batch, Views
 from semiseg.config import SettingError, Strong
-from semiseg.losses import cross_entropy
 from semiseg.methods import ThreeStage
 from semiseg.methods.rule import State
 from semiseg.methods.self_training import SelfTraining
@@ -95,8 +94,10 @@ def test_hard_and_soft_targets_are_one_when_the_teacher_is_certain() -> None:
     assert isinstance(state.teacher, MultiTask)
     head = state.teacher.segmentation.blocks["head"]
     assert isinstance(head.conv, nn.Conv2d)
+    assert head.conv.bias is not None
     with torch.no_grad():
-        head.conv.weight *= 1e4
+        head.conv.weight *= 1e6
+        head.conv.bias *= 1e6
     hard, soft = terms(one, state, batch), terms(replace(one, target="soft"), state, batch)
     torch.testing.assert_close(soft["consistency"], hard["consistency"], rtol=1e-3, atol=1e-3)
 
@@ -110,7 +111,7 @@ def test_lambda1_ramps_up_and_lambda2_does_not() -> None:
     assert at[0.0]["pseudo"].equal(at[0.9]["pseudo"])
 
 
-@pytest.mark.parametrize("changes", [{}, {"lambda2": 0.0}], ids=["two heads", "one head"])
+@pytest.mark.parametrize("changes", [{}, {"lambda2": 0.0}, {"SA": False}], ids=["two heads", "one head", "no SA"])
 def test_labelled_images_stay_weakly_augmented_and_the_teacher_sees_no_strong_ones(changes: dict[str, Any]) -> None:
     one, batch = rule(strong=WILD, **changes), tiny.batch()
     state = tiny.start(one)
@@ -124,16 +125,7 @@ def test_labelled_images_stay_weakly_augmented_and_the_teacher_sees_no_strong_on
     torch.testing.assert_close(teacher[0], batch.image)
     torch.testing.assert_close(student[0][:2], batch.image[:2])
     for row in (2, 3):
-        assert (student[0][row] - batch.image[row]).abs().mean() > 0.05
-
-
-def test_without_sa_the_student_sees_the_weak_image() -> None:
-    one, batch = rule(SA=False), tiny.batch()
-    state = tiny.start(one)
-    student: list[Tensor] = []
-    seen(state.student, student)
-    one.loss(state, batch, 0.5, generator())
-    torch.testing.assert_close(student[0], batch.image)
+        assert ((student[0][row] - batch.image[row]).abs().mean() > 0.05) == (one.strong is not None)
 
 
 def moved_numbers(batch: Batch, one: SelfTraining) -> tuple[Views, Tensor]:
@@ -170,11 +162,12 @@ def test_hard_targets_and_pseudo_masks_are_moved_by_b_like_the_image() -> None:
     assert state.teacher is not None
     assert batch.pseudo is not None
     views, numbers = moved_numbers(batch, one)
+    frame, _ = moved_numbers(batch._replace(valid=torch.ones_like(batch.valid)), one)
     f, g = state.student.both(torch.cat([batch.image[:2], views.image]))
     guess, losses = state.teacher(batch.image).argmax(1), {"consistency": [], "pseudo": []}
     valid = torch.cat([batch.valid[:2], views.valid])
     # pseudo-masks are IGNORE only where B went out of frame: the padding of the crop is their own to mark
-    covered = torch.cat([torch.ones(2, *tiny.SIZE, dtype=torch.bool), strong_frame(batch, one)])
+    covered = torch.cat([torch.ones_like(valid[:2]), frame.valid])
     for n, y, x in torch.ones_like(valid).nonzero().tolist():
         source = divmod(int(numbers[n, y, x]), tiny.SIZE[1])
         if valid[n, y, x]:
@@ -184,12 +177,6 @@ def test_hard_targets_and_pseudo_masks_are_moved_by_b_like_the_image() -> None:
     found = terms(one, state, batch)
     for name, each in losses.items():
         assert found[name].item() == pytest.approx(sum(each) / len(each), rel=1e-4)
-
-
-def strong_frame(batch: Batch, one: SelfTraining) -> Tensor:
-    """Where the unlabelled rows after B show something of the source frame, padding included."""
-    whole = batch._replace(valid=torch.ones_like(batch.valid))
-    return moved_numbers(whole, one)[0].valid
 
 
 @pytest.mark.parametrize("target", ["hard", "soft"])
@@ -248,20 +235,12 @@ def test_the_decay_follows_the_progress_of_the_stage_and_the_warm_up() -> None:
         assert mine.flatten()[0].item() == pytest.approx(1 - decay)
 
 
-def test_labelled_pixels_count_alike_in_both_rules() -> None:
-    """L_seg of stages 2 and 3 is the cross-entropy of stage 1 on the same labelled pixels."""
-    one, batch = rule(SA=False), tiny.batch()
-    state = different(tiny.start(one))
-    alone = cross_entropy(state.student(batch.image[:2]), batch.mask[:2])
-    torch.testing.assert_close(terms(one, state, batch)["segmentation"], alone)
-
-
 def test_a_rule_with_hard_targets_knows_cross_entropy_alone() -> None:
     with pytest.raises(SettingError, match="distance: got 'mse'; allowed: ce with hard targets"):
         replace(rule(), distance="mse")
 
 
-def test_batches_without_unlabelled_images_are_learned_from(tmp_path) -> None:
+def test_batches_without_unlabelled_images_are_learned_from() -> None:
     """train.batch_unlabelled = 0 is allowed; nothing is then left to augment."""
     one, batch = rule(strong=WILD), tiny.batch(unlabelled=0)
     assert all(term.isfinite() for term in terms(one, tiny.start(one), batch).values())

@@ -1,6 +1,6 @@
 """Built-in scenes that need no download: four kinds of textured objects on a textured ground, drawn from an index and a seed.
 
-A class is a shape together with its texture; colours overlap between classes, so colour alone does not decide. Rings are rare.
+A class is a shape together with its texture; colours overlap between classes, so colour alone does not decide. Rings are rare and thin.
 """
 
 import colorsys
@@ -15,7 +15,7 @@ from semiseg.data.source import Item, Source
 
 # Difficulty. Lengths are in pixels of a 64 x 64 scene and grow with the shorter side. Ranges are drawn from uniformly.
 OBJECTS = (2, 5)  # objects in a scene, inclusive
-SHARES = {"disc": 0.36, "bar": 0.28, "square": 0.2, "ring": 0.16}  # how often an object is of each class
+SHARES = {"disc": 0.3, "bar": 0.28, "square": 0.22, "ring": 0.2}  # how often an object is of each class
 DISTRACTORS = (0, 1)  # plain triangles that belong to the background, inclusive
 DIAMETER = (16.0, 34.0)
 HUE_SPREAD = 0.06  # standard deviation around the class's hue; 0.5 makes colour say nothing, 0.05 makes it say all

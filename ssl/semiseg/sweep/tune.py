@@ -165,6 +165,7 @@ def cluster(settings: Ray) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if settings.address is None:
         options |= {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1", "num_cpus": os.cpu_count()}
+    logging.getLogger("ray").setLevel(logging.ERROR)
     joined = ray.is_initialized()
     if not joined:
         context = ray.init(address=settings.address or "local", **options)

@@ -8,6 +8,7 @@ The README's numbers come from
 """
 
 import argparse
+import runpy
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from ablate_three_stage import TABLE
 
+from semiseg.device import resolve
 from semiseg.runner import Place, split_of
 from semiseg.stage import Stage
-from semiseg.train import Trainer, resolve
+from semiseg.train import Trainer
 
 WARM_STEPS = 5
 
@@ -77,12 +78,14 @@ def profile(stage: Stage, place: Place, steps: int) -> tuple[np.ndarray, np.ndar
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="CPU seconds per training step, and the share outside the networks.")
-    parser.add_argument("--preset", choices=sorted(TABLE.presets), default="demo")
+    sweep = Path(__file__).parents[1] / "sweeps" / "ablate_three_stage.py"
+    parser.add_argument("--sweep", type=Path, default=sweep, help="script that declares the ablation TABLE")
+    parser.add_argument("--preset", default="demo", help="preset of that table")
     parser.add_argument("--steps", type=int, default=40, help="measured steps of each stage")
     parser.add_argument("--cache", type=Path, default=Path("results/cache"), help="decoded images")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    preset = TABLE.presets[arguments.preset]
+    preset = runpy.run_path(str(arguments.sweep))["TABLE"].presets[arguments.preset]
     place = Place(data=preset.data, cache=arguments.cache.resolve(), store="")
     pack, splits = place.open()
     print("| stage | precision | CPU ms per step: median (5 %, 95 %) | outside the networks |\n| --- | --- | --- | --- |")

@@ -1,6 +1,7 @@
 """What the tests of the command line share: small settings, one packed cache, and the front door in a process of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,3 +123,18 @@ def results_bytes(place: Path) -> dict[str, bytes]:
     """What must not depend on how a study came about: the rows and all weights, by file."""
     files = [place / "out" / "rows.parquet", *sorted((place / "store").glob("*/weights.safetensors"))]
     return {str(file.relative_to(place)): file.read_bytes() for file in files}
+
+
+def below(driver: subprocess.Popen[str]) -> dict[int, str]:
+    """Processes that the driver has started, itself or through others, by number, with the first word of their command line."""
+    said = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    lines = [line.split() for line in said.stdout.splitlines()]
+    found: set[str] = {str(driver.pid)}
+    while more := {pid for pid, parent, *_ in lines if parent in found} - found:
+        found |= more
+    return {int(pid): (*title, "")[0] for pid, _, *title in lines if pid in found}
+
+
+def workers(driver: subprocess.Popen[str]) -> list[int]:
+    """Processes of the driver's own Ray in which a stage is in progress."""
+    return [pid for pid, title in below(driver).items() if re.match(r"ray::.*\.train", title)]

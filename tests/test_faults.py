@@ -3,16 +3,16 @@
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import SCRIPT, TINY, checkpoints, finish, results_bytes, started, wait_for
+from conftest import SCRIPT, TINY, below, checkpoints, finish, results_bytes, started, wait_for, workers
 
 # Two chains, s1-s2-s3 and s2-T2-s3-T2, of stages that take some seconds each and save a checkpoint every half second
 LONG = [
@@ -65,8 +65,7 @@ if __name__ == "__main__":
 
 
 def states(place: Path) -> dict[str, str]:
-    lines = pq.read_table(place / "out" / "stages.parquet").to_pylist()
-    return {line["name"]: line["state"] for line in lines}
+    return {line["name"]: line["state"] for line in pq.read_table(place / "out" / "stages.parquet").to_pylist()}
 
 
 def test_a_stage_that_turns_nan_costs_only_its_descendants(cache: Path, tmp_path: Path) -> None:
@@ -121,16 +120,6 @@ def test_a_failed_stage_is_tried_again_by_the_next_command(cache: Path, tmp_path
     assert set(states(tmp_path).values()) == {"done"}
 
 
-def workers(driver: subprocess.Popen[str]) -> list[int]:
-    """Processes of the driver's own Ray in which a stage is in progress."""
-    said = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
-    lines = [line.split(maxsplit=2) for line in said.stdout.splitlines()]
-    below: set[str] = {str(driver.pid)}
-    while more := {pid for pid, parent, *_ in lines if parent in below} - below:
-        below |= more
-    return [int(pid) for pid, _, *title in lines if pid in below and title and re.match(r"ray::.*\.train", title[0])]
-
-
 def steps_of(files: list[Path]) -> dict[str, int]:
     """Step of each checkpoint by key."""
     return {file.stem: torch.load(file, weights_only=True)["progress"]["step"] for file in files}
@@ -142,9 +131,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> dict[s
     place = tmp_path_factory.mktemp("undisturbed")
     ran = finish(place, cache, *LONG)
     assert ran.returncode == 0, ran.stderr
-    found = results_bytes(place)
-    assert len(found) == STAGES + 1
-    return found
+    assert len(results_bytes(place)) == STAGES + 1
+    return results_bytes(place)
 
 
 def resumed(place: Path, since: float) -> list[str]:
@@ -220,17 +208,40 @@ def stop(place: Path, cache: Path, number: signal.Signals, *, group: bool) -> No
     assert set(states(place).values()) <= {"done", "waiting"}
 
 
+def leave_early(place: Path, cache: Path, number: signal.Signals, when: Callable[[subprocess.Popen[str]], object]) -> None:
+    """Stop the study before it trains, and check that this is as orderly as later."""
+    with started(place, cache, *LONG, group=True) as driver:
+        wait_for(lambda: when(driver), driver, "moment to stop it")
+        os.killpg(driver.pid, number)
+        status = driver.wait(60)
+    said = (place / "stdout").read_text() + (place / "stderr").read_text()
+    assert "Traceback" not in said
+    assert status == 128 + number
+    assert f"stopped by {number.name}; the same command goes on from here: python " in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_study_stopped_while_its_cost_is_measured_ends_in_good_order(cache: Path, tmp_path: Path, number: signal.Signals) -> None:
+    leave_early(tmp_path, cache, number, lambda _: "5 to train" in (tmp_path / "stdout").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0, 1, 2, 4])
+def test_a_study_stopped_while_ray_starts_ends_well(cache: Path, tmp_path: Path, delay: float) -> None:
+    def ray_starts(driver: subprocess.Popen[str]) -> bool:
+        return any("gcs_server" in title for title in below(driver).values())
+
+    leave_early(tmp_path, cache, signal.SIGINT, lambda driver: ray_starts(driver) and (time.sleep(delay), True))
+
+
 def test_sigterm_saves_the_running_stages(cache: Path, tmp_path: Path) -> None:
     stop(tmp_path, cache, signal.SIGTERM, group=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("group", [False, True], ids=["driver", "process-group"])
-def test_a_stopped_study_goes_on(
-    undisturbed: dict[str, bytes], cache: Path, tmp_path: Path, number: signal.Signals, group: bool
-) -> None:
-    stop(tmp_path, cache, number, group=group)
+def test_a_stopped_study_goes_on(undisturbed: dict[str, bytes], cache: Path, tmp_path: Path, number: signal.Signals) -> None:
+    stop(tmp_path, cache, number, group=True)
     half_done, rerun_at = steps_of(checkpoints(tmp_path)), time.time()
     again = finish(tmp_path, cache, *LONG)
     assert again.returncode == 0, again.stderr

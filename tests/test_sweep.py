@@ -4,17 +4,24 @@ import json
 import os
 import re
 import time
+from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
 from conftest import TINY, command, finish, results_bytes
+from rich.console import Console
 from safetensors import safe_open
 
 from ablate_three_stage import TABLE
 from semiseg import results
+from semiseg.config import Net, Train
+from semiseg.methods import ThreeStage
+from semiseg.stage import Split
 from semiseg.sweep.command import main
+from semiseg.sweep.monitor import Monitor
+from semiseg.sweep.plan import Queue, make_plan
 
 STAGES = {"s1", "s2", "s2-CR", "s2-T2", "s2-SA", "s3", "s3-CR", "s3-T2", "s3-SA", "s3-N2"}
 FILES = [
@@ -35,6 +42,7 @@ class Ran(NamedTuple):
     status: int
     out: str
     err: str
+    about: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,8 @@ def study(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Ran:
     """All rows, one seed, six steps a stage, on two slots."""
     place = tmp_path_factory.mktemp("study")
     process = finish(place, cache, *TINY, "--seeds", "0")
-    return Ran(place, process.returncode, process.stdout, process.stderr)
+    about = json.loads((place / "out" / "study.json").read_text())
+    return Ran(place, process.returncode, process.stdout, process.stderr, about)
 
 
 def test_a_study_succeeds_without_a_word_on_stderr(study: Ran) -> None:
@@ -110,7 +119,7 @@ def test_two_stages_ran_at_the_same_time(study: Ran) -> None:
         if a["key"] < b["key"] and max(a["started"], b["started"]) < min(a["ended"], b["ended"])
     ]
     assert overlaps
-    assert json.loads((study.place / "out" / "study.json").read_text())["slots"] == 2
+    assert study.about["slots"] == 2
 
 
 def without_ray(place: Path) -> str:
@@ -134,11 +143,9 @@ def test_the_same_command_again_trains_nothing_within_15_seconds(study: Ran, cac
 
 def test_the_same_command_again_keeps_what_was_measured(study: Ran, cache: Path, tmp_path: Path) -> None:
     """The wall time and the slots of the run that trained are of interest still after one that had nothing to do."""
-    folder = study.place / "out"
-    before = json.loads((folder / "study.json").read_text())
     finish(study.place, cache, *TINY, "--seeds", "0", PYTHONPATH=without_ray(tmp_path))
-    after = json.loads((folder / "study.json").read_text())
-    assert (after["slots"], after["wall_seconds"]) == (before["slots"], before["wall_seconds"])
+    about = json.loads((study.place / "out" / "study.json").read_text())
+    assert (about["slots"], about["wall_seconds"]) == (study.about["slots"], study.about["wall_seconds"])
 
 
 @pytest.mark.parametrize(
@@ -164,6 +171,30 @@ def test_a_change_trains_what_it_touches(
     monkeypatch.chdir(study.place)
     assert main(TABLE, [*command(study.place, cache, *TINY, *words, "--dry-run")[2:]]) == 0
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["log", "terminal"])
+def test_the_monitor_prints_the_name_of_a_row_as_it_is(terminal: bool) -> None:
+    """Square brackets are markup to rich: a row may be called "a[/b]" and must not end the sweep."""
+    split = Split(
+        fingerprint="", classes=("a", "b"), labelled=1, labelled_hash="", unlabelled_hash="", selection_hash="", test_hash=""
+    )
+    plan = make_plan(ThreeStage(), {"a[/b]": "S1"}, (0,), split=split, net=Net(), train=Train(), has=lambda key: False)
+    queue = Queue(plan.to_train, ())
+    stage = queue.take()
+    assert stage is not None
+    rows: list[tuple[str, int]] = []
+    page = StringIO()
+    with Monitor(plan, queue, lambda *row: rows.append(row), Console(file=page, force_terminal=terminal, width=132)) as monitor:
+        figures = {"training_step": 4, "steps": 8, "selection_miou": 0.5, "images_per_second": 2.0, "seconds": 1.0}
+        monitor.progress(stage.key, figures)
+        running = page.getvalue() if not terminal else ""
+        time.sleep(0.6 if terminal else 0)  # the live table is drawn twice a second
+        queue.finish(stage.key)
+        monitor.ended(stage.key)
+    assert terminal or "a[/b]/seed 0/s1: step 4/8, selection mIoU 50.0 %, 2 images/s" in running
+    assert "[1/1] done a[/b]/seed 0/s1: selection mIoU 50.0 %" in page.getvalue()
+    assert rows == [("a[/b]", 0)]
 
 
 @pytest.mark.slow

@@ -3,19 +3,31 @@
 A value that cannot be used raises `SettingError`, one line that names the field, the value and what is allowed.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
-class SettingError(ValueError):
-    """Unusable arguments or data, found before anything trains; the command line exits with status 2."""
+class SettingError(Exception):
+    """Unusable arguments or data, found before anything trains; the command line exits with status 2.
+
+    No ValueError, which tyro would turn into a box of several lines that hides the field.
+    """
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raise `SettingError` naming the field, its value and what is allowed, unless `condition` holds."""
     if not condition:
         raise SettingError(f"{name}: got {value!r}; allowed: {allowed}")
+
+
+def require_choices(settings: Any, prefix: str) -> None:
+    """Raise SettingError for a field annotated as a Literal that holds another value; scripts have no parser to guard them."""
+    for name, hint in get_type_hints(type(settings)).items():
+        if get_origin(hint) is Literal:
+            value = getattr(settings, name)
+            require(value in get_args(hint), f"{prefix}.{name}", value, ", ".join(map(str, get_args(hint))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +105,12 @@ class Train:
     """Which weights are reported on test: best on the selection images, or those of the last step."""
 
     def __post_init__(self) -> None:
+        require_choices(self, "train")
         for name in ("steps", "batch_labelled", "evaluations"):
             require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "a whole number >= 1")
         require(self.batch_unlabelled >= 0, "train.batch_unlabelled", self.batch_unlabelled, "a whole number >= 0")
-        require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "a number > 0")
-        require(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "a number >= 0")
+        require(0 < self.learning_rate < math.inf, "train.learning_rate", self.learning_rate, "a number > 0")
+        require(0 <= self.weight_decay < math.inf, "train.weight_decay", self.weight_decay, "a number >= 0")
         require(0 <= self.flip <= 1, "train.flip", self.flip, "a probability in [0, 1]")
         low, high = self.scale
         require(0 < low <= high, "train.scale", self.scale, "two numbers, 0 < low <= high")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from semiseg.augment.views import plain
 from semiseg.data.pack import Pack
+from semiseg.device import autocast
 from semiseg.metrics import confusion_matrix, scores
 
 
@@ -31,12 +32,11 @@ def predict(
 
     Images are batched with their neighbours of the same size, at most `batch` at a time.
     """
-    with evaluating(network):
-        for group in _same_size(pack, rows, batch):
-            views = plain([pack.image(row) for row in group], [], device=device)
-            with autocast(device, precision):
-                logits = network(views.image)
-            yield from zip(group, logits.max(1).indices, strict=True)
+    for group in _same_size(pack, rows, batch):
+        views = plain([pack.image(row) for row in group], [], device=device)
+        with evaluating(network), autocast(device, precision):
+            predicted = network(views.image).max(1).indices
+        yield from zip(group, predicted, strict=True)
 
 
 def evaluate(
@@ -52,11 +52,6 @@ def evaluate(
     return {
         (pack.classes[int(index)] if index else "", metric): value for (index, metric), value in scores(confusion.cpu()).items()
     }
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bf16 autocast when `precision` is "bf16", otherwise a context that does nothing."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def _same_size(pack: Pack, rows: Sequence[int] | np.ndarray, batch: int) -> Iterator[list[int]]:

@@ -28,8 +28,7 @@ def soft_cross_entropy(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
     Args: logits, probs (N,C,H,W), probs summing to 1 over C; valid (N,H,W) bool.
     Returns: scalar >= 0, float32; 0 when no pixel is valid. Raises ValueError when shapes differ.
     """
-    _check(logits, (probs.shape[0], *probs.shape[2:]), "probs")
-    _check(logits, valid.shape, "valid")
+    _check_distance(logits, probs, valid)
     per_pixel = -(probs.float() * F.log_softmax(logits.float(), dim=1)).sum(1)
     return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
 
@@ -39,7 +38,7 @@ def mean_squared_error(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
 
     Args and errors as `soft_cross_entropy`. Returns: scalar in [0, 2/C].
     """
-    _check(logits, valid.shape, "valid")
+    _check_distance(logits, probs, valid)
     per_pixel = (logits.float().softmax(1) - probs.float()).square().mean(1)
     return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
 
@@ -49,6 +48,12 @@ DISTANCES: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "mse": mean_squared_error,
 }
 """Consistency distances d_c(student logits, teacher probabilities, valid) by name."""
+
+
+def _check_distance(logits: Tensor, probs: Tensor, valid: Tensor) -> None:
+    if probs.shape != logits.shape:
+        raise ValueError(f"probs: expected (N,C,H,W) = {tuple(logits.shape)} as the logits, got {tuple(probs.shape)}")
+    _check(logits, valid.shape, "valid")
 
 
 def _check(logits: Tensor, shape: tuple[int, ...], name: str) -> None:

@@ -1,11 +1,12 @@
 """One stage from the plan to the store: open the data, go on from a checkpoint, train, publish. Needs no ray."""
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,16 @@ def read_masks(path: Path) -> dict[str, np.ndarray]:
 def provenance(device: torch.device, git: str) -> dict[str, Any]:
     """Where a stage was trained: device, versions of the libraries, git revision, host's CPU count."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(torch.cpu.get_capabilities().get("cpu_name", "CPU"))
-    return {"device": name, "git": git, "versions": {name: version(name) for name in LIBRARIES}, "threads": torch.get_num_threads()}
+    return {"device": name, "git": git, "versions": versions(), "threads": torch.get_num_threads()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that are installed; a stage can be trained where ray is not."""
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def git_revision() -> str:

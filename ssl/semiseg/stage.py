@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from semiseg.config import Net, Train
 
@@ -74,7 +74,10 @@ def hash_of(value: Any) -> str:
 def plain(value: Any) -> Any:
     """Dataclasses, tuples and paths as JSON values; raises TypeError for what could not be read back the same."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        hints = get_type_hints(type(value))
+        return {
+            field.name: plain(_as_declared(getattr(value, field.name), hints[field.name])) for field in dataclasses.fields(value)
+        }
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, dict):
@@ -84,6 +87,15 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"no plain form for {value!r}")
+
+
+def _as_declared(value: Any, hint: Any) -> Any:
+    """A whole number where a float is declared becomes one: equal settings must have equal keys."""
+    if hint is float and isinstance(value, int):
+        return float(value)
+    if get_origin(hint) is tuple and isinstance(value, tuple) and float in get_args(hint):
+        return tuple(float(item) for item in value)
+    return value
 
 
 def with_teachers(stages: Iterable[Stage]) -> dict[str, Stage]:

@@ -37,6 +37,8 @@ class Store:
                 raise SettingError(f"store: cannot open {location!r} ({error}); allowed: a folder or a URI of pyarrow.fs") from None
             self.local = mirror / hashlib.sha256(location.encode()).hexdigest()[:16]
         writable_folder(self.local, "store")
+        if self.remote is not None:
+            self._probe_remote()
 
     def has(self, key: str) -> bool:
         """Whether the stage is finished."""
@@ -79,14 +81,17 @@ class Store:
         path = self.folder(key) / name
         if not path.is_file():
             aside = path.with_name(f".{name}-{uuid.uuid4().hex}")
-            write(aside)
-            aside.replace(path)
+            try:
+                write(aside)
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
         return path
 
     def read_checkpoint(self, key: str) -> Path | None:
         """File of the stage's latest checkpoint, if there is one."""
         path, name = self._checkpoint(key)
-        if self.remote is not None and not path.is_file() and self._remote_file(name):
+        if self.remote is not None and self._remote_file(name):  # every checkpoint goes there, so it is the newest
             filesystem, base = self.remote
             path.parent.mkdir(exist_ok=True)
             fs.copy_files(f"{base}/{name}", str(path), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem())
@@ -111,6 +116,19 @@ class Store:
         path.unlink(missing_ok=True)
         if self.remote is not None and self._remote_file(name):
             self.remote[0].delete_file(f"{self.remote[1]}/{name}")
+
+    def _probe_remote(self) -> None:
+        assert self.remote is not None
+        filesystem, base = self.remote
+        probe = f"{base}/.probe-{uuid.uuid4().hex}"
+        try:
+            filesystem.create_dir(base, recursive=True)
+            with filesystem.open_output_stream(probe):
+                pass
+            filesystem.delete_file(probe)
+        except OSError as error:
+            reason = str(error).splitlines()[0]
+            raise SettingError(f"store: cannot write to {self.location!r} ({reason}); allowed: a URI you may write to") from None
 
     def _checkpoint(self, key: str) -> tuple[Path, str]:
         return self.local / "unfinished" / f"{key}.pt", f"unfinished/{key}.pt"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from semiseg.augment.views import weak
 from semiseg.batch import IGNORE, Batch
-from semiseg.config import Train, require
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
-from semiseg.evaluate import autocast, evaluate, predict
+from semiseg.device import autocast
+from semiseg.evaluate import evaluate, predict
 from semiseg.nets import BlockNet, MultiTask, build
 from semiseg.schedules import cosine_decay
 from semiseg.stage import Stage, stream
@@ -55,28 +55,6 @@ class Progress:
     curves: list[dict[str, Any]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     summed: int = 0
-
-
-def resolve(train: Train, size: tuple[int, int] | None, device: torch.device) -> Train:
-    """`train` with every "auto" written out: the crop (whole images of one size) and the precision on this device.
-
-    Raises SettingError when images of several sizes have no crop to be batched with.
-    """
-    if train.crop is None:
-        require(size is not None, "train.crop", None, "height and width, as the images are of several sizes")
-        train = replace(train, crop=size)
-    if train.precision == "auto":
-        train = replace(train, precision="bf16" if bf16_is_faster(device) else "fp32")
-    return train
-
-
-def bf16_is_faster(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 in hardware: GPUs from Ampere on, CPUs with AMX or AVX512-BF16."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and bool(
-        torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
-    )
 
 
 class Trainer:

@@ -1,9 +1,10 @@
 """Three-stage self-training (Ke et al., paper 004): a supervised stage, then two that learn its pseudo-masks as a second task."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from semiseg.config import Net, Strong, Train, require
+from semiseg.config import Net, Strong, Train, require, require_choices
 from semiseg.ema import Buffers
 from semiseg.methods.self_training import SelfTraining
 from semiseg.methods.supervised import Supervised
@@ -67,8 +68,9 @@ class ThreeStage:
     SWITCHES = ("S1", "S2", "S3", "CR", "T2", "SA", "N2")
 
     def __post_init__(self) -> None:
+        require_choices(self, "method")
         for name in ("lambda1", "lambda2"):
-            require(getattr(self, name) >= 0, f"method.{name}", getattr(self, name), "a number >= 0")
+            require(0 <= getattr(self, name) < math.inf, f"method.{name}", getattr(self, name), "a number >= 0")
         require(self.stages_total >= 3, "method.stages_total", self.stages_total, "a whole number >= 3")
         require(0 <= self.ramp <= 1, "method.ramp", self.ramp, "a share in [0, 1]")
         require(all(0 <= decay <= 1 for decay in self.ema_decay), "method.ema_decay", self.ema_decay, "decays in [0, 1]")
@@ -77,13 +79,21 @@ class ThreeStage:
         require(ascending and paired, "method.ema_start", self.ema_start, "ascending shares from 0.0, as many as ema_decay")
         require(self.target == "soft" or self.distance == "ce", "method.distance", self.distance, "ce, as method.target is hard")
 
-    def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
-        """The chain of stages of one seed; the last one is scored. Raises SettingError for switches that make no chain."""
+        own_eval = self.ema_buffers == "own" and self.teacher_mode == "eval"
+        # in eval mode no forward pass gathers statistics: the teacher would keep mean 0 and variance 1 for ever
+        require(not own_eval, "method.ema_buffers", self.ema_buffers, "average or copy, or teacher_mode train")
+
+    def check_switches(self) -> None:
+        """Raise SettingError for switches that make no chain of stages."""
         require(self.S1 or self.S2, "switches", self.switches(), "S1 or S2 at least")
         require(self.S2 or not self.S3, "switches", self.switches(), "S3 only together with S2")
         require(
             self.S1 or not self.T2 or not self.S2, "switches", self.switches(), "T2 only together with S1, whose masks it learns"
         )
+
+    def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
+        """The chain of stages of one seed; the last one is scored. Raises SettingError for switches that make no chain."""
+        self.check_switches()
 
         def stage(name: str, number: int, rule: Supervised | SelfTraining, *teachers: Stage) -> Stage:
             return Stage(name=name, number=number, rule=rule, split=split, net=net, train=train, seed=seed, teachers=teachers)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from semiseg.config import Net, require
+from semiseg.config import Net, SettingError, Train, require
 from semiseg.nets.blocks import BlockNet
 from semiseg.nets.multitask import MultiTask
 from semiseg.nets.unet import unet
@@ -33,3 +33,18 @@ def build(
             return segmentation
         fresh = NETS[net.name](net, classes)
         return MultiTask(segmentation, {name: fresh[name] for name in names[-own:]})
+
+
+def check_network(net: Net, classes: int, train: Train) -> None:
+    """Raise SettingError when the network cannot be built or cannot train on the crops, such as too small ones for its depth."""
+    assert train.crop is not None
+    network = build(net, classes, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0, own=1)
+    images = train.batch_labelled + train.batch_unlabelled
+    try:
+        with torch.no_grad():
+            network(torch.zeros(min(images, 2), 3, *train.crop))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingError(
+            f"train.crop: {net.name} cannot train on {images} crops of {train.crop} ({reason}); allowed: larger ones"
+        ) from None

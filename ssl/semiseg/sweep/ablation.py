@@ -58,10 +58,14 @@ class Ablation:
 
 
 def check_row(table: str, row: str, switches: str, method: ThreeStage) -> None:
-    """Raise SettingError naming table, row and allowed switches when `switches` holds another word."""
+    """Raise SettingError naming table, row and what is allowed when `switches` holds another word or makes no chain of stages."""
     unknown = sorted(set(switches.split()) - set(method.SWITCHES))
     if unknown:
         raise SettingError(f"{table} row {row!r}: no switch {unknown}; there are {', '.join(method.SWITCHES)}")
+    try:
+        method.with_switches(switches).check_switches()
+    except SettingError as error:
+        raise SettingError(f"{table} row {row!r}: {error}") from None
 
 
 def chosen_rows(table: Ablation, wanted: tuple[str, ...], method: ThreeStage) -> dict[str, str]:
@@ -83,4 +87,5 @@ def chosen_rows(table: Ablation, wanted: tuple[str, ...], method: ThreeStage) ->
             raise SettingError(
                 f"rows: no row {name!r}; there are {', '.join(table.rows)}, or NAME='SWITCH SWITCH ...' for a new one"
             )
-    return rows | {table.reference: table.rows[table.reference]}
+    rows.setdefault(table.reference, table.rows[table.reference])
+    return rows

@@ -12,13 +12,13 @@ from semiseg.stage import Stage, hash_of, plain
 from semiseg.sweep.plan import Plan, Queue
 from semiseg.train import Trainer
 
-WARM_STEPS, STEPS = 2, 4
+WARM_STEPS, STEPS, SCORED = 1, 4, 8
 
 
 def estimate(plan: Plan, place: Place, slots: int) -> float:
     """Seconds until the last stage of the plan ends, when `slots` stages run at a time.
 
-    Every kind of stage (rule, network, training settings) is timed on this machine for a few steps and one scoring of the
+    Every kind of stage (rule, network, training settings) is timed on this machine for a few steps and one scoring of a few
     selection images, with empty pseudo-masks; the plan is then played through.
     """
     kinds: dict[str, float] = {}
@@ -38,14 +38,15 @@ def stage_seconds(stage: Stage, place: Place) -> float:
     sizes = {row: (pack.heights[row], pack.widths[row]) for row in splits.unlabelled.tolist()}
     pseudo = {row: np.zeros(size, np.uint8) for row, size in sizes.items()} if stage.teachers else None
     steps = replace(stage.train, steps=WARM_STEPS + STEPS, evaluations=1)
-    trainer = Trainer(replace(stage, train=steps), pack, splits, torch.device(place.device), pseudo)
+    scored = splits._replace(selection=splits.selection[:SCORED])
+    trainer = Trainer(replace(stage, train=steps), pack, scored, torch.device(place.device), pseudo)
     times = []
     while not trainer.finished:
         started = time.perf_counter()
         trainer.advance(0.0)  # one step; the last one also scores the selection images
         times.append(time.perf_counter() - started)
     step = float(np.median(times[WARM_STEPS:-1]))
-    scoring = max(times[-1] - step, 0.0) / max(len(splits.selection), 1)  # per image, all roles together
+    scoring = max(times[-1] - step, 0.0) / len(scored.selection)  # per image, all roles together
     images = stage.train.evaluations * len(splits.selection) + 2 * (len(splits.selection) + len(splits.test))
     return stage.train.steps * step + images * scoring
 

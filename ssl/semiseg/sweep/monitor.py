@@ -9,6 +9,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from semiseg.stage import Stage
 from semiseg.sweep.plan import Plan, Queue
@@ -51,7 +52,7 @@ class Monitor:
         self.figures[key] = figures
         if self._live is None and not figures.get("finished") and (first or now - self._said[key] >= LINE_SECONDS):
             self._said[key] = now
-            self.console.print(f"  {self._line(key)}")
+            self._print(f"  {self._line(key)}")
 
     def ended(self, key: str) -> None:
         """A stage is finished, or has failed for good."""
@@ -67,7 +68,8 @@ class Monitor:
         score = _percent(figures.get("selection_miou", math.nan))
         self._print(f"{head} done {label}: selection mIoU {score}, {figures.get('seconds', 0.0):.0f} s, {self._left(ended)}")
         for (row, seed), chain in self.plan.chains.items():
-            if chain[-1].key == key and all(member.key in self.queue.done for member in chain):
+            keys = {member.key for member in chain}
+            if key in keys and keys <= self.queue.done:
                 self.row_finished(row, seed)
 
     def _left(self, ended: int) -> str:
@@ -84,7 +86,7 @@ class Monitor:
         )
 
     def _print(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, highlight=False)
 
     def _table(self) -> Table:
         ended = self.total - len(self.queue.waiting) - len(self.queue.running)
@@ -96,7 +98,7 @@ class Monitor:
             done, steps, rate = figures["training_step"], figures["steps"], figures["images_per_second"]
             images = stage.train.batch_labelled + stage.train.batch_unlabelled
             left = _clock((steps - done) * images / rate) if rate else "-"
-            table.add_row(self.plan.label(stage), f"{done}/{steps}", _percent(figures["selection_miou"]), f"{rate:.0f}", left)
+            table.add_row(Text(self.plan.label(stage)), f"{done}/{steps}", _percent(figures["selection_miou"]), f"{rate:.0f}", left)
         return table
 
 

@@ -26,6 +26,7 @@ from semiseg.stage import Stage
 from semiseg.sweep.monitor import Monitor
 from semiseg.sweep.plan import Plan, Queue
 from semiseg.sweep.ray_settings import Ray, check_resources
+from semiseg.sweep.stop import SIGNALS, Stopped, stopping
 from semiseg.train import StageError
 
 REPORT_SECONDS = 2.0
@@ -167,16 +168,15 @@ def cluster(settings: Ray) -> Iterator[None]:
         options |= {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1", "num_cpus": os.cpu_count()}
     logging.getLogger("ray").setLevel(logging.ERROR)
     joined = ray.is_initialized()
-    if not joined:
-        context = ray.init(address=settings.address or "local", **options)
-        if settings.dashboard:
-            url = context.dashboard_url or "not offered by the cluster"
-            print(
-                f"Ray dashboard: {url if '://' in url else 'http://' + url} (it asks for a token: `ray get-auth-token` prints it)",
-                flush=True,
-            )
     try:
-        yield
+        if not joined:
+            context = ray.init(address=settings.address or "local", **options)
+            if settings.dashboard:
+                url = context.dashboard_url or "not offered by the cluster"
+                url = url if "://" in url else f"http://{url}"
+                print(f"Ray dashboard: {url} (it asks for a token: `ray get-auth-token` prints it)", flush=True)
+        with stopping():  # Ray has put a SIGTERM handler of its own over ours
+            yield
     finally:
         if not joined:
             ray.shutdown()
@@ -229,12 +229,11 @@ def stop_signals() -> Iterator[list[int]]:
     def handle(number: int, _frame: object) -> None:
         came.append(number)
         if len(came) > 1 or signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # the second time, or Tune is not listening yet
-            raise KeyboardInterrupt
+            raise Stopped(number)
         os.kill(os.getpid(), signal.SIGUSR1)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    before = {number: signal.signal(number, handle) for number in numbers}
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield came
     finally:

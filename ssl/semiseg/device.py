@@ -1,0 +1,34 @@
+"""What a device computes with: the precision of the networks, resolved before a stage gets its key."""
+
+from dataclasses import replace
+
+import torch
+
+from semiseg.config import Train, require
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bf16 autocast when `precision` is "bf16", otherwise a context that does nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def resolve(train: Train, size: tuple[int, int] | None, device: torch.device) -> Train:
+    """`train` with every "auto" written out: the crop (whole images of one size) and the precision on this device.
+
+    Raises SettingError when images of several sizes have no crop to be batched with.
+    """
+    if train.crop is None:
+        require(size is not None, "train.crop", None, "height and width, as the images are of several sizes")
+        train = replace(train, crop=size)
+    if train.precision == "auto":
+        train = replace(train, precision="bf16" if bf16_is_faster(device) else "fp32")
+    return train
+
+
+def bf16_is_faster(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware: GPUs from Ampere on, CPUs with AMX or AVX512-BF16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and bool(
+        torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
+    )

@@ -1,0 +1,72 @@
+"""Settings of one run of an ablation, and how a command line changes those of a preset."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tyro
+
+from semiseg.config import Data, Net, SettingError, Train
+from semiseg.methods import ThreeStage
+from semiseg.sweep.ablation import Ablation, Preset
+from semiseg.sweep.ray_settings import Ray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What a run of an ablation needs. Values not given on the command line are those of the preset."""
+
+    data: Data = field(default_factory=Data)
+    net: Net = field(default_factory=Net)
+    train: Train = field(default_factory=Train)
+    method: ThreeStage = field(default_factory=ThreeStage)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds; every row is trained once with each."""
+    rows: tuple[str, ...] = ()
+    """Rows to train: names of the table's rows, or NAME="S1 S2 ..." for new ones; none: all."""
+    preset: str = "demo"
+    """Set of defaults."""
+    quick: bool = False
+    """Very few steps and two seeds, to see everything work within a minute."""
+    dry_run: bool = False
+    """Print the plan and its cost, then stop."""
+    out: Path | None = None
+    """Results folder; None: results/STUDY."""
+    store: str = "results/store"
+    """Finished stages, shared by all studies: a folder or a URI of pyarrow.fs such as s3://bucket/store."""
+    cache: Path = Path("results/cache")
+    """Decoded images."""
+    checkpoint_seconds: float = 30.0
+    """A running stage saves a checkpoint this often."""
+    ray: Ray = field(default_factory=Ray)
+
+
+def parse(table: Ablation, words: Sequence[str]) -> Arguments:
+    """Arguments with the defaults of the chosen preset. Raises SettingError for values that cannot be, SystemExit(2) for words."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", default="demo")
+    first.add_argument("--quick", action="store_true")
+    early, _ = first.parse_known_args(words)
+    if early.preset not in table.presets:
+        raise SettingError(f"preset: got {early.preset!r}; allowed: {', '.join(table.presets)}")
+    preset: Preset = table.presets[early.preset]
+    if early.quick:
+        preset = replace(preset, train=replace(preset.train, **table.quick), seeds=preset.seeds[:2])
+    default = Arguments(
+        data=preset.data,
+        net=preset.net,
+        train=preset.train,
+        method=preset.method,
+        seeds=preset.seeds,
+        preset=early.preset,
+        quick=early.quick,
+    )
+    arguments = tyro.cli(
+        Arguments, default=default, args=list(words), description=table.question, config=(tyro.conf.AvoidSubcommands,)
+    )
+    if arguments.method.switches() != preset.method.switches():
+        raise SettingError("method: the switches belong to the rows of the table; allowed: --rows NAME='S1 S2 ...'")
+    if len(set(arguments.seeds)) != len(arguments.seeds) or not arguments.seeds:
+        raise SettingError(f"seeds: got {arguments.seeds}; allowed: distinct whole numbers, at least one")
+    return arguments

@@ -1,0 +1,30 @@
+"""Ctrl-C and SIGTERM as an exception that says which signal came."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """Someone asked the program to end; not an Exception, so that no handler of errors takes it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """SIGINT and SIGTERM raise `Stopped` in the main thread inside this block; the former handlers come back after it."""
+
+    def handle(number: int, _frame: object) -> None:
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

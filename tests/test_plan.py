@@ -1,0 +1,223 @@
+"""Rows x seeds to distinct stages, the order in which they are trained, what a failure takes along, and how long it lasts."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+import tiny
+from test_three_stage import ROWS
+
+from semiseg.config import SettingError
+from semiseg.methods import ThreeStage
+from semiseg.methods.supervised import Supervised
+from semiseg.stage import Stage
+from semiseg.sweep.ablation import Ablation, Preset, chosen_rows
+from semiseg.sweep.collect import row_lines
+from semiseg.sweep.estimate import simulate, stage_seconds
+from semiseg.sweep.plan import Plan, Queue, make_plan
+
+
+def plan(*, seeds: tuple[int, ...] = (0, 1, 2), done: Iterable[str] = (), rows: dict[str, str] | None = None) -> Plan:
+    has = set(done).__contains__
+    return make_plan(ThreeStage(), rows or ROWS, seeds, split=tiny.SPLIT, net=tiny.NET, train=tiny.TRAIN, has=has)
+
+
+def stage(name: str, *teachers: Stage, seed: int = 0) -> Stage:
+    """A stage of its own key by its name's number, for graphs drawn by hand."""
+    return Stage(
+        name=name,
+        number=ord(name),
+        rule=Supervised(),
+        split=tiny.SPLIT,
+        net=tiny.NET,
+        train=tiny.TRAIN,
+        seed=seed,
+        teachers=teachers,
+    )
+
+
+def by_hand(*chains: tuple[Stage, ...]) -> Plan:
+    return Plan({(f"row {number}", 0): chain for number, chain in enumerate(chains)}, frozenset())
+
+
+def test_the_table_of_the_paper_is_announced_in_one_line() -> None:
+    assert str(plan()) == "7 rows x 3 seeds: 54 stages, 30 distinct, 0 done, 30 to train"
+    first = plan(seeds=(0,))
+    assert str(plan(done=first.stages)) == "7 rows x 3 seeds: 54 stages, 30 distinct, 10 done, 20 to train"
+    assert str(plan(done=plan().stages)) == "7 rows x 3 seeds: 54 stages, 30 distinct, 30 done, 0 to train"
+
+
+def test_counts_are_the_numbers_of_that_line() -> None:
+    expected = {"rows": 7, "seeds": 3, "stages": 54, "distinct": 30, "done": 0, "to_train": 30}
+    assert plan().counts() == expected
+
+
+def test_what_other_studies_left_in_the_store_is_not_counted() -> None:
+    assert plan(seeds=(0,), done=["of another study"]).counts()["done"] == 0
+
+
+def test_every_stage_comes_after_its_teachers() -> None:
+    for order in (list(plan().stages), [each.key for each in plan().to_train]):
+        places = {key: place for place, key in enumerate(order)}
+        assert all(places[t.key] < places[s.key] for s in plan().stages.values() for t in s.teachers)
+
+
+def test_stages_with_the_longest_chain_behind_them_come_first() -> None:
+    """s1 has two generations behind it, s2 and its variants one, s3 none; s1 of all seeds before s2 of any."""
+    names = [each.name for each in plan().to_train]
+    assert names[:3] == ["s1"] * 3
+    assert {name[:2] for name in names[3:15]} == {"s2"}
+    assert {name[:2] for name in names[15:]} == {"s3"}
+    assert names[3:6] == ["s2"] * 3  # two stages learn from s2, one from each of its variants
+
+
+def test_descendants_are_children_and_their_children() -> None:
+    a = stage("a")
+    b, c = stage("b", a), stage("c", a)
+    d = stage("d", b)
+    drawn = by_hand((a, b, d), (a, c))
+    assert drawn.descendants(a.key) == {b.key, c.key, d.key}
+    assert drawn.descendants(b.key) == {d.key}
+    assert drawn.descendants(d.key) == set()
+
+
+def test_a_label_is_the_first_row_that_needs_the_stage() -> None:
+    found = plan()
+    assert [found.label(each) for each in found.chains["full", 1]] == ["S1/seed 1/s1", "S1+S2/seed 1/s2", "full/seed 1/s3"]
+    assert found.label(stage("x", seed=4)) == "seed 4/x"
+
+
+def test_rows_are_written_with_every_stage_of_their_chain() -> None:
+    lines = row_lines(plan(seeds=(5,)))
+    assert len(lines) == 18
+    assert [line["stage"] for line in lines if line["row"] == "no T2"] == ["s1", "s2-T2", "s3-T2"]
+    assert sum(line["final"] for line in lines) == 7
+    lengths = {"S1": 1, "S1+S2": 2}
+    assert all(line["final"] == (line["position"] == lengths.get(line["row"], 3)) for line in lines)
+
+
+def test_a_queue_gives_what_can_start_and_waits_for_the_rest() -> None:
+    found = plan(seeds=(0,))
+    queue = Queue(found.to_train, found.done)
+    first, independent = queue.take(), queue.take()
+    assert first is not None
+    assert independent is not None
+    assert (first.name, independent.name) == ("s1", "s2-T2")
+    assert queue.take() is None
+    assert not queue.exhausted
+    queue.finish(independent.key)
+    follower = queue.take()
+    assert follower is not None
+    assert follower.name == "s3-T2"
+    queue.finish(first.key)
+    assert [queue.take().name for _ in range(3)] == ["s2", "s2-CR", "s2-SA"]  # type: ignore[union-attr]
+    assert queue.take() is None
+    assert set(queue.running) == {follower.key, *(s.key for s in found.stages.values() if s.name in ("s2", "s2-CR", "s2-SA"))}
+
+
+def test_teachers_in_the_store_are_not_waited_for() -> None:
+    s1, s2, s3 = plan(seeds=(0,)).chains["full", 0]
+    found = plan(seeds=(0,), rows={"full": ROWS["full"]}, done=[s1.key, s2.key])
+    queue = Queue(found.to_train, found.done)
+    taken = queue.take()
+    assert taken is not None
+    assert taken.key == s3.key
+    assert queue.exhausted
+
+
+def test_a_queue_that_is_always_served_trains_everything_once() -> None:
+    found = plan()
+    queue, order = Queue(found.to_train, found.done), []
+    while (taken := queue.take()) is not None:
+        assert all(teacher.key in queue.done for teacher in taken.teachers)
+        order.append(taken.key)
+        queue.finish(taken.key)
+    assert sorted(order) == sorted(found.stages)
+    assert queue.exhausted
+    assert not queue.running
+
+
+def test_a_failure_skips_its_descendants_and_nothing_else() -> None:
+    found = plan(seeds=(0, 1))
+    failed = found.chains["no CR", 0][1]
+    queue = Queue(found.to_train, found.done)
+    while (taken := queue.take()) is not None:
+        if taken.key == failed.key:
+            queue.fail(taken.key, "out of memory")
+        else:
+            queue.finish(taken.key)
+    assert queue.failed == {failed.key: "out of memory"}
+    assert queue.skipped == {found.chains["no CR", 0][2].key: "its teacher stage failed: out of memory"}
+    assert len(queue.done) == 18
+    assert queue.exhausted
+
+
+def test_a_failed_first_stage_skips_all_generations_behind_it() -> None:
+    found = plan(seeds=(0, 1))
+    queue = Queue(found.to_train, found.done)
+    first = queue.take()
+    assert first is not None
+    queue.fail(first.key, "boom")
+    assert set(queue.skipped) == found.descendants(first.key)
+    assert len(queue.skipped) == 7
+    assert not set(queue.skipped) & set(queue.waiting)
+
+
+def test_the_time_of_a_plan_is_that_of_its_schedule() -> None:
+    """c waits for b; the longer chain starts first: b 0-3, c 3-7 beside a 0-5; one slot takes the sum; d in the store is free."""
+    a, b = stage("a"), stage("b")
+    c, d = stage("c", b), stage("d")
+    drawn = by_hand((a,), (b, c), (d,))
+    cost = {a.key: 5.0, b.key: 3.0, c.key: 4.0}
+    drawn = replace(drawn, done=frozenset({d.key}))
+    assert [simulate(drawn, cost, slots) for slots in (1, 2, 9)] == [12, 7, 7]
+
+
+def test_equal_stages_fill_the_slots_and_a_chain_cannot_be_split() -> None:
+    single = by_hand(*((stage(name),) for name in "abcde"))
+    unit = dict.fromkeys(single.stages, 2.0)
+    assert [simulate(single, unit, slots) for slots in (1, 2, 3, 5, 8)] == [10, 6, 4, 2, 2]
+    table = plan(seeds=(0,))
+    assert [simulate(table, dict.fromkeys(table.stages, 1.0), slots) for slots in (1, 99)] == [10, 3]
+    assert simulate(plan(done=plan().stages), {}, 4) == 0
+
+
+def test_a_stage_is_timed_by_a_few_of_its_steps(tmp_path) -> None:
+    place = tiny.place(tmp_path)
+    short, long = (stage_seconds(tiny.chain(train=replace(tiny.TRAIN, steps=steps))[1], place) for steps in (100, 10_000))
+    assert 0.05 < short < 60
+    assert 10 < long / short < 1000
+    assert list(tmp_path.rglob("*")) == []
+
+
+def ablation(**changes: object) -> Ablation:
+    values = {
+        "name": "table", "title": "T", "question": "Q?", "rows": {"S1": "S1", "full": tiny.FULL}, "reference": "full",
+        "baseline": "S1", "presets": {"demo": Preset()}, "quick": {},
+    }  # fmt: skip
+    return Ablation(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_a_typo_in_a_row_fails_where_the_table_is_declared() -> None:
+    message = r"table row 'oops': no switch \['SZ', 'X'\]; there are S1, S2, S3, CR, T2, SA, N2"
+    with pytest.raises(SettingError, match=message):
+        ablation(rows={"full": tiny.FULL, "S1": "S1", "oops": "S1 SZ X"})
+
+
+def test_a_reference_or_baseline_that_is_no_row_is_refused() -> None:
+    for name in ("reference", "baseline"):
+        with pytest.raises(SettingError, match="table: no row 'all'; there are S1, full"):
+            ablation(**{name: "all"})
+    assert ablation(baseline=None).baseline is None
+
+
+def test_rows_are_chosen_by_name_or_given_and_the_reference_is_always_there() -> None:
+    table, method = ablation(), ThreeStage()
+    assert chosen_rows(table, (), method) == table.rows
+    assert chosen_rows(table, ("S1",), method) == {"S1": "S1", "full": tiny.FULL}
+    assert chosen_rows(table, ("full",), method) == {"full": tiny.FULL}
+    assert chosen_rows(table, ("mine=S1  S2",), method) == {"mine": "S1 S2", "full": tiny.FULL}
+    with pytest.raises(SettingError, match="rows: no row 'none'; there are S1, full, or NAME='SWITCH SWITCH ...' for a new one"):
+        chosen_rows(table, ("none",), method)
+    with pytest.raises(SettingError, match=r"table row 'mine': no switch \['SX'\]"):
+        chosen_rows(table, ("mine=S1 SX",), method)

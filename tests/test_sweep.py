@@ -185,7 +185,9 @@ def test_the_monitor_prints_the_name_of_a_row_as_it_is(terminal: bool) -> None:
     assert stage is not None
     rows: list[tuple[str, int]] = []
     page = StringIO()
-    with Monitor(plan, queue, lambda *row: rows.append(row), Console(file=page, force_terminal=terminal, width=132)) as monitor:
+    with Monitor(
+        plan, queue, lambda *row: rows.append(row), Console(file=page, force_terminal=terminal, width=132, highlight=False)
+    ) as monitor:
         figures = {"training_step": 4, "steps": 8, "selection_miou": 0.5, "images_per_second": 2.0, "seconds": 1.0}
         monitor.progress(stage.key, figures)
         running = page.getvalue() if not terminal else ""

@@ -9,10 +9,10 @@ from semiseg.results import Results, read, write_bytes
 __all__ = ["text_table", "write_report"]
 
 
-def text_table(results: Results) -> str:
-    """The ablation table as plain aligned text for a terminal."""
+def text_table(results: Results, width: int | None = None) -> str:
+    """The ablation table as plain aligned text for a terminal `width` characters wide (None: as wide as it gets)."""
     score = results.study["score"]
-    return tables.text(ablation(results), metric_label(results), score["rule"])
+    return tables.text(ablation(results), metric_label(results), score["rule"], width)
 
 
 def metric_label(results: Results) -> str:

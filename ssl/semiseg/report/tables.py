@@ -86,9 +86,12 @@ def _cells(table: Ablation, tick: str, blank: str) -> list[list[str]]:
     return [[one.name, *(tick if on else blank for on in one.ticks), one.score, one.delta, one.role, *one.paper] for one in lines]
 
 
-def text(table: Ablation, metric: str, rule: str) -> str:
-    """Plain aligned text for a terminal."""
+def text(table: Ablation, metric: str, rule: str, width: int | None = None) -> str:
+    """Plain aligned text for a terminal; without the paper's columns when the lines would be longer than `width` characters."""
     head, cells = header(table, metric), _cells(table, "x", "")
+    if width is not None and sum(max(map(len, column)) + 2 for column in zip(head, *cells, strict=True)) > width + 2:
+        kept = len(head) - len(table.paper_columns)
+        head, cells = head[:kept], [one[:kept] for one in cells]
     widths = [max(len(cell) for cell in column) for column in zip(head, *cells, strict=True)]
     rows = ["  ".join(cell.ljust(width) for cell, width in zip(one, widths, strict=True)).rstrip() for one in [head, *cells]]
     rows.insert(1, "  ".join("-" * width for width in widths))

@@ -33,7 +33,9 @@ class Monitor:
         self.finished_seconds = 0.0
         self._said: dict[str, float] = {}
         self._live = (
-            Live(console=self.console, get_renderable=self._table, refresh_per_second=2) if self.console.is_terminal else None
+            Live(console=self.console, get_renderable=self._table, refresh_per_second=2, transient=True)
+            if self.console.is_terminal
+            else None
         )
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -173,7 +174,7 @@ class Study:
             self.refreshing.wait()
         page = report.write_report(self.out)
         results = read(self.out)
-        print(f"\n{report.text_table(results)}\n")
+        print(f"\n{report.text_table(results, shutil.get_terminal_size((132, 24)).columns)}\n")
         print(f"report: {page}")
         for key, error in queue.failed.items():
             print(f"failed: {key[:12]} {error}", file=sys.stderr)

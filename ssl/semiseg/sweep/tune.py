@@ -26,7 +26,7 @@ from semiseg.stage import Stage
 from semiseg.sweep.monitor import Monitor
 from semiseg.sweep.plan import Plan, Queue
 from semiseg.sweep.ray_settings import Ray, check_resources
-from semiseg.sweep.stop import SIGNALS, Stopped, stopping
+from semiseg.sweep.stop import SIGNALS, Stopped, sigterm_blocked, stopping
 from semiseg.train import StageError
 
 REPORT_SECONDS = 2.0
@@ -170,7 +170,10 @@ def cluster(settings: Ray) -> Iterator[None]:
     joined = ray.is_initialized()
     try:
         if not joined:
-            context = ray.init(address=settings.address or "local", **options)
+            # `timeout`, systemd and slurm send SIGTERM to the whole process group: Ray's processes inherit the mask, so that the
+            # trials live on until they have saved their checkpoints
+            with sigterm_blocked():
+                context = ray.init(address=settings.address or "local", **options)
             if settings.dashboard:
                 url = context.dashboard_url or "not offered by the cluster"
                 url = url if "://" in url else f"http://{url}"

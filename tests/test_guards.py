@@ -81,6 +81,11 @@ def python(code: str, *, cwd: Path = ROOT, words: tuple[str, ...] = ()) -> subpr
 
 # ---- ssl/ and the standard library's ssl
 
+RAY_TLS = """
+import ray
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+print(ray.get(ray.remote(lambda: __import__("ssl").create_default_context().verify_mode.name).remote()))
+"""
 TLS = "import ssl; print(ssl.create_default_context().verify_mode.name)"
 
 
@@ -99,6 +104,11 @@ def test_tls_works_under_python_m_pytest_from_the_root(tmp_path: Path) -> None:
     test.write_text(f"def test_tls():\n    {TLS}\n    assert ssl.OPENSSL_VERSION\n")
     ran = python("", words=("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(test)))
     assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_tls_works_in_ray_workers_started_from_the_root() -> None:
+    ran = python(RAY_TLS)
+    assert ran.stdout == "CERT_REQUIRED\n", ran.stderr
 
 
 def test_an_init_file_in_ssl_would_break_tls(tmp_path: Path) -> None:

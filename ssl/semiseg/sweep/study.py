@@ -119,6 +119,8 @@ class Study:
 
     def _cost(self, plan: Plan, place: Place) -> str:
         slots = self._expected_slots()
+        if place.device == "cuda" and not torch.cuda.is_available():
+            return "cost unknown: no GPU on this machine to measure on"
         try:
             seconds = estimate(plan, place, slots)
         except StageError as error:  # it will fail alone when it is trained

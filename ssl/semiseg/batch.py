@@ -26,9 +26,12 @@ class Batch(NamedTuple):
 
     image   (N,3,H,W) float32 in [0,1]
     mask    (N,H,W) int64; IGNORE everywhere on unlabelled rows
-    pseudo  (N,H,W) int64 pseudo-mask of every row, or None when the stage has no teacher
+    pseudo  (N,H,W) int64 pseudo-mask of every row, or None when the stage learns none
     valid   (N,H,W) bool, False out of frame
     labelled  number of leading rows that carry a true mask
+    confidence  (N,H,W) float32 in [0,1], the teacher stage's probability of `pseudo`, or None when the rule does not ask for it
+
+    Where a class belongs to a whole image, mask, pseudo, valid and confidence are (N,1,1), like the network's logits (N,C,1,1).
     """
 
     image: Tensor
@@ -36,3 +39,4 @@ class Batch(NamedTuple):
     pseudo: Tensor | None
     valid: Tensor
     labelled: int
+    confidence: Tensor | None = None

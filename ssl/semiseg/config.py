@@ -61,18 +61,24 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Net:
-    """Which segmentation network."""
+    """Which network."""
 
     name: str = "unet"
     """A name in NETS."""
     width: int = 8
-    """Channels of the first block; doubled at every level."""
+    """Channels of the first level, of wide_resnet the first group; doubled at every further one (paper 003 on CIFAR-10: 32)."""
     depth: int = 3
-    """Levels of the U-Net, so depth - 1 poolings; paper 000: depth 3, width 64."""
+    """Levels of the U-Net, so depth - 1 poolings (paper 000: depth 3, width 64); of wide_resnet blocks in a group (paper 003: 4)."""
+    outputs: Literal["classes", "one"] = "classes"
+    """A logit per class, or one for both of two classes behind a sigmoid (paper 001)."""
+    dropout: float = 0.0
+    """Share dropped in training: channels after each convolution of unet (paper 001: 0.5), values inside a block of wide_resnet."""
 
     def __post_init__(self) -> None:
+        require_choices(self, "net")
         require(self.width >= 1, "net.width", self.width, "a whole number >= 1")
         require(1 <= self.depth <= 6, "net.depth", self.depth, "a whole number in 1..6")
+        require(0 <= self.dropout < 1, "net.dropout", self.dropout, "a share in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +93,14 @@ class Train:
     """Unlabelled images in it; a supervised stage takes labelled images in their place, so all stages see as many."""
     learning_rate: float = 1e-3
     """Of Adam (paper 000, training from random weights; paper 004 fine-tunes a pretrained network with 3e-5)."""
-    decay: Literal["constant", "cosine"] = "cosine"
-    """Learning-rate schedule over the stage (paper 004: constant)."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    """Adam (papers 000, 001, 003, 004) or SGD (002)."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of Adam (paper 003: 0.9, 0.99); the first one is the momentum of SGD (002: 0.9)."""
+    decay: Literal["constant", "cosine", "quarter_cosine", "poly"] = "cosine"
+    """Learning-rate schedule over a stage (papers 000, 004: constant; 003: a quarter of a cosine; 002: (1 - t)^0.9)."""
     weight_decay: float = 0.0
-    """L2 factor of Adam."""
+    """L2 factor of the optimiser."""
     crop: tuple[int, int] | None = None
     """Height and width of training crops in pixels; None: the whole image (data.size)."""
     scale: tuple[float, float] = (0.75, 1.25)
@@ -103,14 +113,23 @@ class Train:
     """Times the selection images are scored during a stage, evenly spaced, the last one at its end."""
     weights: Literal["best", "last"] = "best"
     """Which weights are reported on test: best on the selection images, or those of the last step."""
+    score: str = "miou"
+    """Metric over all classes that chooses weights on the selection images and is reported on test: a name in metrics.METRICS."""
+    threshold: float = 0.5
+    """With two classes: the probability above which a pixel is of class 1 (paper 001's code: 0.9)."""
+    empty_images: Literal["skip", "zero", "one"] = "skip"
+    """What an image counts in an average over images that has a class neither in its mask nor predicted (paper 001's code: zero)."""
 
     def __post_init__(self) -> None:
         require_choices(self, "train")
-        for name in ("steps", "batch_labelled", "evaluations"):
+        for name in ("batch_labelled", "evaluations"):
             require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "a whole number >= 1")
-        require(self.batch_unlabelled >= 0, "train.batch_unlabelled", self.batch_unlabelled, "a whole number >= 0")
+        for name in ("steps", "batch_unlabelled"):  # a stage of no steps hands on the weights it starts from
+            require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "a whole number >= 0")
         require(0 < self.learning_rate < math.inf, "train.learning_rate", self.learning_rate, "a number > 0")
         require(0 <= self.weight_decay < math.inf, "train.weight_decay", self.weight_decay, "a number >= 0")
+        require(all(0 <= beta < 1 for beta in self.betas), "train.betas", self.betas, "two numbers in [0, 1)")
+        require(0 < self.threshold < 1, "train.threshold", self.threshold, "a probability in (0, 1)")
         require(0 <= self.flip <= 1, "train.flip", self.flip, "a probability in [0, 1]")
         low, high = self.scale
         require(0 < low <= high, "train.scale", self.scale, "two numbers, 0 < low <= high")
@@ -147,6 +166,82 @@ class Strong:
         require(0 <= self.translate < 1, "strong.translate", self.translate, "a share in [0, 1)")
         require(self.cutouts >= 0, "strong.cutouts", self.cutouts, "a whole number >= 0")
         require(0 <= self.cutout_size <= 1, "strong.cutout_size", self.cutout_size, "a share in [0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhTPS:
+    """Photometric change, then thin-plate-spline warp: the random perturbation of paper 003.
+
+    The ranges are those of the authors' code (vidlu v0.1.0, configs.py:19-33); one draw per image, in the order below. Colours are
+    not clamped, so they may leave [0, 1].
+    """
+
+    value_shift: float = 0.25
+    """Largest change of V (HSV, in [0, 1]), up or down, uniform."""
+    saturation: tuple[float, float] = (0.25, 2.0)
+    """Range of the factor of S, uniform."""
+    hue: float = 0.1
+    """Largest turn of H, either way, uniform, as a share of the colour circle."""
+    value_scale: tuple[float, float] = (0.25, 2.0)
+    """Range of the factor of the shifted V, uniform."""
+    permute: bool = True
+    """Reorder the RGB channels at random, all images of a batch alike."""
+    tps_grid: Literal["as_coded", "quarter", "corners"] = "as_coded"
+    """Four control points: the square of the paper's runs, off centre by a slip in its code; as intended; the frame's corners."""
+    tps_sd: float = 0.1
+    """Standard deviation of each coordinate of a control point's displacement, as a share of the image's side."""
+
+    def __post_init__(self) -> None:
+        require_choices(self, "phtps")
+        require(0 <= self.value_shift < math.inf, "phtps.value_shift", self.value_shift, "a number >= 0")
+        require(0 <= self.hue <= 0.5, "phtps.hue", self.hue, "a share of the colour circle in [0, 0.5]")
+        require(0 <= self.tps_sd < math.inf, "phtps.tps_sd", self.tps_sd, "a number >= 0")
+        for name in ("saturation", "value_scale"):
+            low, high = getattr(self, name)
+            require(0 <= low <= high < math.inf, f"phtps.{name}", (low, high), "two numbers, 0 <= low <= high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gentle:
+    """Mild random changes of an image: hue, saturation, blur and noise (paper 000), a small rotation and noise (paper 001).
+
+    One draw per image. Paper 000 names its four without a range: the defaults are ours. Paper 001 is hue 0, saturation 1 to 1, blur
+    0 to 0, noise and noise_teacher 0.01, rotation 4.5.
+    """
+
+    hue: float = 0.05
+    """Largest turn of H, either way, uniform, as a share of the colour circle (000 gives none)."""
+    saturation: tuple[float, float] = (0.7, 1.3)
+    """Range of the factor of S, uniform; S stays in [0, 1] (000 gives none)."""
+    blur: tuple[float, float] = (0.0, 1.0)
+    """Range of the Gaussian blur's standard deviation in pixels, uniform (000 gives none)."""
+    noise: float = 0.05
+    """Standard deviation of the Gaussian noise of every value of the student's image in [0, 1] (000 gives none; 001: 0.01)."""
+    noise_teacher: float = 0.0
+    """The same of the teacher's image, drawn on its own (000: none; 001: 0.01)."""
+    rotation: float = 0.0
+    """Largest angle of the student's image in degrees, either way, uniform (000: none; 001: 4.5)."""
+    translate: float = 0.0
+    """Largest shift along each axis, either way, uniform, as a share of the side (papers: none; 001's later code: 0.03)."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of the scale, uniform; 2: content appears twice as large (papers: none; 001's later code: 0.98 to 1.02)."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.hue <= 0.5, "gentle.hue", self.hue, "a share of the colour circle in [0, 0.5]")
+        for name in ("noise", "noise_teacher"):
+            require(0 <= getattr(self, name) < math.inf, f"gentle.{name}", getattr(self, name), "a number >= 0")
+        for name in ("saturation", "blur"):
+            low, high = getattr(self, name)
+            require(0 <= low <= high < math.inf, f"gentle.{name}", (low, high), "two numbers, 0 <= low <= high")
+        require(0 <= self.rotation <= 180, "gentle.rotation", self.rotation, "degrees in [0, 180]")
+        require(0 <= self.translate < 1, "gentle.translate", self.translate, "a share in [0, 1)")
+        low, high = self.scale
+        require(0 < low <= high < math.inf, "gentle.scale", self.scale, "two numbers, 0 < low <= high")
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change place."""
+        return self.rotation > 0 or self.translate > 0 or self.scale != (1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

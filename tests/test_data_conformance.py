@@ -13,29 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_trees import SHARED, build_cifar10, build_folder, build_pets, build_scgm
 from PIL import Image
 
 import semiseg.data
 from semiseg.config import Data, SettingError
-from semiseg.data import DATASETS, IGNORE, Item, Pack, Source, load, split
-from semiseg.data.pack import open_pack
+from semiseg.data import DATASETS, IGNORE, load, split
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-
-
-def build_folder(root: Path, images: int = 12, unlabelled: int = 2) -> Path:
-    """A small folder data set: random 10x12 images, palette masks with values 0, 1, 2 and 255."""
-    rng = np.random.default_rng(0)
-    for part in ("images", "masks", "unlabelled"):
-        (root / part).mkdir(parents=True)
-    for i in range(images):
-        Image.fromarray(rng.integers(0, 256, (10, 12, 3), np.uint8)).save(root / "images" / f"{i:02d}.png")
-        mask = Image.fromarray(rng.choice(np.array([0, 1, 2, 255], np.uint8), (10, 12)), "P")
-        mask.putpalette([0, 0, 0, 200, 10, 20, 30, 220, 40])
-        mask.save(root / "masks" / f"{i:02d}.png")
-    for i in range(unlabelled):
-        Image.fromarray(rng.integers(0, 256, (10, 12, 3), np.uint8)).save(root / "unlabelled" / f"{i:02d}.jpg")
-    return root
+BUILDERS = {"folder": build_folder, "oxford_pets": build_pets, "scgm": build_scgm, "cifar10": build_cifar10}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +32,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=DATASETS, scope="module")
 def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Data:
     """Settings under which an entry of DATASETS can be loaded here."""
-    if request.param == "folder":
-        return Data(name="folder", root=build_folder(tmp_path_factory.mktemp("folder")))
+    if request.param in BUILDERS:
+        return Data(name=request.param, root=BUILDERS[request.param](tmp_path_factory.mktemp(request.param) / "tree"))
     if request.param == "synthetic":
         return Data()
     if not (SHARED / request.param).is_dir():
@@ -151,7 +136,7 @@ def test_unknown_data_set_is_named_with_the_known_ones(tmp_path: Path) -> None:
         load(Data(name="cityscape"), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["folder", "camvid"])
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "synthetic"])
 def test_a_data_set_on_disk_needs_a_root(name: str, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"got None; allowed: data set '\w+' needs --data.root"):
         load(Data(name=name), tmp_path)
@@ -202,70 +187,6 @@ def test_a_pack_cut_short_is_named(tmp_path: Path) -> None:
         load(Data(), tmp_path)
 
 
-def made(items: dict[Item, tuple[np.ndarray, np.ndarray | None]]) -> Source:
-    """A source of given arrays with two classes."""
-    return Source(
-        items=tuple(items),
-        classes=("a", "b"),
-        palette=((0, 0, 0), (255, 255, 255)),
-        read=items.__getitem__,
-        stamp="stamp",
-        default_size=(8, 8),
-        default_labelled=1,
-    )
-
-
-IMAGE = np.zeros((8, 9, 3), np.uint8)
-MASK = np.eye(8, 9, dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [
-        ((IMAGE, MASK * 7), r"^x: got class id 7; allowed: 0\.\.1 or 255 \(ignore\)$"),
-        ((IMAGE, None), r"^x: got no mask in split 'train'; allowed: a mask for every train, selection and test image$"),
-        ((IMAGE, MASK[:, :8]), r"^x: got a mask of 8x8 pixels \(height x width\); allowed: the size of its image, 8x9$"),
-        ((IMAGE.astype(float), MASK), r"^x: got float64 \(8, 9, 3\); allowed: uint8 \(H,W,3\)$"),
-    ],
-)
-def test_packing_refuses_a_broken_item(broken: tuple[np.ndarray, np.ndarray | None], message: str, tmp_path: Path) -> None:
-    source = made({Item("t", "test"): (IMAGE, MASK), Item("y", "train"): (IMAGE, MASK), Item("x", "train"): broken})
-    with pytest.raises(SettingError, match=message):
-        open_pack(source, "made", None, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_packing_refuses_ids_that_occur_twice(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"got the id 't' twice; allowed: unique ids"):
-        open_pack(made({Item("t", "test"): (IMAGE, MASK), Item("t", "train"): (IMAGE, MASK)}), "made", None, tmp_path)
-
-
-@pytest.mark.parametrize("missing", ["train", "test"])
-def test_packing_refuses_an_empty_split(missing: str, tmp_path: Path) -> None:
-    only = {"train": "test", "test": "train"}[missing]
-    with pytest.raises(SettingError, match=f"made: got no image in split '{missing}'; allowed: at least 1"):
-        open_pack(made({Item("t", only): (IMAGE, MASK)}), "made", None, tmp_path)
-
-
-def test_native_keeps_every_size_and_a_size_resizes_mask_by_nearest(tmp_path: Path) -> None:
-    wide = np.zeros((4, 20, 3), np.uint8)
-    wide[:, 10:] = 255
-    halves = np.repeat(wide[..., :1] // 255, 1, axis=2)[..., 0]
-    source = made({Item("t", "test"): (IMAGE, MASK), Item("w", "train"): (wide, halves)})
-    native = open_pack(source, "made", "native", tmp_path)
-    assert list(zip(native.heights, native.widths, strict=True)) == [(8, 9), (4, 20)]
-    np.testing.assert_array_equal(native.image(1), wide)
-    small = open_pack(source, "made", (8, 8), tmp_path)
-    np.testing.assert_array_equal(small.mask(1), np.repeat([[0, 0, 0, 0, 1, 1, 1, 1]], 8, axis=0))
-    assert small.image(1).shape == (8, 8, 3)
-    assert native.path != small.path
-
-
-def test_constant_images_have_a_spread_that_can_be_divided_by(tmp_path: Path) -> None:
-    pack: Pack = open_pack(made({Item("t", "test"): (IMAGE, MASK), Item("x", "train"): (IMAGE, MASK)}), "made", None, tmp_path)
-    np.testing.assert_allclose(pack.std, 1 / 255)
-
-
 @pytest.mark.skipif(not (SHARED / "camvid").is_dir(), reason=f"{SHARED / 'camvid'} is not here")
 def test_camvid_counts_are_those_counted_without_a_loader(tmp_path: Path) -> None:
     stats = json.loads((SHARED / "camvid" / "stats.json").read_text())["expect"]
@@ -286,18 +207,19 @@ def test_camvid_counts_are_those_counted_without_a_loader(tmp_path: Path) -> Non
 
 
 def test_camvid_with_its_test_images_takes_val_for_selection(tmp_path: Path) -> None:
+    mask = np.eye(8, 9, dtype=np.uint8)
     for name in ("train", "val", "test"):
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}annot").mkdir()
-        Image.fromarray(IMAGE).save(tmp_path / name / "a.png")
-        Image.fromarray(MASK * 11).save(tmp_path / f"{name}annot" / "a.png")
+        Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / name / "a.png")
+        Image.fromarray(mask * 11).save(tmp_path / f"{name}annot" / "a.png")
         (tmp_path / f"{name}.txt").write_text(f"/SegNet/CamVid/{name}/a.png /SegNet/CamVid/{name}annot/a.png\n")
     source = DATASETS["camvid"](Data(name="camvid", root=tmp_path))
     assert {item.id: item.split for item in source.items} == {"train/a": "train", "val/a": "selection", "test/a": "test"}
     (tmp_path / "test" / "a.png").unlink()
     source = DATASETS["camvid"](Data(name="camvid", root=tmp_path))
     assert {item.id: item.split for item in source.items} == {"train/a": "train", "val/a": "test"}
-    Image.fromarray(MASK * 12).save(tmp_path / "trainannot" / "a.png")
+    Image.fromarray(mask * 12).save(tmp_path / "trainannot" / "a.png")
     with pytest.raises(SettingError, match=r"trainannot/a.png: got mask value 12; allowed: 0, 1, .*11 \(ignore\), 255 \(ignore\)$"):
         source.read(source.items[0])
     (tmp_path / "val" / "a.png").unlink()
@@ -323,15 +245,3 @@ def test_ignore_is_the_value_of_semiseg_batch() -> None:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "IGNORE"
     ]
     assert values == [IGNORE]
-
-
-def test_a_pack_of_many_record_batches_equals_one_of_a_single_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = Data(name="folder", root=build_folder(tmp_path / "one"))
-    whole = load(data, tmp_path / "whole")
-    monkeypatch.setattr("semiseg.data.pack.BATCH_BYTES", 1)
-    parts = load(data, tmp_path / "parts")
-    assert parts.fingerprint == whole.fingerprint
-    for row in range(len(whole)):
-        np.testing.assert_array_equal(parts.image(row), whole.image(row))
-        assert (parts.mask(row) is None) == (whole.mask(row) is None)
-        np.testing.assert_array_equal(parts.mask(row), whole.mask(row))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from semiseg.data import Item, Pack, Source, Splits, split
 from semiseg.data.pack import open_pack
 
 
-def pack_of(cache: Path, train: int = 40, selection: int = 0, unlabelled: int = 0, test: int = 2, default: int = 4) -> Pack:
+def pack_of(
+    cache: Path, train: int = 40, selection: int = 0, unlabelled: int = 0, test: int = 2, default: int | Literal["all"] = 4
+) -> Pack:
     counts = {"train": train, "selection": selection, "unlabelled": unlabelled, "test": test}
     image, mask = np.zeros((2, 2, 3), np.uint8), np.eye(2, dtype=np.uint8)
     source = Source(
@@ -43,6 +46,12 @@ def test_one_percent_is_inside_five_is_inside_ten(tmp_path: Path) -> None:
 )
 def test_labelled_is_a_count_a_share_rounded_down_or_all(labelled: float | None, count: int, tmp_path: Path) -> None:
     assert len(split(pack_of(tmp_path), Data(labelled=labelled)).labelled) == count  # 36 = 40 - a tenth carved for selection
+
+
+def test_the_default_can_be_all(tmp_path: Path) -> None:
+    pack = pack_of(tmp_path, default="all")
+    assert len(split(pack, Data()).labelled) == 36
+    assert len(split(pack, Data(labelled=3)).labelled) == 3
 
 
 @pytest.mark.parametrize(("selection", "count"), [(0.1, 4), (0.29, 11), (3, 3), (0.001, 1), (39, 39)])

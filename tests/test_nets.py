@@ -1,13 +1,14 @@
 """What every network of the registry must do, and the auxiliary branch that shares its first blocks."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from semiseg.config import Net, SettingError
-from semiseg.nets import NETS, BlockNet, MultiTask, build
+from semiseg.config import Net, SettingError, Train
+from semiseg.nets import NETS, BlockNet, MultiTask, build, check_network
 from semiseg.nets.unet import unet
 
 CLASSES = 5
@@ -42,9 +43,10 @@ def touched(net: nn.Module) -> set[str]:
 @EVERY_NET
 @pytest.mark.parametrize("size", [(33, 47), (32, 64), (9, 8)])
 @pytest.mark.parametrize("training", [True, False])
-def test_any_size_gives_finite_logits_of_that_size(name: str, size: tuple[int, int], training: bool) -> None:
-    logits = made(name).train(training)(images(*size))
-    assert logits.shape == (2, CLASSES, *size)
+def test_any_size_gives_finite_logits_of_that_size_or_one_for_the_image(name: str, size: tuple[int, int], training: bool) -> None:
+    net = made(name).train(training)
+    logits = net(images(*size))
+    assert logits.shape == ((2, CLASSES, 1, 1) if net.image_level else (2, CLASSES, *size))
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
 
@@ -108,6 +110,81 @@ def test_a_unet_has_two_blocks_a_level_in_the_order_in_which_they_run(depth: int
     assert names == [*down, *up, "head"]
     assert len(names) == 2 * depth
     assert made(depth=depth, width=2)(images()).shape == (2, CLASSES, 33, 47)
+
+
+@EVERY_NET
+def test_the_branch_of_any_network_gives_logits_of_the_same_shape(name: str) -> None:
+    net = made(name, own=2)
+    assert isinstance(net, MultiTask)
+    assert net.image_level == net.segmentation.image_level
+    segmentation, auxiliary = net.both(images())
+    assert segmentation.shape == auxiliary.shape == net(images()).shape
+
+
+@EVERY_NET
+@pytest.mark.parametrize("own", [0, 1])
+def test_one_output_is_a_sigmoid_behind_the_logits_of_two_classes(name: str, own: int) -> None:
+    settings = Net(name=name, width=4, outputs="one")
+    net = build(settings, 2, mean=MEAN, std=STD, seed=0, own=own).eval()
+    logits = net(images())
+    z = logits[:, 1]
+    assert logits.shape[1] == 2
+    assert (logits[:, 0] == 0).all()
+    torch.testing.assert_close(logits.softmax(1), torch.stack([1 - z.sigmoid(), z.sigmoid()], 1))
+    both = build(replace(settings, outputs="classes"), 2, mean=MEAN, std=STD, seed=0, own=own)
+    head = 16 if name == "wide_resnet" else 4
+    assert count(both) - count(net) == (1 + own) * (head + 1)
+    if isinstance(net, MultiTask):
+        assert (net.both(images())[1][:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_one_output_is_for_two_classes_only(classes: int) -> None:
+    with pytest.raises(SettingError, match=rf"net.outputs: got 'one'; allowed: 'classes' for {classes} classes, 'one' for 2 only"):
+        build(Net(outputs="one"), classes, mean=MEAN, std=STD, seed=0)
+    with pytest.raises(SettingError, match=r"net.outputs: got 'two'; allowed: classes, one"):
+        Net(outputs="two")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_dropout_is_a_share(dropout: float) -> None:
+    with pytest.raises(SettingError, match=rf"net.dropout: got {dropout}; allowed: a share in \[0, 1\)"):
+        Net(dropout=dropout)
+
+
+@EVERY_NET
+def test_dropout_acts_in_training_alone_and_changes_no_weight(name: str) -> None:
+    plain, net = (build(Net(name=name, width=4, dropout=share), CLASSES, mean=MEAN, std=STD, seed=0) for share in (0.0, 0.5))
+    assert all(a.equal(b) for a, b in zip(plain.parameters(), net.parameters(), strict=True))
+    assert net.eval()(images()).equal(plain.eval()(images()))
+    net.train()
+    plain.train()
+    assert plain(images()).equal(plain(images()))
+    assert not net(images()).equal(net(images()))
+
+
+def test_a_unet_drops_whole_channels_after_each_convolution() -> None:
+    net = build(Net(width=8, depth=2, dropout=0.5), CLASSES, mean=MEAN, std=STD, seed=0)
+    assert isinstance(net, BlockNet)
+    dropped = [module for module in net.modules() if isinstance(module, nn.Dropout2d)]
+    assert len(dropped) == 6  # enc1, enc2, dec1
+    features = net.first(images(), 1)[-1]
+    empty = (features == 0).flatten(2).all(2)
+    assert 0 < empty.float().mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "image_level", "message"),
+    [
+        ("unet", True, "net.name: got 'unet'; allowed: wide_resnet, as the data set has a class for a whole image"),
+        ("wide_resnet", False, "net.name: got 'wide_resnet'; allowed: unet, as the data set has a class for each pixel"),
+    ],
+)
+def test_a_network_must_say_what_the_data_set_says(name: str, image_level: bool, message: str) -> None:
+    net, train = Net(name=name, width=2), Train(crop=(32, 32))
+    check_network(net, CLASSES, train, image_level=not image_level)
+    with pytest.raises(SettingError, match=f"^{message}$"):
+        check_network(net, CLASSES, train, image_level=image_level)
 
 
 def test_an_unknown_network_and_a_branch_that_owns_all_blocks_are_refused() -> None:

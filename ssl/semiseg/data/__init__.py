@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from semiseg.config import Data, SettingError, require
-from semiseg.data import camvid, folder, synthetic
+from semiseg.data import camvid, cifar10, folder, oxford_pets, scgm, synthetic
 from semiseg.data.pack import Pack, open_pack
 from semiseg.data.source import IGNORE, Item, Source
 from semiseg.data.splits import Splits, split
@@ -16,6 +16,9 @@ DATASETS: dict[str, Callable[[Data], Source]] = {
     "synthetic": synthetic.synthetic,
     "folder": folder.folder,
     "camvid": camvid.camvid,
+    "oxford_pets": oxford_pets.oxford_pets,
+    "scgm": scgm.scgm,
+    "cifar10": cifar10.cifar10,
 }
 
 

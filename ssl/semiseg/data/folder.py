@@ -22,7 +22,7 @@ import numpy as np
 from semiseg.config import Data, SettingError
 from semiseg.data.classes import class_ids, read_classes
 from semiseg.data.images import read_image, read_mask, size_of, to_ids
-from semiseg.data.source import Item, Labels, Source, folder_of, read_lines, stamp_of
+from semiseg.data.source import Item, Labels, Source, folder_of, read_lines, share_of, shuffled, stamp_of
 
 TEST_SHARE = 0.2
 SHORTER_SIDE = 128
@@ -116,8 +116,7 @@ def read_lists(root: Path, images: dict[str, Path]) -> dict[str, str] | None:
 
 def drawn(names: list[str], seed: int) -> dict[str, str]:
     """A fifth of the names, at least one, for test; the rest for training."""
-    order = np.random.default_rng([seed, 2]).permutation(len(names))  # 0 and 1 are the streams of splits.py
-    test = {names[i] for i in order[: max(1, int(TEST_SHARE * len(names)))]}
+    test = set(shuffled(names, seed)[: share_of(TEST_SHARE, len(names))])
     return {name: "test" if name in test else "train" for name in names}
 
 

@@ -37,6 +37,7 @@ class Pack:
     ids, split      one entry per row; split is "train", "selection", "test" or "unlabelled" (training image without a mask)
     heights, widths int32 (N,), pixels
     mean, std       float64 (3,), per channel over the training images in [0,1]; std is at least 1/255
+    image_level     whether a class belongs to a whole image: then every mask is constant
     fingerprint     sha256 over decoded pixels, masks, ids, splits and class names: equal for equal data, wherever it lies
     """
 
@@ -58,7 +59,8 @@ class Pack:
         self.widths: np.ndarray = table["width"].to_numpy()
         self.mean = np.array(about["mean"])
         self.std = np.array(about["std"])
-        self.default_labelled: int = about["default_labelled"]
+        self.default_labelled: int | Literal["all"] = about["default_labelled"]
+        self.image_level: bool = about.get("image_level", False)  # not there in packs older than the first such data set
         self._images = views(table["image"])
         self._masks = views(table["mask"])
 
@@ -112,15 +114,19 @@ def open_pack(source: Source, name: str, size: tuple[int, int] | Literal["native
 
 def write(source: Source, name: str, size: tuple[int, int] | None, aside: Path) -> Path:
     """Decode every item into a file under `aside` and return its path; takes one batch of memory however large the data are."""
-    for split in ("train", "test"):
-        if not any(item.split == split for item in source.items):
-            raise SettingError(f"{name}: got no image in split {split!r}; allowed: at least 1")
+    need_splits(name, {item.split for item in source.items}, {"train", "test"})
     labels = source.discover() if source.discover else (source.classes, source.palette)
     tally = Tally(labels)
     with pa.OSFile(str(aside / "pixels.arrow"), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
         for rows in batches(source, labels[0], size, tally):
             writer.write_batch(pa.RecordBatch.from_pylist(rows, SCHEMA))
-    about = {"name": name, "default_labelled": source.default_labelled, **tally.finish(name)}
+    need_splits(name, tally.splits, {item.split for item in source.items})  # those that `read` has left out do not count
+    about = {
+        "name": name,
+        "default_labelled": source.default_labelled,
+        "image_level": source.image_level,
+        **tally.finish(name),
+    }
     # What is only known after the last image goes into the schema, which an Arrow file begins with: copy batch by batch.
     finished = aside / "pack.arrow"
     with pa.memory_map(str(aside / "pixels.arrow")) as mapped, pa.OSFile(str(finished), "wb") as sink:
@@ -132,13 +138,23 @@ def write(source: Source, name: str, size: tuple[int, int] | None, aside: Path) 
     return finished
 
 
+def need_splits(name: str, found: set[str], needed: set[str]) -> None:
+    """Raise SettingError naming the first split that is needed and not found."""
+    missing = sorted(needed - found, key=SPLITS.index)
+    if missing:
+        raise SettingError(f"{name}: got no image in split {missing[0]!r}; allowed: at least 1")
+
+
 def batches(source: Source, classes: tuple[str, ...], size: tuple[int, int] | None, tally: "Tally") -> Iterator[list[dict]]:
     """Checked rows of the Arrow file, about BATCH_BYTES of pixels at a time."""
     rows: list[dict] = []
     held = 0
     seen: set[str] = set()
     for item in source.items:
-        image, mask = source.read(item)
+        decoded = source.read(item)
+        if decoded is None:
+            continue
+        image, mask = decoded
         check(item, image, mask, classes, seen, source.where(item))
         image, mask = resized(image, mask, size) if size else (image, mask)
         tally.add(item, image, mask)
@@ -187,8 +203,10 @@ class Tally:
         self.digest = hashlib.sha256(json.dumps(self.classes).encode())
         self.levels = np.zeros((3, 256), np.int64)  # how often each value occurs in the training images: exact in any order
         self.met = np.zeros(256, np.int64)
+        self.splits: set[str] = set()
 
     def add(self, item: Item, image: np.ndarray, mask: np.ndarray | None) -> None:
+        self.splits.add(item.split)
         self.digest.update(json.dumps([item.id, item.split, image.shape, mask is not None]).encode())
         self.digest.update(image.tobytes())
         if mask is not None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -36,18 +36,23 @@ class Source:
     """Names of class ids 0..C-1; empty when only the masks tell (then `discover` does)."""
     palette: tuple[tuple[int, int, int], ...]
     """One colour per class, for pictures."""
-    read: Callable[[Item], tuple[np.ndarray, np.ndarray | None]]
-    """Decode one item: uint8 (H,W,3), and uint8 (H,W) class ids with 255 = ignore, or None. SettingError names a bad file."""
+    read: Callable[[Item], tuple[np.ndarray, np.ndarray | None] | None]
+    """Decode one item: uint8 (H,W,3), and uint8 (H,W) class ids with 255 = ignore, or None. SettingError names a bad file.
+
+    None instead of both leaves the item out of the pack, where only its pixels tell that it is of no use.
+    """
     stamp: str
     """Cheap hash of everything the decoded pixels depend on: names, sizes and times of the files, options, generating code."""
     default_size: tuple[int, int]
     """Height and width used when Data.size is None."""
-    default_labelled: int
+    default_labelled: int | Literal["all"]
     """Labelled training images used when Data.labelled is None."""
     where: Callable[[Item], str] = lambda item: item.id
     """What to call an item in a message: the mask's file, or the image's when there is no mask."""
     discover: Callable[[], Labels] | None = None
     """Classes and palette of a data set that has to open its masks to know them; called once, while packing."""
+    image_level: bool = False
+    """Whether a class belongs to a whole image: then every mask is constant."""
 
 
 def stamp_of(root: Path, files: Iterable[Path], *options: object) -> str:
@@ -60,6 +65,17 @@ def stamp_of(root: Path, files: Iterable[Path], *options: object) -> str:
             raise SettingError(f"{file}: cannot be read ({error.strerror}); allowed: a file that exists") from None
         digest.update(f"\n{file.relative_to(root).as_posix()} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def shuffled(names: list[str], seed: int) -> list[str]:
+    """The names in an order drawn with `split_seed`, for a data set that comes without the splits it needs."""
+    order = np.random.default_rng([seed, 2]).permutation(len(names))  # 0 and 1 are the streams of splits.py
+    return [names[i] for i in order]
+
+
+def share_of(share: float, available: int) -> int:
+    """Rounded down, at least 1. The small term undoes binary fractions: 0.29 * 100 is 28.999999999999996."""
+    return max(1, int(share * available + 1e-9))
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, str]]:

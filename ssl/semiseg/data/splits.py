@@ -7,12 +7,13 @@ trained on, not even without their masks; how many are labelled does not move th
 
 import hashlib
 import json
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from semiseg.config import Data, SettingError
 from semiseg.data.pack import Pack
+from semiseg.data.source import share_of
 
 STREAMS = {"selection": 0, "labelled": 1}
 
@@ -70,11 +71,11 @@ def carved(selection: float, available: int) -> int:
     return count
 
 
-def wanted(labelled: float | str | None, available: int, default: int) -> int:
+def wanted(labelled: float | str | None, available: int, default: int | Literal["all"]) -> int:
     """How many of the training images left with masks are labelled."""
-    if labelled == "all":
-        return available
     asked = default if labelled is None else labelled
+    if asked == "all":
+        return available
     count = share_of(float(asked), available) if float(asked) < 1 else int(asked)
     if count > available:
         raise SettingError(
@@ -82,11 +83,6 @@ def wanted(labelled: float | str | None, available: int, default: int) -> int:
             "the training images with masks that are left beside selection"
         )
     return count
-
-
-def share_of(share: float, available: int) -> int:
-    """Rounded down, at least 1. The small term undoes binary fractions: 0.29 * 100 is 28.999999999999996."""
-    return max(1, int(share * available + 1e-9))
 
 
 def ascending(rows: list[int]) -> np.ndarray:

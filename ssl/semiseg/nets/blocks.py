@@ -1,6 +1,7 @@
 """A network as named blocks in order, which is what the multi-task branch needs to share its first N - k."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,9 @@ State = tuple[Tensor, ...]
 class BlockNet(nn.Module):
     """Standardises an image and runs it through named blocks, each a module from `State` to `State`.
 
-    The last block's state holds the logits alone; they are resized to the image when smaller. Input (N,3,H,W) in [0,1]; output
-    (N,C,H,W) logits. `mean` and `std` are those of the training images, per channel in [0,1], kept with the weights.
+    The last block is a `Head`. Its logits are resized to the image when smaller, unless the network is an image-level one. Input
+    (N,3,H,W) in [0,1]; output (N,C,H,W) logits, or (N,C,1,1) of an image-level network. `mean` and `std` are those of the training
+    images, per channel in [0,1], kept with the weights.
     """
 
     mean: Tensor
@@ -26,6 +28,11 @@ class BlockNet(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
 
+    @property
+    def image_level(self) -> bool:
+        """Whether the network says one class for a whole image."""
+        return is_image_level(list(self.blocks.values()))
+
     def first(self, image: Tensor, count: int) -> State:
         """State after the first `count` blocks."""
         state: State = ((image - self.mean) / self.std,)
@@ -34,18 +41,41 @@ class BlockNet(nn.Module):
         return state
 
     def rest(self, state: State, count: int, size: torch.Size) -> Tensor:
-        """Logits (N,C,*size) from the state after the first `count` blocks."""
+        """Logits (N,C,*size), or (N,C,1,1) of an image-level network, from the state after the first `count` blocks."""
         return finish(list(self.blocks.values())[count:], state, size)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.rest(self.first(image, len(self.blocks)), len(self.blocks), image.shape[-2:])
+        return self.rest(self.first(image, 0), 0, image.shape[-2:])
+
+
+class Head(nn.Module):
+    """(x,) -> (logits,) by a 1x1 convolution, after global average pooling in an image-level network.
+
+    With `outputs` "one" the convolution has a single channel z and the logits of the two classes are [0, z], whose softmax is
+    [1 - sigmoid(z), sigmoid(z)]: the sigmoid output of paper 001 behind the interface of all losses.
+    """
+
+    def __init__(self, channels_in: int, classes: int, outputs: Literal["classes", "one"], *, image_level: bool = False) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.image_level = image_level
+        self.conv = nn.Conv2d(channels_in, classes if outputs == "classes" else 1, 1)
+
+    def forward(self, state: State) -> State:
+        x = state[-1]
+        logits = self.conv(x.mean((2, 3), keepdim=True) if self.image_level else x)
+        return (logits if self.outputs == "classes" else torch.cat([torch.zeros_like(logits), logits], 1),)
+
+
+def is_image_level(blocks: list[nn.Module]) -> bool:
+    return isinstance(blocks[-1], Head) and blocks[-1].image_level
 
 
 def finish(blocks: list[nn.Module], state: State, size: torch.Size) -> Tensor:
-    """Run the remaining blocks and bring the logits to `size`."""
+    """Run the remaining blocks, the head among them, and bring the logits to `size` unless they are for the whole image."""
     for block in blocks:
         state = block(state)
     (logits,) = state
-    if logits.shape[-2:] != size:
+    if logits.shape[-2:] != size and not is_image_level(blocks):
         logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
     return logits

@@ -11,9 +11,10 @@ from semiseg.nets.blocks import BlockNet, finish
 class MultiTask(nn.Module):
     """f and g in one pass: g has `own` last blocks of its own, with its own initial weights, and shares all before them with f.
 
-    `forward` is f alone, which is all that is tested and that teaches; `both` gives f's and g's logits, each (N,C,H,W), and runs the
-    shared blocks once. g's own blocks are given by `own_blocks`, built like f's last ones; paper 004 takes k = 2 in stage 2 and
-    k = 1 in stage 3. Raises ValueError unless 1 <= k < N and the names match f's last k blocks.
+    `forward` is f alone, which is all that is tested and that teaches; `both` gives f's and g's logits, each (N,C,H,W) or, of an
+    image-level network, (N,C,1,1), and runs the shared blocks once. g's own blocks are given by `own_blocks`, built like f's last
+    ones; paper 004 takes k = 2 in stage 2 and k = 1 in stage 3. Raises ValueError unless 1 <= k < N and the names match f's last k
+    blocks.
     """
 
     def __init__(self, segmentation: BlockNet, own_blocks: Mapping[str, nn.Module]) -> None:
@@ -28,6 +29,11 @@ class MultiTask(nn.Module):
     def shared(self) -> int:
         """Number of leading blocks that f and g share, N - k."""
         return len(self.segmentation.blocks) - len(self.auxiliary)
+
+    @property
+    def image_level(self) -> bool:
+        """Whether f says one class for a whole image, and g with it."""
+        return self.segmentation.image_level
 
     def forward(self, image: Tensor) -> Tensor:
         return self.segmentation(image)

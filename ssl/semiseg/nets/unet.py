@@ -5,40 +5,42 @@ import torch.nn.functional as F
 from torch import nn
 
 from semiseg.config import Net
-from semiseg.nets.blocks import State
+from semiseg.nets.blocks import Head, State
 
 
 def unet(net: Net, classes: int) -> dict[str, nn.Module]:
     """Blocks enc1..encD, dec(D-1)..dec1, head: 2 D blocks in order, with widths doubling per level.
 
     BatchNorm follows every 3x3 convolution (paper 000 does not mention it; training from random weights needs it). Any image size
-    of at least 2^(D-1) pixels works: a decoder level is padded to its skip's size when a pooling rounded down.
+    of at least 2^(D-1) pixels works: a decoder level is padded to its skip's size when a pooling rounded down. With `net.dropout`
+    whole channels are dropped after each 3x3 convolution, its BatchNorm and ReLU (paper 001: 0.5).
     """
     widths = [net.width * 2**level for level in range(net.depth)]
-    blocks: dict[str, nn.Module] = {"enc1": Encode(3, widths[0], pool=False)}
+    blocks: dict[str, nn.Module] = {"enc1": Encode(3, widths[0], net.dropout, pool=False)}
     for level in range(1, net.depth):
-        blocks[f"enc{level + 1}"] = Encode(widths[level - 1], widths[level], pool=True)
+        blocks[f"enc{level + 1}"] = Encode(widths[level - 1], widths[level], net.dropout, pool=True)
     for level in range(net.depth - 1, 0, -1):
-        blocks[f"dec{level}"] = Decode(widths[level], widths[level - 1])
-    blocks["head"] = Head(widths[0], classes)
+        blocks[f"dec{level}"] = Decode(widths[level], widths[level - 1], net.dropout)
+    blocks["head"] = Head(widths[0], classes, net.outputs)
     return blocks
 
 
-def double_conv(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Twice 3x3 convolution, BatchNorm, ReLU; keeps height and width."""
+def double_conv(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential:
+    """Twice 3x3 convolution, BatchNorm, ReLU and, where `dropout` is not 0, dropout of channels; keeps height and width."""
     layers: list[nn.Module] = []
     for source in (channels_in, channels_out):
         layers += [nn.Conv2d(source, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
+        layers += [nn.Dropout2d(dropout)] if dropout else []
     return nn.Sequential(*layers)
 
 
 class Encode(nn.Module):
     """(..., x) -> (..., x, convs(maxpool(x))); the first level drops its input image instead of keeping it as a skip."""
 
-    def __init__(self, channels_in: int, channels_out: int, pool: bool) -> None:
+    def __init__(self, channels_in: int, channels_out: int, dropout: float, *, pool: bool) -> None:
         super().__init__()
         self.pool = pool
-        self.convs = double_conv(channels_in, channels_out)
+        self.convs = double_conv(channels_in, channels_out, dropout)
 
     def forward(self, state: State) -> State:
         if not self.pool:
@@ -49,10 +51,10 @@ class Encode(nn.Module):
 class Decode(nn.Module):
     """(..., skip, x) -> (..., convs([skip, up(x)])) with a 2x2 transposed convolution."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, dropout: float) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(channels_in, channels_out, 2, stride=2)
-        self.convs = double_conv(2 * channels_out, channels_out)
+        self.convs = double_conv(2 * channels_out, channels_out, dropout)
 
     def forward(self, state: State) -> State:
         *pending, skip, x = state
@@ -60,14 +62,3 @@ class Decode(nn.Module):
         if x.shape[-2:] != skip.shape[-2:]:
             x = F.pad(x, (0, skip.shape[-1] - x.shape[-1], 0, skip.shape[-2] - x.shape[-2]), mode="replicate")
         return (*pending, self.convs(torch.cat([skip, x], 1)))
-
-
-class Head(nn.Module):
-    """(x,) -> (logits,) by a 1x1 convolution."""
-
-    def __init__(self, channels_in: int, classes: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels_in, classes, 1)
-
-    def forward(self, state: State) -> State:
-        return (self.conv(state[-1]),)

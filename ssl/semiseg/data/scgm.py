@@ -1,0 +1,213 @@
+"""Grey matter of the spinal cord in T2*-weighted MRI, in the files of the SCGM challenge (Prados et al. 2017), as in paper 001.
+
+    root/siteS-scNN-image.nii.gz        a volume; its axial slices are the images
+    root/siteS-scNN-mask-rR.nii.gz      rater R's mask on the same voxels: 1 grey matter, 2 white matter; without any: unlabelled
+
+A slice is turned so that the front of the body is up, resampled in plane to 0.25 mm (bilinear; masks nearest), cropped or padded
+around its centre to 200 x 200 pixels and standardised by its own mean and deviation (paper 001 and its authors' code). A pack
+holds bytes: z-scores from -4 to 4 become 0..255, those beyond are clipped, and the grey value is repeated for three channels.
+Data.size resizes after that. A pixel is grey matter when more than half of the raters say so.
+
+Persons are never on two sides of a split: subjects are drawn, or whole sites when fewer than 8 subjects have masks, since in so
+small a collection subjects of one site may be one person's scans (as in ../shared/data/spinal_gm). Unlabelled scans of a site or
+subject that selects or tests are left out. Slices without grey matter are left out of training and selection, not of test (the
+authors' code).
+"""
+
+import importlib
+import re
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from semiseg.config import Data, SettingError
+from semiseg.data.source import Item, Source, folder_of, share_of, shuffled, stamp_of
+
+NAME = re.compile(r"((site\d+)-sc\d+)-image\.nii\.gz")
+GREY_MATTER = 1
+SPACING = 0.25  # mm in plane
+CROP = 200  # pixels
+LARGEST_Z = 4.0
+FEWEST_SUBJECTS = 8  # with masks; below, whole sites are drawn
+SELECTION_SHARE, TEST_SHARE = 8 / 28, 12 / 28  # of those with masks; paper 001: 8 to train, 8 for validation, 12 for test
+RIGHT, FRONT, UP = range(3)  # axes in nibabel's order, which is that of the patient
+
+
+class Scan(NamedTuple):
+    """One volume of a subject and the masks of its raters, if any."""
+
+    subject: str
+    site: str
+    image: Path
+    masks: tuple[Path, ...]
+
+
+def scgm(data: Data) -> Source:
+    """Slices as images; the labelled ones are by default all that are for training. SettingError without nibabel."""
+    root = folder_of(data.root, "scgm")
+    splits = split_scans(scans_in(root), data.split_seed)
+    places = {
+        Item(f"{scan.subject}-z{z:03d}", split): (scan, z) for scan, split in splits.items() for z in range(slices_in(scan.image))
+    }
+
+    @lru_cache(maxsize=1)  # slices are read volume by volume
+    def volumes(scan: Scan) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float]]:
+        return read_scan(scan)
+
+    def read(item: Item) -> tuple[np.ndarray, np.ndarray | None] | None:
+        scan, z = places[item]
+        images, masks, spacing = volumes(scan)
+        mask = None if masks is None else prepared_mask(masks[z], spacing)
+        if mask is not None and not mask.any() and item.split != "test":
+            return None
+        return prepared_image(images[z], spacing), mask
+
+    return Source(
+        items=tuple(places),
+        classes=("background", "grey matter"),
+        palette=((0, 0, 0), (230, 80, 60)),
+        read=read,
+        stamp=stamp_of(root, [file for scan in splits for file in (scan.image, *scan.masks)], [*places]),
+        default_size=(CROP, CROP),
+        default_labelled="all",
+        where=lambda item: f"{places[item][0].image}, slice {places[item][1]}",
+    )
+
+
+def scans_in(root: Path) -> list[Scan]:
+    """All volumes in a folder by subject."""
+    matches = [NAME.fullmatch(file.name) for file in sorted(root.iterdir())]
+    scans = [
+        Scan(match[1], match[2], root / match[0], tuple(sorted(root.glob(f"{match[1]}-mask-r*.nii.gz"))))
+        for match in matches
+        if match
+    ]
+    if not any(scan.masks for scan in scans):
+        raise SettingError(
+            f"data.root: got {str(root)!r} without a volume and its mask; "
+            "allowed: a folder with site1-sc01-image.nii.gz, site1-sc01-mask-r1.nii.gz, ..."
+        )
+    return scans
+
+
+def split_scans(scans: list[Scan], seed: int) -> dict[Scan, str]:
+    """Split of each scan that is used: test, selection and training in the shares of paper 001, each at least one group."""
+    labelled = [scan for scan in scans if scan.masks]
+    by_site = len(labelled) < FEWEST_SUBJECTS
+    groups = shuffled(sorted({scan.site if by_site else scan.subject for scan in labelled}), seed)
+    if len(groups) < 3:
+        raise SettingError(
+            f"{labelled[0].image.parent}: got {len(labelled)} subjects with masks of {len(groups)} sites; "
+            f"allowed: 3 sites or more, or {FEWEST_SUBJECTS} with masks, so that test, selection and training share no person"
+        )
+    test = share_of(TEST_SHARE, len(groups))
+    selection = test + share_of(SELECTION_SHARE, len(groups))
+    of = {group: "test" if i < test else "selection" if i < selection else "train" for i, group in enumerate(groups)}
+    splits = {}
+    for scan in scans:
+        split = of.get(scan.site if by_site else scan.subject, "train")
+        if scan.masks or split == "train":
+            splits[scan] = split if scan.masks else "unlabelled"
+    return splits
+
+
+def nibabel() -> Any:
+    """The library that reads NIfTI files, an optional one; SettingError when it is not installed."""
+    try:
+        return importlib.import_module("nibabel")
+    except ImportError:
+        raise SettingError("data.name: got 'scgm' without the library nibabel; allowed: after pip install 'semiseg[mri]'") from None
+
+
+def opened(file: Path) -> Any:
+    """The volume in a file, its voxels not yet read; SettingError, one line, when it is not a volume."""
+    library = nibabel()
+    try:
+        volume = library.load(file)
+    except (OSError, EOFError, ValueError, zlib.error, library.filebasedimages.ImageFileError) as error:
+        raise unreadable(file, error) from None
+    if len(volume.shape) != 3:
+        raise SettingError(f"{file}: got an array of shape {volume.shape}; allowed: a volume of three axes")
+    return volume
+
+
+def voxels(file: Path, volume: Any, orientation: np.ndarray) -> np.ndarray:
+    """Float32 (slice, row, column): slices upwards, rows from the front of the body to its back."""
+    try:
+        values = np.asarray(volume.dataobj, np.float32)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise unreadable(file, error) from None
+    if not np.isfinite(values).all():
+        raise SettingError(f"{file}: got voxels that are no finite numbers; allowed: finite ones")
+    return nibabel().apply_orientation(values, orientation).transpose(UP, FRONT, RIGHT)[:, ::-1]
+
+
+def unreadable(file: Path, error: Exception) -> SettingError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return SettingError(f"{file}: cannot be read ({reason}); allowed: a NIfTI file")
+
+
+def slices_in(file: Path) -> int:
+    """Number of axial slices, from the header."""
+    volume = opened(file)
+    return volume.shape[axes(volume)[UP]]
+
+
+def axes(volume: Any) -> list[int]:
+    """Which axis of the array runs to the right, the front and the top of the body; for axial volumes usually 0, 1, 2."""
+    towards = nibabel().io_orientation(volume.affine)[:, 0].tolist()
+    return [towards.index(axis) for axis in (RIGHT, FRONT, UP)]
+
+
+def read_scan(scan: Scan) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float]]:
+    """Float32 (slice, row, column) intensities, bool masks of the same shape or None, and mm between rows and between columns.
+
+    Masks take the image's orientation: they are drawn on its voxels, whatever their own header says.
+    """
+    volume = opened(scan.image)
+    orientation = nibabel().io_orientation(volume.affine)
+    zooms = volume.header.get_zooms()
+    spacing = (float(zooms[axes(volume)[FRONT]]), float(zooms[axes(volume)[RIGHT]]))
+    votes = 0
+    for file in scan.masks:
+        mask = opened(file)
+        if mask.shape != volume.shape:
+            raise SettingError(f"{file}: got {mask.shape} voxels; allowed: the shape of its image, {volume.shape}")
+        votes = votes + (voxels(file, mask, orientation) == GREY_MATTER)
+    majority = np.asarray(2 * votes > len(scan.masks)) if scan.masks else None
+    return voxels(scan.image, volume, orientation), majority, spacing
+
+
+def prepared_image(plane: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """Uint8 (200,200,3) of one float32 slice. Padding is 0, air, and counts neither for the mean nor for the deviation."""
+    inside = cropped(resampled(plane, spacing, Image.Resampling.BILINEAR))
+    z = (padded(inside) - inside.mean()) / (inside.std() or 1)
+    grey = np.rint((z.clip(-LARGEST_Z, LARGEST_Z) + LARGEST_Z) * (255 / (2 * LARGEST_Z))).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def prepared_mask(plane: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    """Uint8 (200,200) of one bool slice."""
+    return padded(cropped(resampled(plane.astype(np.uint8), spacing, Image.Resampling.NEAREST)))
+
+
+def resampled(plane: np.ndarray, spacing: tuple[float, float], how: Image.Resampling) -> np.ndarray:
+    """A slice with pixels of 0.25 mm, which cover the same field."""
+    height, width = (max(1, round(count * mm / SPACING)) for count, mm in zip(plane.shape, spacing, strict=True))
+    return np.array(Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), how))
+
+
+def cropped(plane: np.ndarray) -> np.ndarray:
+    """The middle of a slice, at most 200 x 200."""
+    top, left = (max(0, count - CROP) // 2 for count in plane.shape)
+    return plane[top : top + CROP, left : left + CROP]
+
+
+def padded(plane: np.ndarray) -> np.ndarray:
+    """A slice of at most 200 x 200 with zeros around it, 200 x 200."""
+    missing = [CROP - count for count in plane.shape]
+    return np.pad(plane, [(count // 2, count - count // 2) for count in missing])

@@ -1,0 +1,146 @@
+"""Small trees of real file formats for the tests of the data sets, where the shared real ones lie, and what both must keep."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semiseg.config import Data
+from semiseg.data import DATASETS, Pack, Source, split
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+LAS = np.diag([-1.0, 1.0, 1.0])
+LPS = np.diag([-1.0, -1.0, 1.0])
+RAS = np.eye(3)
+
+
+def shared(name: str) -> Path:
+    """The folder of a shared data set; skips the test where it is not."""
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{SHARED / name} is not here")
+    return SHARED / name
+
+
+def build_folder(root: Path, images: int = 12, unlabelled: int = 2) -> Path:
+    """A small folder data set: random 10x12 images, palette masks with values 0, 1, 2 and 255."""
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks", "unlabelled"):
+        (root / part).mkdir(parents=True)
+    for i in range(images):
+        Image.fromarray(rng.integers(0, 256, (10, 12, 3), np.uint8)).save(root / "images" / f"{i:02d}.png")
+        mask = Image.fromarray(rng.choice(np.array([0, 1, 2, 255], np.uint8), (10, 12)), "P")
+        mask.putpalette([0, 0, 0, 200, 10, 20, 30, 220, 40])
+        mask.save(root / "masks" / f"{i:02d}.png")
+    for i in range(unlabelled):
+        Image.fromarray(rng.integers(0, 256, (10, 12, 3), np.uint8)).save(root / "unlabelled" / f"{i:02d}.jpg")
+    return root
+
+
+def build_pets(root: Path, images: int = 40) -> Path:
+    """Random 20x24 photos and trimaps in torchvision's layout, with the oddities of the real set.
+
+    pet_0 is a PNG with alpha, pet_1 a GIF; pet_2 is only in test.txt; `bare` is listed without a trimap and `unlisted` in no list.
+    """
+    rng = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    (root / "annotations" / "trimaps").mkdir(parents=True)
+    names = [f"pet_{i}" for i in range(images)]
+    for name in [*names, "bare", "unlisted"]:
+        image = Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8))
+        kind = {"pet_0": "PNG", "pet_1": "GIF"}.get(name, "JPEG")
+        image.convert("RGBA" if kind == "PNG" else "RGB").save(root / "images" / f"{name}.jpg", format=kind)
+        if name != "bare":
+            Image.fromarray(rng.integers(1, 4, (20, 24), np.uint8)).save(root / "annotations" / "trimaps" / f"{name}.png")
+    listed = [name for name in [*names, "bare"] if name != "pet_2"]
+    lists = {"list": listed, "trainval": listed[::2], "test": [*listed[1::2], "pet_2"]}
+    for file, lines in lists.items():
+        text = "#Image CLASS-ID SPECIES BREED ID\n" + "".join(f"{name} 1 1 1\n" for name in lines)
+        (root / "annotations" / f"{file}.txt").write_text(text)
+    return root
+
+
+def save_volume(file: Path, voxels: np.ndarray, spacing: float = 0.5, axes: np.ndarray = RAS) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.eye(4)
+    affine[:3, :3] = axes @ np.diag([spacing, spacing, 3.0])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), file)
+
+
+def build_scgm(root: Path, sites: Sequence[int] = (1, 2, 3, 4), labelled: int = 2, unlabelled: int = 1) -> Path:
+    """Random volumes of 30x34 voxels and 6 slices, two raters; the first slice has no grey matter, on the last they tie."""
+    rng = np.random.default_rng(0)
+    root.mkdir(parents=True, exist_ok=True)
+    for site in sites:
+        for i in range(labelled + unlabelled):
+            subject = f"site{site}-sc{i + 1 if i < labelled else 11 + i - labelled:02d}"
+            save_volume(root / f"{subject}-image.nii.gz", rng.integers(0, 500, (30, 34, 6)).astype(np.int16), axes=LAS)
+            if i < labelled:
+                mask = np.zeros((30, 34, 6), np.uint8)
+                mask[8:20, 10:25, 1:] = 2
+                mask[12:16, 14:20, 1:] = 1
+                save_volume(root / f"{subject}-mask-r1.nii.gz", mask, axes=LAS)
+                mask[..., 5] = 0
+                save_volume(root / f"{subject}-mask-r2.nii.gz", mask, axes=LAS)
+    return root
+
+
+def python_2_batch(pixels: np.ndarray, labels: list[int]) -> bytes:
+    """The pickle of a CIFAR-10 batch, spelled as Python 2 did: strings are its bytes, NumPy has its old names."""
+
+    def text(string: bytes) -> bytes:
+        return b"T" + len(string).to_bytes(4, "little") + string
+
+    def number(value: int) -> bytes:
+        return b"J" + value.to_bytes(4, "little", signed=True)
+
+    empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + text(b"b") + b"tR"
+    uint8 = b"cnumpy\ndtype\n(" + text(b"u1") + b"K\x00K\x01tR(K\x03" + text(b"|") + b"NNN" + 2 * number(-1) + b"K\x00tb"
+    shape = b"(" + b"".join(map(number, pixels.shape)) + b"t"
+    array = empty + b"(K\x01" + shape + uint8 + b"K\x00" + text(pixels.tobytes()) + b"tb"
+    return b"\x80\x02}(" + text(b"labels") + b"](" + b"".join(map(number, labels)) + b"e" + text(b"data") + array + b"u."
+
+
+def build_cifar10(root: Path, images: int = 20) -> Path:
+    """Five training batches and a test batch of random 32x32 images, all ten classes in each."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        labels = [i % 10 for i in range(images)]
+        (folder / name).write_bytes(python_2_batch(rng.integers(0, 256, (images, 3072), np.uint8), labels))
+    return root
+
+
+def source_of(name: str, root: Path, seed: int = 0) -> Source:
+    return DATASETS[name](Data(name=name, root=root, split_seed=seed))
+
+
+def splits_of(source: Source) -> dict[str, str]:
+    return {item.id: item.split for item in source.items}
+
+
+def decoded(source: Source, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask of a labelled item."""
+    (item,) = (item for item in source.items if item.id == name)
+    pair = source.read(item)
+    assert pair is not None
+    image, mask = pair
+    assert mask is not None
+    return image, mask
+
+
+def nested_and_apart(pack: Pack) -> None:
+    """Assert that 5 % of the training images are inside 10 % inside 25 %, and that no image that is scored is trained on."""
+    shares = [split(pack, Data(labelled=share)) for share in (0.05, 0.1, 0.25)]
+    few, more, most = (set(each.labelled.tolist()) for each in shares)
+    last = shares[-1]
+    trained = set(last.unlabelled.tolist())
+    assert few < more < most <= trained
+    available = len(split(pack, Data(labelled="all")).labelled)
+    assert [len(few), len(more), len(most)] == [available * percent // 100 for percent in (5, 10, 25)]
+    scored = set(last.selection.tolist()) | set(last.test.tolist())
+    assert not scored & trained
+    assert len(scored) == len(last.selection) + len(last.test)

@@ -1,0 +1,156 @@
+"""Oxford-IIIT Pet and CIFAR-10: what their files say, how they are split, what is refused in one line.
+
+Small trees of the same file formats stand in for the real ones; the shared real files are counted without a loader where they are.
+"""
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_trees import build_cifar10, build_pets, decoded, nested_and_apart, python_2_batch, shared, source_of, splits_of
+from PIL import Image
+
+from semiseg.config import Data, SettingError
+from semiseg.data import load, split
+
+# ---- Oxford-IIIT Pet
+
+
+def test_pets_listed_with_a_trimap_are_split_70_20_10_by_the_split_seed(tmp_path: Path) -> None:
+    splits = splits_of(source_of("oxford_pets", build_pets(tmp_path)))
+    assert set(splits) == {f"pet_{i}" for i in range(40)}  # pet_2 comes from test.txt; neither `bare` nor `unlisted`
+    assert [list(splits.values()).count(name) for name in ("train", "selection", "test")] == [28, 8, 4]
+    assert splits == splits_of(source_of("oxford_pets", tmp_path))
+    assert splits != splits_of(source_of("oxford_pets", tmp_path, seed=1))
+
+
+def test_pets_are_read_by_content_and_the_border_belongs_to_the_pet(tmp_path: Path) -> None:
+    source = source_of("oxford_pets", build_pets(tmp_path))
+    for name in ("pet_0", "pet_1", "pet_2"):
+        image, mask = decoded(source, name)
+        with (
+            Image.open(tmp_path / "images" / f"{name}.jpg") as photo,
+            Image.open(tmp_path / "annotations" / "trimaps" / f"{name}.png") as trimap,
+        ):
+            assert photo.format == {"pet_0": "PNG", "pet_1": "GIF", "pet_2": "JPEG"}[name]
+            np.testing.assert_array_equal(image, np.array(photo.convert("RGB")))
+            np.testing.assert_array_equal(mask, (np.array(trimap) != 2).astype(np.uint8))
+
+
+def test_pets_elsewhere_and_broken_trimaps_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SettingError, match=r"data.root: got '.*empty' without annotations/list.txt; allowed: a folder with"):
+        source_of("oxford_pets", tmp_path / "empty")
+    root = build_pets(tmp_path / "pets")
+    Image.fromarray(np.full((20, 24), 4, np.uint8)).save(root / "annotations" / "trimaps" / "pet_3.png")
+    with pytest.raises(SettingError, match=r"pet_3.png: got mask value 4; allowed: 1, 2, 3$"):
+        load(Data(name="oxford_pets", root=root), tmp_path / "cache")
+    (root / "images" / "pet_3.jpg").unlink()
+    with pytest.raises(SettingError, match=r"pet_3.jpg: cannot be read \(No such file or directory\)"):
+        source_of("oxford_pets", root)
+
+
+# ---- CIFAR-10
+
+
+def test_cifar_images_are_rows_of_red_green_and_blue_planes_and_masks_are_constant(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    build_cifar10(tmp_path)
+    pixels = np.random.default_rng(3).integers(0, 256, (10, 3072), np.uint8)
+    (folder / "data_batch_2").write_bytes(python_2_batch(pixels, [*range(9, -1, -1)]))
+    for root in (tmp_path, folder):
+        source = source_of("cifar10", root)
+        image, mask = decoded(source, "data_batch_2/0007")
+        assert all(
+            image[row, column, channel] == pixels[7, 1024 * channel + 32 * row + column]
+            for row in range(32)
+            for column in range(32)
+            for channel in range(3)
+        )
+        np.testing.assert_array_equal(mask, np.full((32, 32), 2, np.uint8))
+        assert splits_of(source)["test_batch/0000"] == "test"
+        assert list(splits_of(source).values()).count("train") == 4 * 20 + 10
+
+
+def test_cifar_is_image_level_and_its_labelled_subsets_are_nested(tmp_path: Path) -> None:
+    pack = load(Data(name="cifar10", root=build_cifar10(tmp_path, images=40)), tmp_path / "cache")
+    assert pack.image_level
+    assert len(split(pack, Data()).labelled) == 100
+    nested_and_apart(pack)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("ran",)
+
+
+def test_a_pickle_that_asks_for_anything_else_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = build_cifar10(tmp_path) / "cifar-10-batches-py" / "data_batch_3"
+    monkeypatch.chdir(tmp_path)
+    file.write_bytes(pickle.dumps({b"data": Evil(), b"labels": []}, protocol=3))
+    with pytest.raises(SettingError, match=r"data_batch_3: cannot be read \(it asks for (posix|nt).mkdir\); allowed: a batch of"):
+        source_of("cifar10", tmp_path)
+    assert not Path("ran").exists()
+    pickle.loads(file.read_bytes())  # so the pickle does run elsewhere
+    assert Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read"),
+        (b"junk", "cannot be read"),
+        (pickle.dumps([1, 2]), "cannot be read"),
+        (pickle.dumps({b"data": 3}), "cannot be read"),
+        (python_2_batch(np.zeros((2, 3072), np.uint8), [0, 10]), "got other arrays than CIFAR-10's"),
+        (python_2_batch(np.zeros((2, 3072), np.uint8), [0]), "got other arrays than CIFAR-10's"),
+        (python_2_batch(np.zeros((2, 3071), np.uint8), [0, 1]), "got other arrays than CIFAR-10's"),
+        (python_2_batch(np.zeros((2, 3072), np.uint8), [0, 1])[:-100], "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_batch_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    (build_cifar10(tmp_path) / "cifar-10-batches-py" / "test_batch").write_bytes(content)
+    with pytest.raises(SettingError, match=f"test_batch: {message}"):
+        source_of("cifar10", tmp_path)
+
+
+def test_a_batch_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (build_cifar10(tmp_path) / "cifar-10-batches-py" / "data_batch_5").unlink()
+    with pytest.raises(SettingError, match=r"data_batch_5: cannot be read \(.*No such file.*\)"):
+        source_of("cifar10", tmp_path)
+
+
+# ---- the shared real files
+
+
+def test_the_shared_pets_are_those_counted_without_a_loader(tmp_path: Path) -> None:
+    root = shared("oxford-iiit-pet")
+    expected = json.loads((root / "stats.json").read_text())["expect"]["all"]
+    pack = load(Data(name="oxford_pets", root=root, size="native"), tmp_path)
+    assert len(pack) == expected["images"] - 1 == 450  # Abyssinian_34 is in no list; its trimap is background only
+    assert [pack.split.count(name) for name in ("train", "selection", "test")] == [315, 90, 45]
+    masks = [pack.mask(row) for row in range(len(pack))]
+    pet = sum(int((mask == 1).sum()) for mask in masks if mask is not None)
+    assert pet / expected["pixels"] == pytest.approx(expected["frequency"]["1"] + expected["frequency"]["3"], abs=1e-6)
+    nested_and_apart(pack)
+    breeds = {name.rsplit("_", 1)[0] for name in pack.ids}
+    tested = {pack.ids[row].rsplit("_", 1)[0] for row in range(len(pack)) if pack.split[row] == "test"}
+    assert len(breeds) == 3
+    assert tested == breeds
+
+
+def test_the_shared_cifar_images_are_those_counted_without_a_loader(tmp_path: Path) -> None:
+    root = shared("cifar10_small")
+    expected = json.loads((root / "stats.json").read_text())["expect"]
+    pack = load(Data(name="cifar10", root=root), tmp_path)
+    for name in ("train", "test"):
+        rows = [row for row in range(len(pack)) if pack.split[row] == name]
+        assert len(rows) == expected[name]["images"]
+        masks = [pack.mask(row) for row in rows]
+        assert all(mask is not None and (mask == mask[0, 0]).all() for mask in masks)
+        labels = [int(mask[0, 0]) for mask in masks if mask is not None]
+        assert {str(i): labels.count(i) for i in range(10)} == expected[name]["labels"]
+    nested_and_apart(pack)

@@ -13,9 +13,10 @@ from torch import nn
 from semiseg.data import load
 from semiseg.device import autocast
 from semiseg.evaluate import evaluate, predict
+from semiseg.metrics import METRICS
 
 MIDDLES = [0.1, 0.305, 0.507, 0.702, 0.9]  # no 8-bit value lies half way between two
-OPTIONS = {"precision": "fp32", "device": tiny.CPU}
+OPTIONS = {"train": tiny.TRAIN, "device": tiny.CPU}
 
 
 class Reddest(nn.Module):
@@ -55,7 +56,7 @@ def test_scores_are_those_of_all_pixels_of_all_images_together() -> None:
     assert [result[name, "iou"] for name in tiny.CLASSES] == pytest.approx(each)
     assert result["", "miou"] == pytest.approx(np.mean(each))
     assert result["", "accuracy"] == pytest.approx(accuracy_score(flat, found))
-    assert len(result) == 7
+    assert {metric for name, metric in result if name == ""} == set(METRICS)
 
 
 def test_the_batch_size_does_not_move_a_score() -> None:
@@ -70,9 +71,10 @@ def test_every_row_is_predicted_once_in_order_in_batches_of_at_most_that_size() 
     found = list(predict(network, pack, splits.test, batch=2, **OPTIONS))
     assert [row for row, _ in found] == splits.test.tolist()
     assert [size[0] for size in network.sizes] == [2, 2, 1]
-    for row, mask in found:
-        assert mask.dtype == torch.int64
-        assert (mask.numpy() == by_hand(pack.image(row))).mean() > 0.99
+    for row, probs in found:
+        assert probs.dtype == torch.float32
+        assert probs.sum(0).allclose(torch.ones(tiny.SIZE))
+        assert (probs.argmax(0).numpy() == by_hand(pack.image(row))).mean() > 0.99
 
 
 def test_images_of_several_sizes_are_batched_with_neighbours_of_their_size(tmp_path) -> None:
@@ -87,7 +89,7 @@ def test_images_of_several_sizes_are_batched_with_neighbours_of_their_size(tmp_p
     pack = load(replace(data, size="native"), tmp_path / "cache")
     rows = [row for row, split in enumerate(pack.split) if split == "test"]
     network = Reddest()
-    shapes = [tuple(mask.shape) for _, mask in predict(network, pack, rows, batch=8, **OPTIONS)]
+    shapes = [tuple(probs.shape[1:]) for _, probs in predict(network, pack, rows, batch=8, **OPTIONS)]
     assert shapes == [(17, 24), (32, 32), (32, 32), (17, 24), (17, 24)]
     assert [size[0] for size in network.sizes] == [1, 2, 2]
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from semiseg.augment.views import plain
+from semiseg.config import Train
 from semiseg.data.pack import Pack
 from semiseg.device import autocast
-from semiseg.metrics import confusion_matrix, scores
+from semiseg.metrics import confusion_matrix, decide, scores
 
 
 @contextmanager
@@ -26,32 +27,35 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def predict(
-    network: nn.Module, pack: Pack, rows: Sequence[int] | np.ndarray, *, batch: int, precision: str, device: torch.device
+    network: nn.Module, pack: Pack, rows: Sequence[int] | np.ndarray, train: Train, *, batch: int, device: torch.device
 ) -> Iterator[tuple[int, Tensor]]:
-    """(row, predicted class ids (H,W) int64 on `device`) for every row, whole images, no augmentation.
+    """(row, class probabilities (C,H,W) float32 on `device`) for every row, whole images, no augmentation.
 
-    Images are batched with their neighbours of the same size, at most `batch` at a time.
+    Where a class belongs to a whole image they are (C,1,1). Images are batched with their neighbours of the same size, at most
+    `batch` at a time.
     """
     for group in _same_size(pack, rows, batch):
         views = plain([pack.image(row) for row in group], [], device=device)
-        with evaluating(network), autocast(device, precision):
-            predicted = network(views.image).max(1).indices
-        yield from zip(group, predicted, strict=True)
+        with evaluating(network), autocast(device, train.precision):
+            probs = network(views.image).float().softmax(1)
+        yield from zip(group, probs, strict=True)
 
 
 def evaluate(
-    network: nn.Module, pack: Pack, rows: Sequence[int] | np.ndarray, *, batch: int, precision: str, device: torch.device
+    network: nn.Module, pack: Pack, rows: Sequence[int] | np.ndarray, train: Train, *, batch: int, device: torch.device
 ) -> dict[tuple[str, str], float]:
-    """`scores` of the network on the rows' true masks, from one confusion matrix over all their pixels; classes by name."""
+    """`scores` of the network on the rows' true masks, with the decision rule of the training settings; classes by name."""
     count = len(pack.classes)
-    confusion = torch.zeros(count, count, dtype=torch.int64, device=device)
-    for row, predicted in predict(network, pack, rows, batch=batch, precision=precision, device=device):
+    confusions = []
+    for row, probs in predict(network, pack, rows, train, batch=batch, device=device):
         mask = pack.mask(row)
         assert mask is not None, pack.ids[row]
-        confusion += confusion_matrix(predicted, torch.from_numpy(mask.astype(np.int64)).to(device), count)
-    return {
-        (pack.classes[int(index)] if index else "", metric): value for (index, metric), value in scores(confusion.cpu()).items()
-    }
+        if pack.image_level:
+            mask = mask[:1, :1]
+        truth = torch.from_numpy(mask.astype(np.int64)).to(device)
+        confusions.append(confusion_matrix(decide(probs[None], train.threshold)[0], truth, count))
+    found = scores(torch.stack(confusions).cpu(), train.empty_images)
+    return {(pack.classes[int(index)] if index else "", metric): value for (index, metric), value in found.items()}
 
 
 def _same_size(pack: Pack, rows: Sequence[int] | np.ndarray, batch: int) -> Iterator[list[int]]:

@@ -1,9 +1,46 @@
-"""Scores from a data-set-level confusion matrix."""
+"""Decisions from probabilities, and scores from confusion matrices of images."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from semiseg.batch import IGNORE
+from semiseg.config import require
+
+METRICS: tuple[str, ...] = (
+    "miou",
+    "accuracy",
+    "foreground_iou",
+    "foreground_dice",
+    "half_dice",
+    "image_miou",
+    "image_iou",
+    "image_dice",
+    "image_accuracy",
+    "image_precision",
+    "image_recall",
+    "image_specificity",
+)
+"""What `scores` tells over all classes, under class ""."""
+
+EMPTY: Mapping[str, float] = {"skip": math.nan, "zero": 0.0, "one": 1.0}
+"""What 0/0 counts by rule; nan does not enter a mean."""
+
+
+def decide(probs: Tensor, threshold: float) -> Tensor:
+    """Class ids (N,...) int64 of probabilities (N,C,...) that sum to 1 over C, such as a softmax.
+
+    With two classes: 1 where probs[:, 1] > threshold; paper 001's code uses 0.9. Threshold 0.5 is the argmax. With any other
+    number of classes: the argmax, whatever the threshold. Equal probabilities go to the lowest class.
+    Raises SettingError for a threshold outside (0,1).
+    """
+    require(0 < threshold < 1, "threshold", threshold, "above 0 and below 1")
+    if probs.shape[1] == 2 and threshold != 0.5:  # at 0.5 rounding could put both probabilities on one side of it
+        return (probs[:, 1] > threshold).long()
+    return probs.max(1).indices
 
 
 def confusion_matrix(predicted: Tensor, mask: Tensor, classes: int) -> Tensor:
@@ -16,18 +53,67 @@ def confusion_matrix(predicted: Tensor, mask: Tensor, classes: int) -> Tensor:
     return torch.bincount(index, minlength=classes * classes).reshape(classes, classes)
 
 
-def scores(confusion: Tensor) -> dict[tuple[str, str], float]:
-    """`{(class index or "", metric): value}` from a confusion matrix (C,C) of true by predicted pixel counts.
+def scores(confusions: Tensor, empty: Literal["skip", "zero", "one"] = "skip") -> dict[tuple[str, str], float]:
+    """`{(class index or "", metric): value}` from the confusion matrices (M,C,C), true by predicted, of M images.
 
-    iou of a class is TP / (TP + FP + FN). A class that is neither in the truth nor predicted has no IoU (nan) and does not enter
-    miou; paper 004's code counts it as 0, which differs only on sets that lack a class. accuracy is the share of pixels that are
-    right; all lie in [0,1], and are nan for an empty matrix.
+    All values lie in [0,1], and are nan where nothing defines them. Images without a pixel that counts are left out everywhere.
+
+    From the sum of all matrices, where a class in neither truth nor prediction scores nan and enters no mean (paper 004's code
+    counts its IoU as 0):
+    - by class, one against the rest: iou = TP/(TP+FP+FN), dice = 2TP/(2TP+FP+FN), precision = TP/(TP+FP), recall = TP/(TP+FN),
+      specificity = TN/(TN+FP);
+    - miou: mean iou of all classes; foreground_iou, foreground_dice: of classes 1..C-1; accuracy: share of right pixels;
+    - half_dice = foreground_dice / 2: what paper 000 prints as "IOU", sum(pt)/(sum p + sum t), which cannot exceed 0.5.
+
+    Averages over images (`image_...`), as paper 001 reports per slice:
+    - image_miou: the image's mean iou of all classes in its truth or prediction, whatever `empty`;
+    - image_iou (paper 001's "mIoU"), image_dice, image_accuracy = (TP+TN)/N, image_precision, image_recall, image_specificity:
+      the image's mean over classes 1..C-1, one against the rest as above.
+
+    What is absent:
+    - predicted nowhere though there is truth: precision 0 (as scikit-learn's default). Every other 0/0 follows a rule: recall
+      without truth, specificity of a class that fills the truth, all but specificity and accuracy where there is neither truth
+      nor prediction.
+    - `empty`, for averages over images: "zero" counts 0/0 as 0 (the code behind paper 001, medicaltorch metrics.py), "one" as 1,
+      "skip" leaves it out, and with it all scores of a class in an image that neither has nor predicts it. Sums: always "skip".
+
+    Raises ValueError for another shape, SettingError for another rule.
     """
-    counts = confusion.double()
-    hit = counts.diagonal()
-    union = counts.sum(0) + counts.sum(1) - hit
-    iou = hit / union  # 0/0 is nan: the class does not occur
-    result = {(str(index), "iou"): value for index, value in enumerate(iou.tolist())}
-    result["", "miou"] = iou[union > 0].mean().item()
-    result["", "accuracy"] = (hit.sum() / counts.sum()).item()
-    return result
+    if confusions.ndim != 3 or confusions.shape[1] != confusions.shape[2]:
+        raise ValueError(f"confusions: expected (M,C,C), got {tuple(confusions.shape)}")
+    require(empty in EMPTY, "empty", empty, ", ".join(EMPTY))
+    images = confusions.double()
+    images = images[images.sum((1, 2)) > 0]
+    whole = images.sum(0)
+    total, each = _rates(whole, "skip"), _rates(images, empty)
+    overall = {
+        "miou": total["iou"].nanmean(),
+        "accuracy": whole.trace() / whole.sum(),
+        "foreground_iou": total["iou"][1:].nanmean(),
+        "foreground_dice": total["dice"][1:].nanmean(),
+        "half_dice": total["dice"][1:].nanmean() / 2,
+        "image_miou": _rates(images, "skip")["iou"].nanmean(1).mean(),
+    }
+    overall |= {f"image_{name}": rate[:, 1:].nanmean(1).nanmean() for name, rate in each.items()}
+    by_class = ("iou", "dice", "precision", "recall", "specificity")
+    result = {(str(index), name): value for name in by_class for index, value in enumerate(total[name].tolist())}
+    return result | {("", name): overall[name].item() for name in METRICS}
+
+
+def _rates(counts: Tensor, empty: str) -> dict[str, Tensor]:
+    """Scores (...,C) float64 of every class against the rest, from matrices (...,C,C) float64; the rules of `scores` for 0/0."""
+    hit = counts.diagonal(dim1=-2, dim2=-1)
+    truth, predicted, pixels = counts.sum(-1), counts.sum(-2), counts.sum((-2, -1)).unsqueeze(-1)
+    union = truth + predicted - hit
+    parts = {
+        "iou": (hit, union),
+        "dice": (2 * hit, truth + predicted),
+        "accuracy": (pixels - union + hit, pixels),
+        "precision": (hit, torch.where(predicted > 0, predicted, truth)),  # 0/truth: nothing predicted of what is there
+        "recall": (hit, truth),
+        "specificity": (pixels - union, pixels - truth),
+    }
+    rates = {name: torch.where(of > 0, part / of, EMPTY[empty]) for name, (part, of) in parts.items()}
+    if empty == "skip":
+        rates = {name: rate.masked_fill(union == 0, math.nan) for name, rate in rates.items()}
+    return rates

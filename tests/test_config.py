@@ -18,7 +18,7 @@ from semiseg.methods import ThreeStage
         (Data, {"classes": ("a", "a")}, "data.classes: .*distinct names"),
         (Net, {"width": 0}, "net.width: got 0; allowed: a whole number >= 1"),
         (Net, {"depth": 7}, "net.depth: got 7; allowed: a whole number in 1..6"),
-        (Train, {"steps": 0}, "train.steps: got 0; allowed: a whole number >= 1"),
+        (Train, {"steps": -1}, "train.steps: got -1; allowed: a whole number >= 0"),
         (Train, {"batch_labelled": 0}, "train.batch_labelled: got 0"),
         (Train, {"batch_unlabelled": -1}, "train.batch_unlabelled: got -1; allowed: a whole number >= 0"),
         (Train, {"evaluations": 0}, "train.evaluations: got 0"),

@@ -8,7 +8,7 @@ from torch import nn
 
 from semiseg.ema import ema_update, warm_decay
 from semiseg.methods import ThreeStage
-from semiseg.schedules import cosine_decay, piecewise, sigmoid_ramp
+from semiseg.schedules import DECAYS, cosine_decay, piecewise, sigmoid_ramp
 
 
 class Norm(nn.Module):
@@ -28,8 +28,16 @@ class Norm(nn.Module):
 
 
 def test_the_cosine_goes_from_one_to_zero_through_a_half() -> None:
-    assert [cosine_decay(step, 8) for step in (0, 4, 8, 20)] == pytest.approx([1, 0.5, 0, 0])
-    assert cosine_decay(2, 8) == pytest.approx((1 + math.sqrt(0.5)) / 2)
+    assert [cosine_decay(share) for share in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
+    assert cosine_decay(0.25) == pytest.approx((1 + math.sqrt(0.5)) / 2)
+
+
+def test_every_decay_starts_at_one_and_only_the_constant_one_stays_there() -> None:
+    assert [decay(0.0) for decay in DECAYS.values()] == [1.0] * len(DECAYS)
+    ends = {name: decay(1.0) for name, decay in DECAYS.items()}
+    assert ends == pytest.approx({"constant": 1, "cosine": 0, "quarter_cosine": 0, "poly": 0}, abs=1e-12)
+    assert DECAYS["quarter_cosine"](2 / 3) == pytest.approx(0.5)
+    assert DECAYS["poly"](0.75) == pytest.approx(0.25**0.9)
 
 
 def test_the_ramp_is_that_of_mean_teacher() -> None:

@@ -14,7 +14,7 @@ from semiseg.augment.views import strong
 from semiseg.batch import IGNORE, Batch, Views
 from semiseg.config import SettingError, Strong
 from semiseg.methods import ThreeStage
-from semiseg.methods.rule import State
+from semiseg.methods.rule import Moment, State
 from semiseg.methods.self_training import SelfTraining
 from semiseg.nets import MultiTask
 
@@ -63,7 +63,7 @@ def cropped(batch: Batch) -> Batch:
 
 
 def terms(one: SelfTraining, state: State, batch: Batch, progress: float = 0.5) -> dict[str, Tensor]:
-    return dict(one.loss(state, batch, progress, generator()))
+    return dict(one.loss(state, batch, tiny.at(progress), generator()))
 
 
 def test_without_augmentation_the_terms_are_those_of_equations_1_to_3() -> None:
@@ -124,7 +124,7 @@ def test_labelled_images_stay_weakly_augmented_and_the_teacher_sees_no_strong_on
     teacher: list[Tensor] = []
     seen(state.student, student)
     seen(state.teacher, teacher)
-    one.loss(state, batch, 0.5, generator())
+    one.loss(state, batch, tiny.at(0.5), generator())
     assert len(student) == len(teacher) == 1
     torch.testing.assert_close(teacher[0], batch.image)
     torch.testing.assert_close(student[0][:2], batch.image[:2])
@@ -209,7 +209,7 @@ def test_the_teachers_mode_decides_whether_it_gathers_batch_statistics() -> None
         assert state.teacher is not None
         assert state.teacher.training == (mode == "train")
         before = tiny.flat(state.teacher)
-        one.loss(state, tiny.batch(), 0.5, generator())
+        one.loss(state, tiny.batch(), tiny.at(0.5), generator())
         assert tiny.flat(state.teacher).equal(before) == (mode == "eval")
 
 
@@ -220,7 +220,7 @@ def test_batch_norm_statistics_follow_the_buffers_option(buffers: str) -> None:
     assert state.teacher is not None
     name = "segmentation.blocks.enc1.convs.1.running_var"
     state.student.get_buffer(name).fill_(5.0)
-    one.after_step(state, 10, 0.5)
+    one.after_step(state, Moment(10, 20, 5))
     expected = {"average": 0.75 * 1 + 0.25 * 5, "copy": 5.0, "own": 1.0}[buffers]
     assert state.teacher.get_buffer(name).tolist() == pytest.approx([expected] * 4)
 
@@ -230,11 +230,11 @@ def test_the_decay_follows_the_progress_of_the_stage_and_the_warm_up() -> None:
     state = tiny.start(one)
     assert state.teacher is not None
     mine, theirs = next(state.teacher.parameters()), next(state.student.parameters())
-    for step, progress, decay in ((0, 0.0, 0.0), (1, 0.0, 0.5), (50, 0.4, 0.5), (50, 0.5, 0.9), (3, 0.6, 0.75)):
+    for step, steps, decay in ((0, 5, 0.0), (1, 99, 0.5), (50, 125, 0.5), (50, 100, 0.9), (3, 5, 0.75)):
         with torch.no_grad():
             mine.fill_(0.0)
             theirs.fill_(1.0)
-        one.after_step(state, step, progress)
+        one.after_step(state, Moment(step, steps, 1))
         assert mine.flatten()[0].item() == pytest.approx(1 - decay)
 
 

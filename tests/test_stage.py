@@ -109,10 +109,17 @@ def test_settings_are_plain_values_that_say_every_default() -> None:
 
 
 def test_plain_values_keep_their_content() -> None:
-    assert plain({"a": (1, 2.5, None, True), "b": PurePosixPath("x/y"), 3: Net(width=2)}) == {
+    assert plain({"a": (1, 2.5, None, True), "b": PurePosixPath("x/y"), 3: Strong(ops=2, levels=(1, 2))}) == {
         "a": [1, 2.5, None, True],
         "b": "x/y",
-        "3": {"name": "unet", "width": 2, "depth": 3},
+        "3": {
+            "ops": 2,
+            "probability": 0.5,
+            "levels": [1, 2],
+            "translate": 10 / 256,
+            "cutouts": 3,
+            "cutout_size": 0.125,
+        },
     }
 
 

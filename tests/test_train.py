@@ -16,8 +16,10 @@ from semiseg.config import SettingError, Train
 from semiseg.device import bf16_is_faster, resolve
 from semiseg.methods import ThreeStage
 from semiseg.methods.supervised import Supervised
+from semiseg.metrics import METRICS
+from semiseg.pseudo import pseudo_masks
 from semiseg.stage import Stage
-from semiseg.train import StageError, Trainer, pseudo_masks
+from semiseg.train import StageError, Trainer
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
 
@@ -116,7 +118,7 @@ def test_both_roles_are_scored_with_last_and_best_weights_on_selection_and_test(
     outcome = finished.finish()
     places = {(line["role"], line["weights"], line["split"]) for line in outcome.metrics}
     assert places == {(r, w, s) for r in ("student", "teacher") for w in ("last", "best") for s in ("selection", "test")}
-    assert len(outcome.metrics) == len(places) * (5 + 2)
+    assert len(outcome.metrics) == len(places) * (5 * 5 + len(METRICS))
     prefixes = {tuple(name.split(".")[:2]) for name in outcome.weights}
     assert prefixes == {(w, r) for w in ("last", "best") for r in ("student", "teacher")}
     assert outcome.images == 8 * 4
@@ -138,7 +140,12 @@ def test_the_best_weights_are_those_of_the_best_selection_score() -> None:
 
 
 def test_the_learning_rate_follows_the_schedule() -> None:
-    for decay, expected in (("constant", [0.01] * 4), ("cosine", [0.005 * (1 + math.cos(math.pi * s / 4)) for s in range(4)])):
+    for decay, expected in (
+        ("constant", [0.01] * 4),
+        ("cosine", [0.005 * (1 + math.cos(math.pi * s / 4)) for s in range(4)]),
+        ("quarter_cosine", [0.01 * math.cos(math.pi * s / 8) for s in range(4)]),
+        ("poly", [0.01 * (1 - s / 4) ** 0.9 for s in range(4)]),
+    ):
         trainer, found = tiny.trainer(supervised(steps=4, evaluations=1, decay=decay)), []
         for _ in range(4):
             trainer.advance(0.0)
@@ -152,9 +159,9 @@ class Broken(Supervised):
 
     value: str
 
-    def loss(self, state, batch, progress, generator):
-        bad = float(self.value) if progress == 3 / 8 else 0.0
-        return {**super().loss(state, batch, progress, generator), "odd": torch.tensor(bad)}
+    def loss(self, state, batch, now, generator):
+        bad = float(self.value) if now.progress == 3 / 8 else 0.0
+        return {**super().loss(state, batch, now, generator), "odd": torch.tensor(bad)}
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
@@ -197,9 +204,11 @@ def test_pseudo_masks_are_the_predictions_of_the_weights_on_whole_images() -> No
     network = tiny.trainer(finished.stage).state.student
     network.load_state_dict({n.split(".", 2)[2]: v for n, v in outcome.weights.items() if n.startswith("last.teacher.")})
     network.eval()
-    for row, mask in zip(rows, masks, strict=True):
+    for row, (mask, confidence) in zip(rows, masks, strict=True):
         image = torch.from_numpy(pack.image(row).copy()).permute(2, 0, 1)[None] / 255
-        assert (network(image).argmax(1)[0].numpy() == mask).mean() > 0.999  # another batch size may round a tie differently
+        probs = network(image).softmax(1)[0].detach().numpy()
+        assert (probs.argmax(0) == mask).mean() > 0.999  # another batch size may round a tie differently
+        assert abs(probs.max(0) - confidence / 65535).max() < 1e-4
 
 
 def test_twenty_steps_give_the_losses_that_are_kept_in_a_file() -> None:

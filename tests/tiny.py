@@ -1,6 +1,7 @@
 """A road so small that a stage trains on it in a second: what the tests of the core share. Not a test module."""
 
 import tempfile
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from PIL import Image
 from semiseg.batch import IGNORE, Batch
 from semiseg.config import Data, Net, Train
 from semiseg.data import Pack, Splits
-from semiseg.methods import ThreeStage
-from semiseg.methods.rule import State
+from semiseg.methods import Method, ThreeStage
+from semiseg.methods.rule import Moment, State
 from semiseg.nets import build
+from semiseg.pseudo import Learned, network
 from semiseg.runner import Place, split_of
 from semiseg.stage import Split, Stage
+from semiseg.sweep.rows import Line, read_row
 from semiseg.train import Trainer
 
 CPU = torch.device("cpu")
@@ -27,7 +30,7 @@ TRAIN = Train(
     steps=8, batch_labelled=2, batch_unlabelled=2, learning_rate=1e-2, crop=SIZE, precision="fp32", evaluations=2, decay="constant"
 )
 SPLIT = Split(
-    fingerprint="f", classes=CLASSES, labelled=4, labelled_hash="l", unlabelled_hash="u", selection_hash="s", test_hash="t"
+    fingerprint="f", classes=CLASSES, labelled=4, labelled_hash="l", training=12, unlabelled_hash="u", selection_hash="s", test_hash="t"
 )
 """Of data that do not exist, for plans that nobody trains."""
 FULL = "S1 S2 S3 CR T2 SA N2"
@@ -79,9 +82,14 @@ def opened() -> tuple[Pack, Splits]:
     return place(Path("unused")).open()
 
 
-def chain(method: ThreeStage | None = None, *, train: Train = TRAIN, net: Net = NET, seed: int = 0) -> tuple[Stage, ...]:
+def chain(method: Method | None = None, *, train: Train = TRAIN, net: Net = NET, seed: int = 0) -> tuple[Stage, ...]:
     """Stages of a method on the tiny images."""
     return (method or ThreeStage()).stages(split_of(*opened()), net, train, seed)
+
+
+def lines(rows: dict[str, str]) -> dict[str, Line]:
+    """What the rows of a three-stage table train."""
+    return {row: read_row("table", row, words, {"three_stage": ThreeStage()}) for row, words in rows.items()}
 
 
 def empty_masks() -> dict[int, np.ndarray]:
@@ -96,8 +104,12 @@ def true_masks() -> dict[int, np.ndarray]:
 
 
 def trainer(stage: Stage) -> Trainer:
-    """A trainer whose pseudo-masks, if it learns some, are right."""
-    return Trainer(stage, *opened(), CPU, true_masks() if stage.teachers else None)
+    """A trainer whose pseudo-masks, if it learns some, are right and sure; what it starts from, if anything, are fresh weights."""
+    rule = stage.rule
+    sure = {row: np.full(mask.shape, 65535, np.uint16) for row, mask in true_masks().items()}
+    masks = rule.filtered(true_masks(), sure) if rule.masks else None
+    initial = network(replace(stage, seed=stage.seed + 1), opened()[0], CPU).state_dict() if rule.initial else None
+    return Trainer(stage, *opened(), CPU, Learned(masks, sure if rule.confidences else None, initial))
 
 
 def run(stage: Stage) -> Trainer:
@@ -126,7 +138,13 @@ def batch(seed: int = 0, *, labelled: int = 2, unlabelled: int = 2, ignored: boo
     if ignored:
         mask, pseudo = torch.full_like(mask, IGNORE), torch.full_like(pseudo, IGNORE)
     valid = torch.full((count, *SIZE), not ignored)
-    return Batch(torch.rand((count, 3, *SIZE), generator=generator), mask, pseudo, valid, labelled)
+    image, confidence = (torch.rand((count, *shape), generator=generator) for shape in ((3, *SIZE), SIZE))
+    return Batch(image, mask, pseudo, valid, labelled, confidence)
+
+
+def at(progress: float) -> Moment:
+    """A step of a long stage."""
+    return Moment(round(progress * 1000), 1000, 10)
 
 
 def losses(finished: Trainer, name: str = "loss/total") -> list[float]:

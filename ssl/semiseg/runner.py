@@ -3,15 +3,14 @@
 import contextlib
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -20,10 +19,12 @@ from semiseg.config import Data
 from semiseg.data import load, split
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
+from semiseg.methods.rule import Pick
+from semiseg.pseudo import Learned, pseudo_masks, read_masks, write_masks
 from semiseg.results import write_table
 from semiseg.stage import Split, Stage, hash_of
 from semiseg.store import Store
-from semiseg.train import Outcome, StageError, Trainer, pseudo_masks
+from semiseg.train import Outcome, StageError, Trainer
 
 WEIGHTS_FILE = "weights.safetensors"
 LIBRARIES = ("torch", "torchvision", "kornia", "numpy", "pyarrow", "ray")
@@ -41,9 +42,9 @@ class Place:
     checkpoint_seconds: float = 30.0
     git: str = ""
 
-    def open(self) -> tuple[Pack, Splits]:
-        """The packed data and its splits; opened once per process."""
-        return _opened(self.data, self.cache)
+    def open(self, labelled: float | Literal["all"] | None = None) -> tuple[Pack, Splits]:
+        """The packed data and its splits, opened once per process; `labelled` replaces that of the data when given."""
+        return _opened(self.data if labelled is None else replace(self.data, labelled=labelled), self.cache)
 
     def open_store(self) -> Store:
         return Store(self.store, self.cache / "mirror")
@@ -60,6 +61,7 @@ def split_of(pack: Pack, splits: Splits) -> Split:
         classes=pack.classes,
         labelled=len(splits.labelled),
         labelled_hash=splits.labelled_hash,
+        training=len(splits.unlabelled),
         unlabelled_hash=names(splits.unlabelled),
         selection_hash=names(splits.selection),
         test_hash=names(splits.test),
@@ -77,13 +79,13 @@ class StageRun:
         self.started, self.cpu_started = time.time(), time.process_time()
         self.saved_at = time.monotonic()
         torch.set_num_threads(place.threads)
-        pack, splits = place.open()
+        pack, splits = place.open(stage.split.labelled)  # labelled subsets are nested: their size says which one
         if split_of(pack, splits) != stage.split:
             raise StageError(
                 f"{stage.name}: the data at {place.data.root} are not those of the plan (fingerprint {pack.fingerprint[:12]})"
             )
         self.device = torch.device(place.device)
-        self.trainer = Trainer(stage, pack, splits, self.device, self._masks(pack, splits))
+        self.trainer = Trainer(stage, pack, splits, self.device, self._learn(pack, splits))
         self.earlier = {"seconds": 0.0, "cpu_seconds": 0.0, "started": self.started}
         checkpoint = self.store.read_checkpoint(stage.key)
         if checkpoint is not None:
@@ -109,7 +111,7 @@ class StageRun:
         return {
             "training_step": self.trainer.progress.step,
             "steps": self.stage.train.steps,
-            "selection_miou": self.trainer.progress.selection,
+            "selection_score": self.trainer.progress.selection,
             "images_per_second": rate,
             "seconds": self._clock()["seconds"],
         }
@@ -132,20 +134,39 @@ class StageRun:
             "started": self.earlier["started"],
         }
 
-    def _masks(self, pack: Pack, splits: Splits) -> Mapping[int, np.ndarray] | None:
-        """Pseudo-masks of the teacher stage by row; made from its weights by the first stage that needs them, then kept with it."""
-        if not self.stage.teachers:
-            return None
-        (teacher,) = self.stage.teachers
-        which, role = self.stage.rule.masks_weights, self.stage.rule.masks_role
+    def _learn(self, pack: Pack, splits: Splits) -> Learned:
+        """What the rule takes from the teacher stages: pseudo-masks with their confidences, initial weights."""
+        rule = self.stage.rule
+        masks = confidences = initial = None
+        if rule.masks is not None:
+            masks, confidences = self._masks(rule.masks, pack, splits)
+            masks = rule.filtered(masks, confidences)
+        if rule.initial is not None:
+            teacher, prefix = self._network(rule.initial)
+            weights = self._weights(teacher)
+            initial = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        return Learned(masks, confidences if rule.confidences else None, initial)
+
+    def _network(self, pick: Pick) -> tuple[Stage, str]:
+        """The picked teacher stage and the prefix of the picked network in its weights."""
+        teacher = picked(self.stage, pick, self.store)
+        role = teacher.rule.evaluated if pick.role == "evaluated" else pick.role
+        return teacher, f"{pick.weights}.{role}."
+
+    def _weights(self, teacher: Stage) -> dict[str, torch.Tensor]:
+        return load_file(self.store.folder(teacher.key) / WEIGHTS_FILE)
+
+    def _masks(self, pick: Pick, pack: Pack, splits: Splits) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+        """Pseudo-masks and their confidences by row; made from the teacher's weights by the first stage that needs them, then kept."""
+        teacher, prefix = self._network(pick)
 
         def write(path: Path) -> None:
-            weights = load_file(self.store.folder(teacher.key) / WEIGHTS_FILE)
-            found = pseudo_masks(teacher, weights, f"{which}.{role}.", pack, splits.unlabelled, self.device)
-            write_masks(path, [pack.ids[row] for row in splits.unlabelled], found)
+            found = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.unlabelled, self.device)
+            write_masks(path, [pack.ids[row] for row in splits.unlabelled], list(found))
 
-        masks = read_masks(self.store.add(teacher.key, f"masks-{which}-{role}.arrow", write))
-        return {row: masks[pack.ids[row]] for row in splits.unlabelled.tolist()}
+        kept = read_masks(self.store.add(teacher.key, f"masks-{prefix.rstrip('.').replace('.', '-')}.arrow", write))
+        found = {row: kept[pack.ids[row]] for row in splits.unlabelled.tolist()}
+        return {row: mask for row, (mask, _) in found.items()}, {row: confidence for row, (_, confidence) in found.items()}
 
     def _publish(self) -> None:
         outcome = self.trainer.finish()
@@ -171,6 +192,7 @@ def run_stage(stage: Stage, place: Place) -> None:
     if place.open_store().has(stage.key):
         return
     run = StageRun(stage, place)
+    run.advance(place.checkpoint_seconds)  # a stage of no steps is published too
     while not run.finished:
         run.advance(place.checkpoint_seconds)
 
@@ -191,26 +213,21 @@ def write_outcome(folder: Path, outcome: Outcome, pack: Pack, splits: Splits) ->
             indexed.save(folder / f"{name}_{number}.png")
 
 
-def write_masks(path: Path, ids: list[str], masks: list[np.ndarray]) -> None:
-    """Masks (H,W) uint8 by image id as an Arrow file, compressed."""
-    table = pa.table(
-        {
-            "id": ids,
-            "height": pa.array([mask.shape[0] for mask in masks], pa.int32()),
-            "width": pa.array([mask.shape[1] for mask in masks], pa.int32()),
-            "mask": pa.array([mask.tobytes() for mask in masks], pa.binary()),
-        }
-    )
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
+def picked(stage: Stage, pick: Pick, store: Store) -> Stage:
+    """The teacher stage that `pick` means; it compares scores of the networks that the teacher stages report, on selection."""
+    teachers = [stage.teachers[number] for number in pick.among]
+    if len(teachers) == 1:
+        return teachers[0]
+    ranked = sorted(teachers, key=lambda teacher: -selection_score(teacher, store))  # stable: of equal ones the earlier is the better
+    return ranked[0 if pick.choice == "best" else -1]
 
 
-def read_masks(path: Path) -> dict[str, np.ndarray]:
-    """What `write_masks` wrote, by image id."""
-    with pa.OSFile(str(path), "rb") as source:
-        lines = pa.ipc.open_file(source).read_all().to_pylist()
-    return {line["id"]: np.frombuffer(line["mask"], np.uint8).reshape(line["height"], line["width"]) for line in lines}
+def selection_score(stage: Stage, store: Store) -> float:
+    """The score on the selection images of the weights that a finished stage reports; -1 where it has none."""
+    wanted = {"split": "selection", "class": "", "metric": stage.train.score, "role": stage.rule.evaluated, "weights": stage.train.weights}
+    table = pq.read_table(store.folder(stage.key) / "metrics.parquet").to_pylist()
+    (value,) = [line["value"] for line in table if all(line[name] == text for name, text in wanted.items())]
+    return -1.0 if np.isnan(value) else value
 
 
 def provenance(device: torch.device, git: str) -> dict[str, Any]:

@@ -1,12 +1,36 @@
 """Numbers that change during a stage, as pure functions of the step."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
-def cosine_decay(step: int, steps: int) -> float:
-    """Half a cosine from 1 at step 0 towards 0 at `steps`: 0.5 (1 + cos(pi step / steps))."""
-    return 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
+def cosine_decay(progress: float) -> float:
+    """Half a cosine from 1 at progress 0 to 0 at 1: 0.5 (1 + cos(pi t))."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def quarter_cosine_decay(progress: float) -> float:
+    """A quarter of a cosine from 1 at progress 0 to 0 at 1: cos(pi/2 t) (paper 003's code)."""
+    return math.cos(math.pi / 2 * progress)
+
+
+def poly_decay(progress: float) -> float:
+    """(1 - t)^0.9 from 1 at progress 0 to 0 at 1 (Chen et al. 2017; paper 002)."""
+    return (1 - progress) ** 0.9
+
+
+def constant(progress: float) -> float:
+    """1 throughout (papers 000 and 004)."""
+    return 1.0
+
+
+DECAYS: Mapping[str, Callable[[float], float]] = {
+    "constant": constant,
+    "cosine": cosine_decay,
+    "quarter_cosine": quarter_cosine_decay,
+    "poly": poly_decay,
+}
+"""Factor of the learning rate as a function of the share of the stage done, by name."""
 
 
 def sigmoid_ramp(step: float, length: float) -> float:

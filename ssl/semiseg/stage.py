@@ -25,6 +25,8 @@ class Split:
     labelled: int
     """Number of labelled training images."""
     labelled_hash: str
+    training: int
+    """Number of all training images, the labelled ones among them."""
     unlabelled_hash: str
     selection_hash: str
     test_hash: str

@@ -1,5 +1,6 @@
 """The training loop of one stage. It asks nothing about the method it runs; every random number is a function of (seed, step)."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,12 +13,16 @@ from torch import Tensor
 
 from semiseg.augment.views import weak
 from semiseg.batch import IGNORE, Batch
+from semiseg.config import Train
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.device import autocast
 from semiseg.evaluate import evaluate, predict
-from semiseg.nets import BlockNet, MultiTask, build
-from semiseg.schedules import cosine_decay
+from semiseg.methods.rule import Moment
+from semiseg.metrics import decide
+from semiseg.nets import BlockNet, MultiTask
+from semiseg.pseudo import Learned, load, network, whole
+from semiseg.schedules import DECAYS
 from semiseg.stage import Stage, stream
 
 SAMPLES = 4
@@ -60,20 +65,19 @@ class Progress:
 class Trainer:
     """One stage, from its initial weights or a checkpoint to an `Outcome`.
 
-    `pseudo` gives the pseudo-mask (H,W) uint8 of every training image by its row in the pack, when the stage learns some. The stage's
-    train settings must be resolved (`resolve`).
+    `learned` is what it takes from its teacher stages. The stage's train settings must be resolved (`resolve`).
     """
 
-    def __init__(
-        self, stage: Stage, pack: Pack, splits: Splits, device: torch.device, pseudo: Mapping[int, np.ndarray] | None = None
-    ) -> None:
-        self.stage, self.pack, self.splits, self.device, self.pseudo = stage, pack, splits, device, pseudo
+    def __init__(self, stage: Stage, pack: Pack, splits: Splits, device: torch.device, learned: Learned | None = None) -> None:
+        self.stage, self.pack, self.splits, self.device = stage, pack, splits, device
+        self.learned = learned or Learned()
         self.rule, self.train = stage.rule, stage.train
-        self.state = self.rule.start(lambda: network(stage, pack, device))
-        # fused Adam is one pass over the parameters, on CPU too; its result does not depend on how often it is checkpointed
-        self.optimiser = torch.optim.Adam(
-            self.state.student.parameters(), lr=self.train.learning_rate, weight_decay=self.train.weight_decay, fused=True
-        )
+        self.labelled = self.rule.labelled(splits.labelled, stage.seed)
+        self.state = self.rule.start(self._initial_network)
+        self.optimiser = optimiser(self.state.student, self.train)
+        mixed = self.rule.unlabelled and not self.rule.joint
+        drawn = max(self.train.batch_unlabelled if mixed else self.images_per_step, 1)
+        self.epoch_steps = math.ceil(len(splits.unlabelled if self.rule.unlabelled else self.labelled) / drawn)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
 
@@ -100,21 +104,21 @@ class Trainer:
 
     def train_step(self) -> None:
         """One optimiser step, with the random numbers of its number. Raises StageError naming step and term when a loss is not finite."""
-        step, steps = self.progress.step, self.train.steps
-        progress = step / steps
+        step = self.progress.step
+        now = Moment(step, self.train.steps, self.epoch_steps)
 
         # learning rate
-        rate = self.train.learning_rate * (cosine_decay(step, steps) if self.train.decay == "cosine" else 1.0)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.train.learning_rate * DECAYS[self.train.decay](now.progress)
 
         # batch
         generator = torch.Generator().manual_seed(stream(self.stage.seed, "augment", self.stage.number, step))
         batch = self._batch(step, generator)
+        torch.manual_seed(stream(self.stage.seed, "dropout", self.stage.number, step))  # it knows no other generator
 
         # loss
         with autocast(self.device, self.train.precision):
-            terms = self.rule.loss(self.state, batch, progress, generator)
+            terms = self.rule.loss(self.state, batch, now, generator)
         total = torch.stack(list(terms.values())).sum()
         self._log(terms, total, step)
 
@@ -122,21 +126,21 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         self.optimiser.step()
-        self.rule.after_step(self.state, step, progress)
+        self.rule.after_step(self.state, now)
         self.progress.step += 1
 
     def _batch(self, step: int, generator: torch.Generator) -> Batch:
-        """The mini-batch of a step: `batch_labelled` labelled rows, then unlabelled ones, or only labelled ones if the rule wants it."""
-        n_labelled = self.train.batch_labelled if self.rule.unlabelled else self.images_per_step
-        rows = self._draw("labelled", self.splits.labelled, step, n_labelled)
-        if self.rule.unlabelled:
-            rows += self._draw("unlabelled", self.splits.unlabelled, step, self.train.batch_unlabelled)
+        """The mini-batch of a step, as the rule wants it: labelled rows, then unlabelled ones."""
+        rows, n_labelled = self._rows(step)
         images = [self.pack.image(row) for row in rows]
         masks = [
             [self._mask(row) if i < n_labelled else np.full(images[i].shape[:2], IGNORE, np.uint8) for i, row in enumerate(rows)]
         ]
-        if self.pseudo is not None:
-            masks.append([self.pseudo[row] for row in rows])
+        if self.learned.masks is not None:
+            masks.append([self.learned.masks[row] for row in rows])
+        if self.learned.confidences is not None:  # two planes of bytes move like masks
+            whole = [self.learned.confidences[row] for row in rows]
+            masks += [[(one >> 8).astype(np.uint8) for one in whole], [(one & 255).astype(np.uint8) for one in whole]]
         assert self.train.crop is not None
         views = weak(
             images,
@@ -147,8 +151,25 @@ class Trainer:
             generator=generator,
             device=self.device,
         )
+        valid, moved = views.valid, list(views.masks)
+        if self.pack.image_level:  # the class of an image is that of any pixel; IGNORE is the largest number
+            valid, moved = valid[:, :1, :1] | True, [mask.amin((1, 2), keepdim=True) for mask in moved]
+        truth, *more = moved
+        pseudo = more.pop(0) if self.learned.masks is not None else None
+        confidence = (more[0] * 256 + more[1]) / 65535 if self.learned.confidences is not None else None
         image = views.image.contiguous(memory_format=torch.channels_last)
-        return Batch(image, views.masks[0], views.masks[1] if len(views.masks) > 1 else None, views.valid, n_labelled)
+        return Batch(image, truth, pseudo, valid, n_labelled, confidence)
+
+    def _rows(self, step: int) -> tuple[list[int], int]:
+        """Rows of the mini-batch of a step, and how many of them, the first ones, are labelled."""
+        if not self.rule.unlabelled:
+            return self._draw("labelled", self.labelled, step, self.images_per_step), self.images_per_step
+        if self.rule.joint:
+            known = set(self.labelled.tolist())
+            rows = sorted(self._draw("unlabelled", self.splits.unlabelled, step, self.images_per_step), key=lambda row: row not in known)
+            return rows, sum(row in known for row in rows)
+        rows = self._draw("labelled", self.labelled, step, self.train.batch_labelled)
+        return rows + self._draw("unlabelled", self.splits.unlabelled, step, self.train.batch_unlabelled), len(rows)
 
     def _draw(self, name: str, rows: np.ndarray, step: int, count: int) -> list[int]:
         """The next `count` rows of an endless sequence of permutations, as a function of the step."""
@@ -186,18 +207,24 @@ class Trainer:
 
     def _score_selection(self) -> None:
         for role, net in self.state.roles().items():
-            score = self._scores(net, self.splits.selection)["", "miou"]
-            self._record(f"selection/{role}/miou", score, self.progress.step)
+            score = self._scores(net, self.splits.selection)["", self.train.score]
+            self._record(f"selection/{role}/{self.train.score}", score, self.progress.step)
             if role == self.rule.evaluated:
                 self.progress.selection = score
-                if score > self.progress.best_score:
-                    self.progress.best_score, self.progress.best_step = score, self.progress.step
+                if score > self.progress.best_score or not self.best:  # a score of no class is nan
+                    self.progress.best_score, self.progress.best_step = np.nan_to_num(score, nan=-1.0).item(), self.progress.step
                     self.best = self._weights("best")
         self.state.student.train()
 
     def _scores(self, net: torch.nn.Module, rows: np.ndarray) -> dict[tuple[str, str], float]:
         batch = max(self.images_per_step, 16)
-        return evaluate(net, self.pack, rows, batch=batch, precision=self.train.precision, device=self.device)
+        return evaluate(net, self.pack, rows, self.train, batch=batch, device=self.device)
+
+    def _initial_network(self) -> BlockNet | MultiTask:
+        net = network(self.stage, self.pack, self.device)
+        if self.learned.initial is not None:
+            net.load_state_dict(self.learned.initial)
+        return net
 
     def _weights(self, prefix: str) -> dict[str, Tensor]:
         return {
@@ -229,6 +256,8 @@ class Trainer:
     def finish(self) -> Outcome:
         """Score last and best weights of every role on selection and test, and keep what later stages and the report need."""
         started = time.perf_counter()
+        if not self.best:  # a stage of no steps
+            self._score_selection()
         weights = self._weights("last") | self.best
         metrics: list[dict[str, Any]] = []
         samples: list[np.ndarray] = []
@@ -241,41 +270,20 @@ class Trainer:
                         metrics.append(place | {"class": name, "metric": metric, "value": value})
                 if (which, role) == (self.train.weights, self.rule.evaluated):
                     rows = self.splits.test[:SAMPLES]
-                    found = predict(net, self.pack, rows, batch=SAMPLES, precision=self.train.precision, device=self.device)
-                    samples = [mask.to("cpu", torch.uint8).numpy() for _, mask in found]
+                    found = predict(net, self.pack, rows, self.train, batch=SAMPLES, device=self.device)
+                    samples = [whole(decide(probs[None], self.train.threshold)[0], self.pack, row) for row, probs in found]
         self.progress.seconds += time.perf_counter() - started
         chosen = self.progress.best_step if self.train.weights == "best" else self.progress.step
         images = self.progress.step * self.images_per_step
         return Outcome(weights, metrics, self.progress.curves, samples, chosen, self.progress.seconds, images)
 
 
-def network(stage: Stage, pack: Pack, device: torch.device) -> BlockNet | MultiTask:
-    """The stage's network with its initial weights, on the device."""
-    net = build(
-        stage.net,
-        len(pack.classes),
-        mean=tuple(float(value) for value in pack.mean),
-        std=tuple(float(value) for value in pack.std),
-        seed=stream(stage.seed, "init", stage.number),
-        own=stage.rule.own_blocks,
-    )
-    net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return net.to(device)
-
-
-def load(net: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:
-    """Load the entries of `weights` that start with `prefix` into the network, strictly."""
-    net.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)})
-
-
-def pseudo_masks(
-    stage: Stage, weights: Mapping[str, Tensor], prefix: str, pack: Pack, rows: np.ndarray, device: torch.device
-) -> list[np.ndarray]:
-    """argmax of a finished stage's network on whole, unaugmented images: one (H,W) uint8 mask per row (paper 004, y^ and y~)."""
-    net = network(stage, pack, device)
-    load(net, weights, prefix)
-    found = predict(net, pack, rows, batch=16, precision=stage.train.precision, device=device)
-    return [mask.to("cpu", torch.uint8).numpy() for _, mask in found]
+def optimiser(net: torch.nn.Module, train: Train) -> torch.optim.Optimizer:
+    """The optimiser that the settings ask for; fused: one pass over the parameters, on CPU too."""
+    rate, decay = train.learning_rate, train.weight_decay
+    if train.optimiser == "sgd":
+        return torch.optim.SGD(net.parameters(), lr=rate, weight_decay=decay, momentum=train.betas[0], fused=True)
+    return torch.optim.Adam(net.parameters(), lr=rate, weight_decay=decay, betas=train.betas, fused=True)
 
 
 @lru_cache(maxsize=16)

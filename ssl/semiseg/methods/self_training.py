@@ -13,13 +13,13 @@ from semiseg.batch import IGNORE, Batch, Views
 from semiseg.config import Strong, require
 from semiseg.ema import Buffers, ema_update, warm_decay
 from semiseg.losses import DISTANCES, cross_entropy
-from semiseg.methods.rule import State
+from semiseg.methods.rule import Moment, Pick, Rule, State
 from semiseg.nets import MultiTask
 from semiseg.schedules import piecewise, sigmoid_ramp
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfTraining:
+class SelfTraining(Rule):
     """L_seg + lambda1 L_con + lambda2 L_pl, the teacher being a moving average of the student.
 
     Labelled images stay weakly augmented, unlabelled ones pass through A (`strong`), their targets through B. Every term is a mean
@@ -63,13 +63,17 @@ class SelfTraining:
     def evaluated(self) -> str:
         return self.evaluate
 
+    @property
+    def masks(self) -> Pick | None:
+        return Pick(weights=self.masks_weights, role=self.masks_role) if self.lambda2 > 0 else None
+
     def start(self, build: Callable[[], nn.Module]) -> State:
         student = build()
         teacher = copy.deepcopy(student).requires_grad_(False)
         teacher.train(self.teacher_mode == "train")
         return State(student, teacher)
 
-    def loss(self, state: State, batch: Batch, progress: float, generator: torch.Generator) -> Mapping[str, Tensor]:
+    def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         masks: list[Tensor] = []
         probs: Tensor | None = None
         if self.lambda1 > 0:
@@ -90,7 +94,7 @@ class SelfTraining:
             logits, auxiliary = state.student(views.image), None
         terms = {"segmentation": cross_entropy(logits, batch.mask)}
         if probs is not None:
-            weight = self.lambda1 * sigmoid_ramp(progress, self.ramp)
+            weight = self.lambda1 * sigmoid_ramp(now.progress, self.ramp)
             moved = views.masks[0]
             if self.target == "hard":
                 distance = cross_entropy(logits, moved.masked_fill(~views.valid, IGNORE))
@@ -101,11 +105,11 @@ class SelfTraining:
             terms["pseudo"] = self.lambda2 * cross_entropy(auxiliary, views.masks[-1])
         return terms
 
-    def after_step(self, state: State, step: int, progress: float) -> None:
+    def after_step(self, state: State, now: Moment) -> None:
         assert state.teacher is not None
-        decay = piecewise(progress, self.ema_start, self.ema_decay)
+        decay = piecewise(now.progress, self.ema_start, self.ema_decay)
         if self.ema_warmup:
-            decay = warm_decay(decay, step)
+            decay = warm_decay(decay, now.step)
         ema_update(state.teacher, state.student, decay, self.ema_buffers)
 
     def _perturb(self, batch: Batch, masks: tuple[Tensor, ...], generator: torch.Generator) -> Views:

@@ -1,37 +1,27 @@
-"""Training on the labelled images alone: the lower bound of every study, and stage 1 of self-training."""
+"""Training on the labelled images alone: the lower bound of every study, with all labels the upper one, and stage 1 of self-training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from semiseg.batch import Batch
-from semiseg.losses import cross_entropy
-from semiseg.methods.rule import State
+from semiseg.config import require_choices
+from semiseg.losses import SEGMENTATION
+from semiseg.methods.rule import Moment, OneStage, State
 
 
 @dataclass(frozen=True, kw_only=True)
-class Supervised:
-    """Cross-entropy on weakly augmented labelled images (paper 004, equation 2)."""
+class Supervised(OneStage):
+    """One loss on weakly augmented labelled images."""
 
-    @property
-    def own_blocks(self) -> int:
-        return 0
+    objective: Literal["ce", "dice", "soft_dice"] = "ce"
+    """Cross-entropy (papers 002, 003, 004), Dice with squared terms (000) or soft Dice pooled over the batch (001)."""
 
-    @property
-    def unlabelled(self) -> bool:
-        return False
+    def __post_init__(self) -> None:
+        require_choices(self, "method")
 
-    @property
-    def evaluated(self) -> str:
-        return "student"
-
-    def start(self, build: Callable[[], nn.Module]) -> State:
-        return State(build())
-
-    def loss(self, state: State, batch: Batch, progress: float, generator: torch.Generator) -> Mapping[str, Tensor]:
-        return {"segmentation": cross_entropy(state.student(batch.image), batch.mask)}
-
-    def after_step(self, state: State, step: int, progress: float) -> None:
-        pass
+    def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
+        return {"segmentation": SEGMENTATION[self.objective](state.student(batch.image), batch.mask)}

@@ -6,13 +6,14 @@ from typing import Literal
 
 from semiseg.config import Net, Strong, Train, require, require_choices
 from semiseg.ema import Buffers
+from semiseg.methods.rule import Method
 from semiseg.methods.self_training import SelfTraining
 from semiseg.methods.supervised import Supervised
 from semiseg.stage import Split, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThreeStage:
+class ThreeStage(Method):
     """Hyper-parameters and switches of paper 004; `stages` says which training runs they ask for.
 
     Where the paper is silent or its authors' code (RK621) does something else, the field says which reading is the default.
@@ -65,6 +66,7 @@ class ThreeStage:
     strong: Strong = field(default_factory=Strong)
     """RandAugment and Cutout of the operator A (authors' code)."""
 
+    IMAGE_LEVEL = False
     SWITCHES = ("S1", "S2", "S3", "CR", "T2", "SA", "N2")
 
     def __post_init__(self) -> None:

@@ -10,14 +10,9 @@ sharing of stage 3's branch (N2). On the built-in scenes with 8 labelled images,
 
 import sys
 
-from semiseg.config import Net, Train
-from semiseg.methods import ThreeStage
-from semiseg.sweep.ablation import Ablation, Paper, Preset
+from semiseg.sweep.ablation import Ablation, Paper
 from semiseg.sweep.command import main
-
-# From random weights, in hundreds of steps: the teacher must follow faster than over the paper's 60,000 steps (0.98 averages about
-# the last 50), and has nothing to say at first, so lambda1 ramps up. Everything else of the method is the default.
-SHORT = ThreeStage(ema_decay=(0.98,), ema_start=(0.0,), ramp=0.6)
+from semiseg.sweep.presets import THREE_STAGE
 
 TABLE = Ablation(
     name="three_stage",
@@ -34,20 +29,7 @@ TABLE = Ablation(
     },
     reference="full",
     baseline="S1",
-    presets={
-        "demo": Preset(
-            method=SHORT,
-            net=Net(width=8),
-            train=Train(steps=700, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3),
-        ),
-        "small": Preset(
-            method=SHORT,
-            net=Net(width=16),
-            train=Train(steps=600, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3),
-            seeds=(0, 1),
-        ),
-    },
-    quick={"steps": 12, "evaluations": 2},
+    presets=THREE_STAGE,
     paper=Paper(
         title="A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation",
         url="https://arxiv.org/abs/2012.00827",

@@ -1,10 +1,12 @@
-"""An ablation table as one value: a method, the data, the seeds, and rows that say which switches are on."""
+"""A table as one value: methods, data, seeds, and rows that say what each line trains."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from semiseg.config import Data, Net, SettingError, Train
-from semiseg.methods import ThreeStage
+from semiseg.methods import Method, Supervised, ThreeStage, name_of
+from semiseg.sweep.rows import read_row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,11 +14,28 @@ class Paper:
     """Numbers that a paper prints for the same rows, shown beside ours."""
 
     title: str
-    url: str
+    url: str = ""
     table: str
     columns: tuple[str, ...]
-    rows: dict[str, tuple[float, ...]]
-    """Percent, one per column."""
+    rows: Mapping[str, tuple[float | None, ...]]
+    """Percent, one per column; None where the paper states nothing."""
+    metrics: tuple[str | None, ...] | None = None
+    """Our metric of each column, when the columns are several metrics of one table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Rows as points of curves: score over a number."""
+
+    x: str
+    """What the number is, such as "labelled share"."""
+    series: dict[str, dict[float, str]]
+    """Rows by curve and number."""
+    levels: tuple[str, ...] = ()
+    """Rows without a number, such as an upper bound."""
+    log: bool = False
+    paper: dict[str, dict[float, float]] | None = None
+    """Percent by curve and number, as printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +45,50 @@ class Preset:
     data: Data = field(default_factory=Data)
     net: Net = field(default_factory=Net)
     train: Train = field(default_factory=Train)
-    method: ThreeStage = field(default_factory=ThreeStage)
+    method: Method = field(default_factory=ThreeStage)
+    """The method that `--method.FIELD` changes and that rows mean which name none."""
+    others: tuple[Method, ...] = ()
+    """Further methods that rows may name; `supervised` needs no mention."""
     seeds: tuple[int, ...] = (0, 1, 2)
+    rows: tuple[str, ...] = ()
+    """Rows when the command line names none; none: all of the table."""
+
+    def methods(self) -> dict[str, Method]:
+        """Methods that rows may name, the preset's own one first."""
+        return methods_of(self.method, self.others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quick:
+    """What --quick changes: enough to see everything work, not to learn."""
+
+    train: Mapping[str, Any] = field(default_factory=lambda: {"steps": 12, "evaluations": 2})
+    method: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the method and of every other method that has them."""
+    rows: tuple[str, ...] = ()
+    """Rows when the command line names none; none: those of the preset."""
+    seeds: int = 2
+
+    def apply(self, preset: Preset) -> Preset:
+        def smaller(method: Method) -> Method:
+            known = set(getattr(method, "__dataclass_fields__", ()))
+            return replace(method, **{name: value for name, value in self.method.items() if name in known})  # type: ignore[type-var]
+
+        return replace(
+            preset,
+            train=replace(preset.train, **self.train),
+            method=smaller(preset.method),
+            others=tuple(map(smaller, preset.others)),
+            seeds=preset.seeds[: self.seeds],
+            rows=self.rows or preset.rows,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """Rows by name, each a string of switches, and presets by name of which "demo" is the default.
+    """Rows by name, each a string of words (`semiseg.sweep.rows`), and presets by name of which "demo" is the default.
 
-    A wrong switch, reference or baseline raises SettingError where the table is declared, naming the row and what there is.
+    A wrong word, reference or baseline raises SettingError where the table is declared, naming the row and what there is.
     """
 
     name: str
@@ -43,49 +97,73 @@ class Ablation:
     rows: dict[str, str]
     reference: str
     """Row that the others are compared with."""
-    baseline: str | None
     presets: dict[str, Preset]
-    quick: dict[str, Any]
-    """Values of `Train` for --quick: enough to see everything work, not to learn."""
+    baseline: str | None = None
+    against: dict[str, str] | None = None
+    """Rows that are compared with another row than the reference."""
+    metrics: tuple[str, ...] = ()
+    """Metrics of a second table, beside the score."""
+    curve: Curve | None = None
+    quick: Quick = field(default_factory=Quick)
     paper: Paper | None = None
 
     def __post_init__(self) -> None:
-        for row, switches in self.rows.items():
-            check_row(self.name, row, switches, self.presets["demo"].method)
-        for name in (self.reference, self.baseline):
+        for preset in self.presets.values():
+            for row, words in self.rows.items():
+                check_row(self.name, row, words, preset.methods())
+        against = self.against or {}
+        chosen = [*self.quick.rows, *(row for preset in self.presets.values() for row in preset.rows)]
+        points = [row for line in (self.curve.series if self.curve else {}).values() for row in line.values()]
+        levels = self.curve.levels if self.curve else ()
+        for name in (self.reference, self.baseline, *against, *against.values(), *points, *levels, *chosen):
             if name is not None and name not in self.rows:
                 raise SettingError(f"{self.name}: no row {name!r}; there are {', '.join(self.rows)}")
 
+    def preset(self, name: str, quick: bool) -> Preset:
+        """The preset, made small for --quick. Raises SettingError for an unknown name."""
+        if name not in self.presets:
+            raise SettingError(f"preset: got {name!r}; allowed: {', '.join(self.presets)}")
+        return self.quick.apply(self.presets[name]) if quick else self.presets[name]
 
-def check_row(table: str, row: str, switches: str, method: ThreeStage) -> None:
-    """Raise SettingError naming table, row and what is allowed when `switches` holds another word or makes no chain of stages."""
-    unknown = sorted(set(switches.split()) - set(method.SWITCHES))
-    if unknown:
-        raise SettingError(f"{table} row {row!r}: no switch {unknown}; there are {', '.join(method.SWITCHES)}")
+
+def methods_of(method: Method, others: tuple[Method, ...]) -> dict[str, Method]:
+    """The methods by name, the first one first; plain `supervised` is always among them."""
+    found = {name_of(one): one for one in (method, *others)}
+    return found | {name: one for name, one in (("supervised", Supervised()),) if name not in found}
+
+
+def check_row(table: str, row: str, words: str, methods: Mapping[str, Method]) -> None:
+    """Raise SettingError naming table, row and what is allowed when the words mean nothing or make no chain of stages."""
+    method = read_row(table, row, words, methods).method
     try:
-        method.with_switches(switches).check_switches()
+        if isinstance(method, ThreeStage):
+            method.check_switches()
     except SettingError as error:
         raise SettingError(f"{table} row {row!r}: {error}") from None
 
 
-def chosen_rows(table: Ablation, wanted: tuple[str, ...], method: ThreeStage) -> dict[str, str]:
-    """Rows of a command line: names of the table's rows, or `name=S1 S2 ...` for new ones; all rows when none are named.
+def chosen_rows(table: Ablation, wanted: tuple[str, ...], methods: Mapping[str, Method]) -> dict[str, str]:
+    """Rows of a command line: names of the table's rows, or `name=WORDS` for new ones; all rows when none are named.
 
-    The reference row is always among them, because every other row is compared with it.
+    What the named rows are compared with is always among them.
     """
     if not wanted:
         return table.rows
     rows: dict[str, str] = {}
     for text in wanted:
-        name, equals, switches = text.partition("=")
-        if equals:
-            check_row(table.name, name, switches, method)
-            rows[name] = " ".join(switches.split())
-        elif name in table.rows:
-            rows[name] = table.rows[name]
+        name, equals, words = text.partition("=")
+        if text in table.rows:
+            rows[text] = table.rows[text]
+        elif equals:
+            check_row(table.name, name, words, methods)
+            rows[name] = " ".join(words.split())
         else:
-            raise SettingError(
-                f"rows: no row {name!r}; there are {', '.join(table.rows)}, or NAME='SWITCH SWITCH ...' for a new one"
-            )
-    rows.setdefault(table.reference, table.rows[table.reference])
+            raise SettingError(f"rows: no row {text!r}; there are {', '.join(table.rows)}, or NAME='WORD WORD ...' for a new one")
+    against = table.against or {}
+    waiting = list(rows)
+    while waiting:
+        name = against.get(waiting.pop(), table.reference)
+        if name not in rows:
+            rows[name] = table.rows[name]
+            waiting.append(name)
     return rows

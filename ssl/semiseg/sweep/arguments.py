@@ -2,29 +2,35 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import tyro
 
-from semiseg.config import Data, Net, SettingError, Train
-from semiseg.methods import ThreeStage
+from semiseg.config import Data, Net, SettingError, Train, require
+from semiseg.methods import Method
 from semiseg.sweep.ablation import Ablation, Preset
 from semiseg.sweep.ray_settings import Ray
 
+M = TypeVar("M", bound=Method)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class Arguments(Generic[M]):
     """What a run of an ablation needs. Values not given on the command line are those of the preset."""
 
     data: Data = field(default_factory=Data)
     net: Net = field(default_factory=Net)
     train: Train = field(default_factory=Train)
-    method: ThreeStage = field(default_factory=ThreeStage)
+    method: M
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds; every row is trained once with each."""
     rows: tuple[str, ...] = ()
-    """Rows to train: names of the table's rows, or NAME="S1 S2 ..." for new ones; none: all."""
+    """Rows to train: names of the table's rows, or NAME="WORD WORD ..." for new ones; none: all, or those of the preset.
+
+    A word is a switch, a method's name or a setting such as data.labelled=0.05, train.steps=400 or a field of the method.
+    """
     preset: str = "demo"
     """Set of defaults."""
     quick: bool = False
@@ -48,11 +54,7 @@ def parse(table: Ablation, words: Sequence[str]) -> Arguments:
     first.add_argument("--preset", default="demo")
     first.add_argument("--quick", action="store_true")
     early, _ = first.parse_known_args(words)
-    if early.preset not in table.presets:
-        raise SettingError(f"preset: got {early.preset!r}; allowed: {', '.join(table.presets)}")
-    preset: Preset = table.presets[early.preset]
-    if early.quick:
-        preset = replace(preset, train=replace(preset.train, **table.quick), seeds=preset.seeds[:2])
+    preset: Preset = table.preset(early.preset, early.quick)
     default = Arguments(
         data=preset.data,
         net=preset.net,
@@ -61,12 +63,18 @@ def parse(table: Ablation, words: Sequence[str]) -> Arguments:
         seeds=preset.seeds,
         preset=early.preset,
         quick=early.quick,
+        rows=preset.rows,
     )
     arguments = tyro.cli(
-        Arguments, default=default, args=list(words), description=table.question, config=(tyro.conf.AvoidSubcommands,)
+        Arguments[type(preset.method)],
+        default=default,
+        args=list(words),
+        description=table.question,
+        config=(tyro.conf.AvoidSubcommands,),
     )
-    if arguments.method.switches() != preset.method.switches():
+    if any(getattr(arguments.method, name) != getattr(preset.method, name) for name in preset.method.SWITCHES):
         raise SettingError("method: the switches belong to the rows of the table; allowed: --rows NAME='S1 S2 ...'")
+    require(arguments.train.steps >= 1, "train.steps", arguments.train.steps, "a whole number >= 1")
     if len(set(arguments.seeds)) != len(arguments.seeds) or not arguments.seeds:
         raise SettingError(f"seeds: got {arguments.seeds}; allowed: distinct whole numbers, at least one")
     return arguments

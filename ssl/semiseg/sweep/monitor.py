@@ -67,7 +67,7 @@ class Monitor:
             self._print(f"{head} FAILED {label}: {self.queue.failed[key]}")
             return
         self.finished_seconds += float(figures.get("seconds", 0.0))
-        score = _percent(figures.get("selection_miou", math.nan))
+        score = _percent(figures.get("selection_score", math.nan))
         self._print(f"{head} done {label}: selection mIoU {score}, {figures.get('seconds', 0.0):.0f} s, {self._left(ended)}")
         for (row, seed), chain in self.plan.chains.items():
             keys = {member.key for member in chain}
@@ -84,7 +84,7 @@ class Monitor:
         stage, figures = self.plan.stages[key], self.figures[key]
         return (
             f"{self.plan.label(stage)}: step {figures['training_step']}/{figures['steps']}, "
-            f"selection mIoU {_percent(figures['selection_miou'])}, {figures['images_per_second']:.0f} images/s"
+            f"selection mIoU {_percent(figures['selection_score'])}, {figures['images_per_second']:.0f} images/s"
         )
 
     def _print(self, text: str) -> None:
@@ -100,7 +100,9 @@ class Monitor:
             done, steps, rate = figures["training_step"], figures["steps"], figures["images_per_second"]
             images = stage.train.batch_labelled + stage.train.batch_unlabelled
             left = _clock((steps - done) * images / rate) if rate else "-"
-            table.add_row(Text(self.plan.label(stage)), f"{done}/{steps}", _percent(figures["selection_miou"]), f"{rate:.0f}", left)
+            table.add_row(
+                Text(self.plan.label(stage)), f"{done}/{steps}", _percent(figures["selection_score"]), f"{rate:.0f}", left
+            )
         return table
 
 

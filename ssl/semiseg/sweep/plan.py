@@ -1,12 +1,12 @@
 """Rows x seeds -> chains of stages -> distinct stages, in an order in which teachers come before those who learn from them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from semiseg.config import Net, Train
-from semiseg.methods import ThreeStage
 from semiseg.stage import Split, Stage, with_teachers
+from semiseg.sweep.rows import Line
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,18 @@ class Plan:
 
 
 def make_plan(
-    method: ThreeStage,
-    rows: dict[str, str],
+    lines: Mapping[str, Line],
     seeds: Sequence[int],
     *,
-    split: Split,
+    split: Callable[[Line], Split],
     net: Net,
     train: Train,
     has: Callable[[str], bool],
 ) -> Plan:
-    """Resolve every row at every seed into its stages and look up which of them `has` finished."""
+    """Resolve every row at every seed into its stages and look up which of them `has` finished; `split` gives a row's images."""
     chains = {
-        (row, seed): method.with_switches(switches).stages(split, net, train, seed)
-        for row, switches in rows.items()
+        (row, seed): line.method.stages(split(line), net, replace(train, **line.train), seed)
+        for row, line in lines.items()
         for seed in seeds
     }
     plan = Plan(chains, frozenset())

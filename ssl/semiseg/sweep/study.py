@@ -20,18 +20,21 @@ from semiseg.batch import IGNORE
 from semiseg.config import require
 from semiseg.data import Pack, Splits
 from semiseg.device import resolve
+from semiseg.methods import METHODS, name_of
+from semiseg.metrics import METRICS
 from semiseg.nets import check_network
 from semiseg.results import read
 from semiseg.runner import Place, git_revision, provenance, split_of
-from semiseg.stage import plain
+from semiseg.stage import Split, plain
 from semiseg.store import writable_folder
-from semiseg.sweep.ablation import Ablation, chosen_rows
+from semiseg.sweep.ablation import Ablation, chosen_rows, methods_of
 from semiseg.sweep.arguments import Arguments
 from semiseg.sweep.collect import collect
 from semiseg.sweep.estimate import estimate
 from semiseg.sweep.monitor import Monitor
 from semiseg.sweep.plan import Plan, Queue, make_plan
 from semiseg.sweep.ray_settings import check_resources
+from semiseg.sweep.rows import Line, read_row
 from semiseg.sweep.stop import Stopped
 from semiseg.train import StageError
 
@@ -46,7 +49,10 @@ class Study:
 
     def __init__(self, table: Ablation, arguments: Arguments, words: Sequence[str]) -> None:
         self.table, self.arguments, self.words = table, arguments, words
-        self.rows = chosen_rows(table, arguments.rows, arguments.method)
+        require(arguments.train.score in METRICS, "train.score", arguments.train.score, ", ".join(METRICS))
+        methods = methods_of(arguments.method, table.preset(arguments.preset, arguments.quick).others)
+        self.rows = chosen_rows(table, arguments.rows, methods)
+        self.lines = {row: read_row(table.name, row, words, methods) for row, words in self.rows.items()}
         self.name = table.name
         if arguments.data.name != "synthetic":
             self.name += f"-{arguments.data.name}"
@@ -108,6 +114,9 @@ class Study:
         )
         place.open_store()
         pack, splits = place.open()
+        for row, line in self.lines.items():
+            dense = line.method.IMAGE_LEVEL or not pack.image_level
+            require(dense, f"data.name in row {row!r}", a.data.name, "a data set with a mask per image")
         for name, rows in (("selection", splits.selection), ("test", splits.test)):
             counted = any((pack.mask(row) != IGNORE).any() for row in rows.tolist())
             require(counted, f"{name} masks of {a.data.name}", "only ignored pixels", "at least one pixel of a class")
@@ -138,9 +147,12 @@ class Study:
         a = self.arguments
         sizes = set(zip(pack.heights.tolist(), pack.widths.tolist(), strict=True))
         train = resolve(a.train, sizes.pop() if len(sizes) == 1 else None, torch.device(place.device))
-        check_network(a.net, len(pack.classes), train)
-        has = place.open_store().has
-        return make_plan(a.method, self.rows, a.seeds, split=split_of(pack, splits), net=a.net, train=train, has=has)
+        check_network(a.net, len(pack.classes), train, image_level=pack.image_level)
+
+        def split(line: Line) -> Split:
+            return split_of(*place.open(line.labelled))
+
+        return make_plan(self.lines, a.seeds, split=split, net=a.net, train=train, has=place.open_store().has)
 
     def _train(self, plan: Plan, queue: Queue, place: Place, write: Callable[[], None]) -> int:
         from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
@@ -186,6 +198,10 @@ class Study:
         a, table = self.arguments, self.table
         train = next(iter(plan.stages.values())).train
         chosen = "best on the selection images" if train.weights == "best" else "of the last step"
+        finals = [chain[-1] for chain in plan.chains.values()]
+        labelled = sorted({stage.split.labelled for stage in finals})
+        reported = {stage.rule.evaluated for stage in finals if stage.rule.evaluated != "student"}
+        rule = f"test images are scored once, with the weights {chosen}"
         about = provenance(torch.device(place.device), place.git)
         paper = table.paper
         return {
@@ -195,14 +211,19 @@ class Study:
             "question": table.question,
             "paper": paper and plain(paper),
             "rows": self.rows,
-            "reference": table.reference,
+            "method": name_of(a.method),
+            "methods": list(METHODS),
+            "against": table.against and {row: table.against.get(row, table.reference) for row in self.rows},
+            "metrics": list(table.metrics),
+            "curve": self._curve(),
+            "reference": table.reference if table.reference in self.rows else next(iter(self.rows)),
             "baseline": table.baseline if table.baseline in self.rows else None,
             "seeds": list(a.seeds),
             "classes": list(pack.classes),
             "palette": [list(colour) for colour in pack.palette],
             "data": {
                 "name": a.data.name,
-                "labelled": len(splits.labelled),
+                "labelled": labelled[0] if len(labelled) == 1 else ", ".join(map(str, labelled)),
                 "labelled_hash": splits.labelled_hash,
                 "train": len(splits.unlabelled),
                 "selection": len(splits.selection),
@@ -212,10 +233,10 @@ class Study:
             },
             "settings": plain({"data": replace(place.data, root=None), "net": a.net, "train": train, "method": a.method}),
             "score": {
-                "metric": "miou",
+                "metric": a.train.score,
                 "split": "test",
                 "weights": train.weights,
-                "rule": f"test images are scored once, with the weights {chosen}; rows with a teacher report the {a.method.evaluate}",
+                "rule": f"{rule}; rows with a teacher report the {' or '.join(sorted(reported))}" if reported else rule,
             },
             "plan": plan.counts(),
             "provenance": {
@@ -227,6 +248,21 @@ class Study:
             },
             "wall_seconds": self.wall,
             "slots": self.slots,
+        }
+
+    def _curve(self) -> dict[str, Any] | None:
+        """The table's curve with the rows of this run."""
+        curve = self.table.curve
+        if curve is None:
+            return None
+        series = {name: {str(x): row for x, row in line.items() if row in self.rows} for name, line in curve.series.items()}
+        paper = {name: {str(x): value for x, value in line.items()} for name, line in (curve.paper or {}).items()}
+        return {
+            "x": curve.x,
+            "log": curve.log,
+            "series": {name: line for name, line in series.items() if line},
+            "levels": [row for row in curve.levels if row in self.rows],
+            "paper": paper,
         }
 
 

@@ -82,9 +82,9 @@ class StageTrial(tune.Trainable):
         seed, _, stage = rest.partition("/")
         tags: dict[str, str] = dict(zip(TAGS, (self.study, row, seed, stage), strict=True))
         values = {
-            "selection_miou": figures["selection_miou"],
+            "selection_score": figures["selection_score"],
             "images_per_second": figures["images_per_second"],
-            "progress": figures["training_step"] / figures["steps"],
+            "progress": figures["training_step"] / max(figures["steps"], 1),
         }
         for name, value in values.items():
             if not math.isnan(value):  # a stage has no selection score before its first evaluation

@@ -1,0 +1,93 @@
+"""The words of a table's row: a method's name, switches, and settings such as `variant=1w-pt`, `data.labelled=0.05` or `train.steps=400`."""
+
+import ast
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from semiseg.config import Data, SettingError, Train
+from semiseg.methods import Method
+
+LABELLED = "data.labelled"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a row trains: a method and, where the row says so, its own number of labelled images and training settings."""
+
+    method: Method
+    labelled: int | float | Literal["all"] | None
+    train: Mapping[str, Any]
+
+
+def read_row(table: str, row: str, words: str, methods: Mapping[str, Method]) -> Line:
+    """The meaning of a row's words; the first of `methods` is meant when they name none.
+
+    Raises SettingError naming table, row and what is allowed for an unknown word or a value that cannot be.
+    """
+    try:
+        return _line(words.split(), methods)
+    except SettingError as error:
+        raise SettingError(f"{table} row {row!r}: {error}") from None
+
+
+def _line(words: list[str], methods: Mapping[str, Method]) -> Line:
+    settings = [word.partition("=")[::2] for word in words if "=" in word]
+    bare = [word for word in words if "=" not in word]
+    named = [word for word in bare if word in methods]
+    if len(named) > 1:
+        raise SettingError(f"got the methods {', '.join(named)}; allowed: one of them")
+    method = methods[named[0]] if named else next(iter(methods.values()))
+    switches = [word for word in bare if word not in methods]
+    if unknown := sorted(set(switches) - set(method.SWITCHES)):
+        allowed = [*method.SWITCHES, *methods, "FIELD=VALUE"]
+        raise SettingError(f"no switch or method {unknown}; there are {', '.join(allowed)}")
+    if method.SWITCHES:
+        method = replace(method, **{name: name in switches for name in method.SWITCHES})
+    changes: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    labelled = None
+    for name, text in settings:
+        if name == LABELLED:
+            labelled = parse_value(Data, "labelled", text)
+            Data(labelled=labelled)
+        elif name.startswith("train."):
+            train[name.removeprefix("train.")] = parse_value(Train, name.removeprefix("train."), text)
+        else:
+            changes[name] = parse_value(type(method), name, text)
+    return Line(replace(method, **changes), labelled, train)
+
+
+def parse_value(kind: type, name: str, text: str) -> Any:
+    """The value of a dataclass's field as its annotation reads the text; SettingError when the field or the value cannot be."""
+    names = [field.name for field in fields(kind)]
+    if name not in names:
+        raise SettingError(f"no setting {name!r} in {kind.__name__}; there are {', '.join(names)}")
+    hint = get_type_hints(kind)[name]
+    try:
+        value: Any = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = {"true": True, "false": False}.get(text, text)
+    for one in (value, text):
+        if _fits(one, hint):
+            return one
+    raise SettingError(f"{name}: got {text!r}; allowed: {getattr(hint, '__name__', hint)}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return any(value == one and type(value) is type(one) for one in inner)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        kinds = inner[:1] * len(value) if isinstance(value, tuple) and inner[-1] is ... else inner
+        return isinstance(value, tuple) and len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is type(None):
+        return value is None
+    return isinstance(hint, type) and isinstance(value, hint)

@@ -1,0 +1,130 @@
+"""Who should see the perturbed image, and which perturbation? The slide table of paper 003 and its figure over label fractions.
+
+Directions 1w-ps, 1w-pt, 2w-p1 and 1w-p2 with the student itself ("simple") or its moving average ("MT") as the teacher, all with PhTPS;
+1w-pt MT once more with the slip of the authors' code. Then PhTPS against CutMix and CutMix* at 1/8, 1/4 and 1/2 of the labels. On the
+built-in scenes the directions take about 10 minutes for 2 seeds on 2 CPU cores; `--rows` names the others.
+
+    python sweeps/compare_consistency_directions.py
+    python sweeps/compare_consistency_directions.py --preset camvid --data.root ../shared/data/camvid
+    python sweeps/compare_consistency_directions.py --preset cifar10 --data.root ../shared/data/cifar10_small
+"""
+
+import sys
+
+from semiseg.config import Data, Net, Train
+from semiseg.methods import OneWay
+from semiseg.sweep.ablation import Ablation, Curve, Paper, Preset, Quick
+from semiseg.sweep.command import main
+
+DIRECTIONS = {
+    "1w-ps simple": "teacher=simple direction=1w-ps",
+    "1w-pt simple": "teacher=simple direction=1w-pt",
+    "2w-p1 simple": "teacher=simple direction=2w-p1",
+    "1w-p2 simple": "teacher=simple direction=1w-p2",
+    "1w-ps MT": "teacher=mean direction=1w-ps",
+    "1w-pt MT": "teacher=mean direction=1w-pt",
+    "1w-pt MT, as coded": "teacher=mean direction=1w-pt paper_compat=true",
+    "1w-p2 MT": "teacher=mean direction=1w-p2",
+}
+FRACTIONS = {0.125: "1/8", 0.25: "1/4", 0.5: "1/2", 1.0: "1/1"}
+PERTURBATIONS = {
+    "simple-PhTPS": "one_way teacher=simple perturbation=phtps",
+    "simple-CutMix": "one_way teacher=simple perturbation=cutmix",
+    "MT-PhTPS": "one_way teacher=mean perturbation=phtps",
+    "MT-CutMix": "one_way teacher=mean perturbation=cutmix",
+    "MT-CutMix*": "one_way teacher=mean perturbation=cutmix* weight=1.0",
+}
+CURVES = {name: {value: f"{name}, {text}" for value, text in FRACTIONS.items()} for name in ("supervised", *PERTURBATIONS)}
+WORDS = {"supervised": "supervised"} | PERTURBATIONS
+SHARED = ("supervised", *DIRECTIONS)
+FIGURE = {  # half-resolution Cityscapes, SwiftNet-RN18
+    "supervised": (55.1, 61.5, 66.9, 70.5),
+    "simple-PhTPS": (62.7, 65.3, 68.5, 71.4),
+    "simple-CutMix": (59.8, 63.8, 67.0, 69.3),
+    "MT-PhTPS": (62.0, 66.0, 69.1, 71.2),
+    "MT-CutMix": (59.3, 63.3, 66.8, 69.7),
+    "MT-CutMix*": (61.6, 64.6, 67.6, 69.9),
+}
+
+TABLE = Ablation(
+    name="consistency_directions",
+    title="One-way consistency: who sees the perturbed image",
+    question="Who should see the perturbed image, student or teacher, and which perturbation is best (paper 003)?",
+    rows={"supervised": "supervised"}
+    | {name: f"one_way {words}" for name, words in DIRECTIONS.items()}
+    | {
+        row: f"{WORDS[name]} data.labelled={'all' if value == 1 else value}"
+        for name, line in CURVES.items()
+        for value, row in line.items()
+    },
+    reference="supervised",
+    against={row: CURVES["supervised"][value] for line in CURVES.values() for value, row in line.items()},
+    metrics=("miou", "accuracy"),
+    presets={
+        "demo": Preset(
+            data=Data(labelled=0.05),
+            method=OneWay(),
+            net=Net(width=8),
+            train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3),
+            seeds=(0, 1),
+            rows=SHARED,
+        ),
+        "camvid": Preset(
+            data=Data(name="camvid", labelled=0.25, size=(96, 128)),
+            method=OneWay(),
+            net=Net(width=8),
+            train=Train(steps=600, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3, decay="quarter_cosine"),
+            seeds=(0, 1),
+            rows=SHARED,
+        ),
+        "cifar10": Preset(
+            data=Data(name="cifar10", labelled=0.08),
+            method=OneWay(weight=1.0),
+            net=Net(name="wide_resnet", width=16, depth=1),
+            train=Train(
+                steps=600,
+                batch_labelled=16,
+                batch_unlabelled=32,
+                learning_rate=3e-3,
+                decay="quarter_cosine",
+                score="accuracy",
+                scale=(1.0, 1.0),
+            ),
+            seeds=(0, 1),
+            rows=SHARED,
+        ),
+    },
+    quick=Quick(
+        train={"steps": 6, "evaluations": 1}, rows=("supervised", "1w-ps simple", "1w-ps MT", "1w-pt MT", "1w-p2 MT"), seeds=1
+    ),
+    curve=Curve(
+        x="share of labelled images",
+        log=True,
+        series=CURVES,
+        paper={name: dict(zip(FRACTIONS, values, strict=True)) for name, values in FIGURE.items()},
+    ),
+    paper=Paper(
+        title="A baseline for semi-supervised learning of efficient semantic segmentation models",
+        url="https://arxiv.org/abs/2106.07075",
+        table="slides: directions on Cityscapes 1/4 (SwiftNet, mIoU) and CIFAR-10 2/25 (accuracy), mean of 5; MT 1w-pt is the baseline there",
+        columns=("Cityscapes 1/4", "CIFAR-10 2/25"),
+        rows={
+            "supervised": (61.5, 80.8),
+            "1w-ps simple": (65.3, 90.8),
+            "1w-pt simple": (1.6, 50.1),
+            "2w-p1 simple": (16.7, 72.9),
+            "1w-p2 simple": (61.6, 73.3),
+            "1w-ps MT": (66.0, 90.8),
+            "1w-pt MT, as coded": (61.5, 80.5),
+            "1w-p2 MT": (62.0, 73.4),
+        }
+        | {
+            CURVES[name][value]: (number, None)
+            for name, numbers in FIGURE.items()
+            for value, number in zip(FRACTIONS, numbers, strict=True)
+        },
+    ),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(TABLE))

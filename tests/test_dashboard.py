@@ -18,7 +18,7 @@ WORDS = ["--train.steps", "4000", "--train.evaluations", "100", "--net.width", "
 WORDS += ["--rows", "S1", "full without T2", "--ray.dashboard"]  # s1 and s2-T2 run side by side, longer than the checks take
 ACTORS = {"three_stage/S1/seed 0/s1", "three_stage/full without T2/seed 0/s2-T2"}
 TAGS = [("three_stage", "S1", "0", "s1"), ("three_stage", "full without T2", "0", "s2-T2")]
-GAUGES = ("selection_miou", "images_per_second", "progress")
+GAUGES = ("selection_score", "images_per_second", "progress")
 
 
 class Page:

@@ -45,9 +45,9 @@ from semiseg.sweep.command import main
 
 @dataclass(frozen=True, kw_only=True)
 class SickRule(SelfTraining):
-    def loss(self, state, batch, progress, generator):
-        terms = dict(super().loss(state, batch, progress, generator))
-        if self.strong is None and progress > 0.9:
+    def loss(self, state, batch, now, generator):
+        terms = dict(super().loss(state, batch, now, generator))
+        if self.strong is None and now.progress > 0.9:
             terms["consistency"] = terms["consistency"] * math.nan
         return terms
 

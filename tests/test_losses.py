@@ -1,44 +1,16 @@
-"""Losses against closed forms and slow loops; every distance of the registry meets the same demands."""
+"""Losses of labelled pixels against closed forms, slow loops and scikit-learn; all of the registry meet the same demands."""
 
 import math
 
 import pytest
 import torch
-from torch import Tensor
+from random_pixels import binary, log_softmax, logits, one_hot, pixels, some_mask
+from sklearn.metrics import f1_score
 
 from semiseg.batch import IGNORE
-from semiseg.losses import DISTANCES, cross_entropy, mean_squared_error, soft_cross_entropy
+from semiseg.losses import SEGMENTATION, cross_entropy, dice, soft_dice
 
-SHAPE = (2, 3, 4, 5)
-EVERY_DISTANCE = pytest.mark.parametrize("distance", DISTANCES.values(), ids=DISTANCES.keys())
-
-
-def logits(seed: int = 0) -> Tensor:
-    return 3 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
-
-
-def probs(seed: int = 1) -> Tensor:
-    return logits(seed).softmax(1)
-
-
-def some_mask(share_ignored: float = 0.3, seed: int = 2) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    mask = torch.randint(0, SHAPE[1], (SHAPE[0], *SHAPE[2:]), generator=generator)
-    return mask.masked_fill(torch.rand(mask.shape, generator=generator) < share_ignored, IGNORE)
-
-
-def one_hot(mask: Tensor) -> Tensor:
-    return torch.nn.functional.one_hot(mask.clamp(max=SHAPE[1] - 1), SHAPE[1]).movedim(-1, 1).float()
-
-
-def pixels(score: Tensor) -> list[list[float]]:
-    """Logits or probabilities of every pixel, one list of classes each, in the order of a flattened mask."""
-    return score.movedim(1, -1).reshape(-1, score.shape[1]).tolist()
-
-
-def log_softmax(values: list[float]) -> list[float]:
-    total = math.log(sum(math.exp(value) for value in values))
-    return [value - total for value in values]
+EVERY_LOSS = pytest.mark.parametrize("loss", SEGMENTATION.values(), ids=SEGMENTATION.keys())
 
 
 def test_cross_entropy_of_equal_logits_is_the_log_of_the_number_of_classes() -> None:
@@ -59,30 +31,6 @@ def test_cross_entropy_equals_a_slow_loop_over_the_pixels_that_count() -> None:
     assert cross_entropy(score, mask).item() == pytest.approx(sum(each) / len(each), rel=1e-5)
 
 
-def test_soft_cross_entropy_and_mse_equal_slow_loops() -> None:
-    score, target, valid = logits(), probs(), some_mask() != IGNORE
-    cross, square = [], []
-    for row, wanted, counts in zip(pixels(score), pixels(target), valid.flatten().tolist(), strict=True):
-        if counts:
-            log = log_softmax(row)
-            cross.append(-sum(p * value for p, value in zip(wanted, log, strict=True)))
-            square.append(sum((math.exp(value) - p) ** 2 for p, value in zip(wanted, log, strict=True)) / SHAPE[1])
-    assert soft_cross_entropy(score, target, valid).item() == pytest.approx(sum(cross) / len(cross), rel=1e-5)
-    assert mean_squared_error(score, target, valid).item() == pytest.approx(sum(square) / len(square), rel=1e-5)
-
-
-def test_soft_cross_entropy_of_one_hot_targets_is_the_hard_one() -> None:
-    score, mask = logits(), some_mask()
-    soft = soft_cross_entropy(score, one_hot(mask), mask != IGNORE)
-    torch.testing.assert_close(soft, cross_entropy(score, mask))
-
-
-def test_ignored_pixels_weigh_as_if_they_were_not_there() -> None:
-    score, mask = logits(), some_mask(0)
-    mask[:, :, 3:] = IGNORE
-    torch.testing.assert_close(cross_entropy(score, mask), cross_entropy(score[..., :3], mask[..., :3]))
-
-
 def test_cross_entropy_averages_over_pixels_of_the_batch_not_over_images() -> None:
     score, mask = logits(), some_mask(0)
     mask[0, 1:] = IGNORE  # 5 pixels of one image, 20 of the other
@@ -99,109 +47,104 @@ def test_the_gradient_of_cross_entropy_is_softmax_minus_truth_over_the_count() -
     torch.testing.assert_close(score.grad, expected)
 
 
-def test_the_gradient_of_mse_is_that_of_finite_differences() -> None:
-    score, target, valid = logits().requires_grad_(), probs(), some_mask() != IGNORE
-    mean_squared_error(score, target, valid).backward()
-    assert score.grad is not None
-
-    def slow(values: Tensor) -> Tensor:
-        return (((values.softmax(1) - target.double()) ** 2).mean(1) * valid).sum() / valid.sum()
-
-    step, place = 1e-6, (1, 2, 3, 1)
-    above, below = score.detach().double(), score.detach().double()
-    above[place] += step
-    below[place] -= step
-    assert score.grad[place].item() == pytest.approx(((slow(above) - slow(below)) / (2 * step)).item(), rel=1e-3)
-
-
-def test_cross_entropy_is_zero_with_a_zero_gradient_when_every_pixel_is_ignored() -> None:
+@EVERY_LOSS
+def test_a_loss_is_zero_with_a_zero_gradient_when_every_pixel_is_ignored(loss) -> None:
     score = logits().requires_grad_()
-    loss = cross_entropy(score, torch.full((2, 4, 5), IGNORE))
-    loss.backward()
-    assert loss.item() == 0
+    value = loss(score, torch.full((2, 4, 5), IGNORE))
+    value.backward()
+    assert value.item() == 0
     assert score.grad is not None
     assert score.grad.count_nonzero() == 0
 
 
-@EVERY_DISTANCE
-def test_a_distance_is_not_negative_and_finite_even_for_extreme_logits(distance) -> None:
-    valid = torch.ones(2, 4, 5, dtype=torch.bool)
-    for scale in (0, 1, 1e4):
-        score = (logits() * scale).requires_grad_()
-        loss = distance(score, probs(), valid)
-        loss.backward()
-        assert loss.dtype == torch.float32
-        assert loss.shape == ()
-        assert loss.item() >= 0
+@EVERY_LOSS
+def test_ignored_pixels_and_unlabelled_rows_weigh_as_if_they_were_not_there(loss) -> None:
+    score, mask = logits(), some_mask(0)
+    mask[:, :, 3:] = IGNORE
+    torch.testing.assert_close(loss(score, mask), loss(score[..., :3], mask[..., :3]))
+    mask[1] = IGNORE
+    torch.testing.assert_close(loss(score, mask), loss(score[:1], mask[:1]))
+
+
+@EVERY_LOSS
+def test_a_loss_is_smallest_at_the_truth_and_finite_for_extreme_logits(loss) -> None:
+    mask = some_mask()
+    truth = 50 * one_hot(mask)
+    best = loss(truth, mask)
+    assert best.item() == pytest.approx(-1 if loss is soft_dice else 0, abs=1e-4)
+    for scale in (0.1, 1, 1e4):
+        score = (scale * logits()).requires_grad_()
+        value = loss(score, mask)
+        value.backward()
+        assert value > best
+        assert value.dtype == torch.float32
+        assert value.shape == ()
         assert score.grad is not None
         assert score.grad.isfinite().all()
 
 
-@EVERY_DISTANCE
-def test_a_distance_is_smallest_where_student_and_teacher_agree(distance) -> None:
-    valid = torch.ones(2, 4, 5, dtype=torch.bool)
-    score = logits()
-    agreed = distance(score, score.softmax(1), valid)
-    for seed in range(5):
-        assert distance(score + 0.1 * logits(10 + seed), score.softmax(1), valid) > agreed
-    same = score.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(distance(same, score.softmax(1), valid), same)
-    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-6, rtol=0)
-
-
-@EVERY_DISTANCE
-def test_a_distance_does_not_see_invalid_pixels(distance) -> None:
-    score, target, valid = logits(), probs(), some_mask() != IGNORE
-    torch.testing.assert_close(
-        distance(score, target, valid),
-        distance(score.masked_fill(~valid[:, None], 7.0), target.masked_fill(~valid[:, None], 0.9), valid),
-    )
-    valid = torch.ones(2, 4, 5, dtype=torch.bool)
-    valid[..., 3:] = False
-    torch.testing.assert_close(
-        distance(score, target, valid), distance(score[..., :3], target[..., :3], torch.ones(2, 4, 3, dtype=torch.bool))
-    )
-
-
-@EVERY_DISTANCE
-def test_a_distance_without_valid_pixels_is_zero_with_a_zero_gradient(distance) -> None:
-    score = logits().requires_grad_()
-    loss = distance(score, probs(), torch.zeros(2, 4, 5, dtype=torch.bool))
-    loss.backward()
-    assert loss.item() == 0
-    assert score.grad is not None
-    assert score.grad.count_nonzero() == 0
-
-
-def test_mse_reaches_its_upper_bound_two_over_the_number_of_classes() -> None:
-    score = torch.tensor([100.0, 0, 0, 0]).reshape(1, 4, 1, 1)
-    other = torch.tensor([0.0, 1, 0, 0]).reshape(1, 4, 1, 1)
-    assert mean_squared_error(score, other, torch.ones(1, 1, 1, dtype=torch.bool)).item() == pytest.approx(2 / 4)
-
-
-def test_half_precision_logits_are_summed_in_single_precision() -> None:
-    score, mask = logits().bfloat16(), some_mask()
-    assert cross_entropy(score, mask).dtype == torch.float32
-    torch.testing.assert_close(cross_entropy(score, mask), cross_entropy(score.float(), mask))
-
-
-def test_a_mask_of_another_size_is_refused_naming_both_shapes() -> None:
+@EVERY_LOSS
+def test_a_loss_refuses_a_mask_of_another_size_naming_both_shapes(loss) -> None:
     message = r"mask: expected \(N,H,W\) = \(2, 4, 5\) to go with logits \(2, 3, 4, 5\), got \(2, 5, 4\)"
     with pytest.raises(ValueError, match=message):
-        cross_entropy(logits(), torch.zeros(2, 5, 4).long())
+        loss(logits(), torch.zeros(2, 5, 4).long())
 
 
-@EVERY_DISTANCE
-@pytest.mark.parametrize(
-    ("target", "valid", "name"),
-    [
-        ((2, 3, 4, 5), (2, 4, 4), "valid"),
-        ((2, 3, 4, 5), (1, 4, 5), "valid"),
-        ((1, 3, 4, 5), (2, 4, 5), "probs"),
-        ((2, 3, 4, 1), (2, 4, 5), "probs"),
-        ((2, 1, 4, 5), (2, 4, 5), "probs"),
-    ],
-)
-def test_a_distance_refuses_shapes_that_would_broadcast(distance, target, valid, name) -> None:
-    with pytest.raises(ValueError, match=rf"{name}: expected .*, got "):
-        distance(logits(), torch.full(target, 1 / 3), torch.ones(valid, dtype=torch.bool))
+@EVERY_LOSS
+def test_half_precision_logits_are_summed_in_single_precision(loss) -> None:
+    score, mask = logits().bfloat16(), some_mask()
+    assert loss(score, mask).dtype == torch.float32
+    torch.testing.assert_close(loss(score, mask), loss(score.float(), mask))
+
+
+def test_dice_losses_by_hand() -> None:
+    """Probabilities .5 .5 .2 .8 of class 1, truth 1 0 0 1: sum p t = 1.3, sum p = 2, sum p^2 = 1.18, sum t = 2."""
+    score = torch.cat([binary(p) for p in (0.5, 0.5, 0.2, 0.8)], 3)
+    mask = torch.tensor([[[1, 0, 0, 1]]])
+    assert dice(score, mask).item() == pytest.approx(1 - 2.6 / 3.18)
+    assert soft_dice(score, mask).item() == pytest.approx(-(2.6 + 1e-4) / (4 + 1e-4))
+
+
+def test_dice_losses_equal_slow_loops_over_the_pixels_that_count() -> None:
+    score, mask = logits(), some_mask()
+    mask[1, 1:] = IGNORE  # images of unequal numbers of pixels
+    p, images, pooled = score.softmax(1), [], []
+    for c in (1, 2):
+        sums = torch.zeros(2, 4)  # of each image: p t, p^2, t (= t^2), p
+        for n, y, x in (mask != IGNORE).nonzero().tolist():
+            value, truth = p[n, c, y, x].item(), float(mask[n, y, x] == c)
+            sums[n] += torch.tensor([value * truth, value**2, truth, value])
+        images += [1 - 2 * pt.item() / (pp + t).item() for pt, pp, t, _ in sums]
+        pt, _, t, total = sums.sum(0).tolist()
+        pooled.append(-(2 * pt + 1e-4) / (total + t + 1e-4))
+    assert dice(score, mask).item() == pytest.approx(sum(images) / 4, rel=1e-5)
+    assert soft_dice(score, mask).item() == pytest.approx(sum(pooled) / 2, rel=1e-5)
+
+
+def test_dice_losses_of_certain_predictions_are_those_of_the_f1_score() -> None:
+    """p^2 = p where p is 0 or 1: one minus F1 of every image, and minus F1 of the batch, foreground classes alone."""
+    mask, guess = some_mask(0), some_mask(0, seed=5)
+    score = 200 * one_hot(guess)
+    truth, found = (m.flatten(1).numpy() for m in (mask, guess))
+    each = [f1_score(t, f, labels=[1, 2], average="macro") for t, f in zip(truth, found, strict=True)]
+    assert dice(score, mask).item() == pytest.approx(1 - sum(each) / 2, rel=1e-5)
+    pooled = f1_score(truth.ravel(), found.ravel(), labels=[1, 2], average="macro")
+    assert soft_dice(score, mask).item() == pytest.approx(-pooled, abs=1e-4)
+
+
+def test_dice_of_images_without_foreground_keeps_its_limits() -> None:
+    """Nothing predicted and nothing there: 0 of 0 is no error. Something predicted where nothing is: the worst value."""
+    empty, certain = torch.zeros(1, 2, 2).long(), torch.tensor([200.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2)
+    assert dice(certain, empty).item() == 0
+    assert dice(torch.zeros(1, 2, 2, 2), empty).item() == pytest.approx(1)
+    assert soft_dice(certain, empty).item() == pytest.approx(-1)
+    assert soft_dice(torch.zeros(1, 2, 2, 2), empty).item() == pytest.approx(-1e-4 / 2, rel=1e-3)
+
+
+def test_soft_dice_pools_the_batch_and_dice_does_not() -> None:
+    score, mask = logits(), some_mask(0)
+    each = torch.stack([dice(score[:1], mask[:1]), dice(score[1:], mask[1:])])
+    torch.testing.assert_close(dice(score, mask), each.mean())
+    tall = torch.cat([score[:1], score[1:]], 2), mask.reshape(1, 8, 5)
+    torch.testing.assert_close(soft_dice(score, mask), soft_dice(*tall))
+    assert dice(score, mask) != dice(*tall)

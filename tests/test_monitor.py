@@ -9,11 +9,10 @@ import tiny
 from rich.console import Console
 from test_three_stage import ROWS
 
-from semiseg.methods import ThreeStage
 from semiseg.sweep.monitor import Monitor
 from semiseg.sweep.plan import Plan, Queue, make_plan
 
-FIGURES = {"training_step": 3, "steps": 8, "selection_miou": 0.4567, "images_per_second": 41.4, "seconds": 12.0}
+FIGURES = {"training_step": 3, "steps": 8, "selection_score": 0.4567, "images_per_second": 41.4, "seconds": 12.0}
 
 
 class Watched:
@@ -21,7 +20,9 @@ class Watched:
 
     def __init__(self, rows: dict[str, str] | None = None, *, seeds: tuple[int, ...] = (0,), terminal: bool = False) -> None:
         has = set[str]().__contains__
-        self.plan: Plan = make_plan(ThreeStage(), rows or ROWS, seeds, split=tiny.SPLIT, net=tiny.NET, train=tiny.TRAIN, has=has)
+        self.plan: Plan = make_plan(
+            tiny.lines(rows or ROWS), seeds, split=lambda line: tiny.SPLIT, net=tiny.NET, train=tiny.TRAIN, has=has
+        )
         self.queue = Queue(self.plan.to_train, self.plan.done)
         self.out, self.rows = io.StringIO(), []
         console = Console(file=self.out, width=200, highlight=False, force_terminal=terminal, soft_wrap=True)
@@ -55,14 +56,14 @@ def test_a_running_stage_is_one_line_now_and_then(monkeypatch: pytest.MonkeyPatc
 
 def test_a_score_that_is_not_there_yet_is_a_dash() -> None:
     watched = Watched()
-    watched.monitor.progress(watched.take(), FIGURES | {"selection_miou": math.nan})
+    watched.monitor.progress(watched.take(), FIGURES | {"selection_score": math.nan})
     assert watched.lines == ["  S1/seed 0/s1: step 3/8, selection mIoU -, 41 images/s"]
 
 
 def test_finished_and_failed_stages_are_counted_and_named() -> None:
     watched = Watched()
     first, second = watched.take(), watched.take()
-    watched.finish(second, selection_miou=0.5)
+    watched.finish(second, selection_score=0.5)
     watched.queue.fail(first, "out of memory")
     watched.monitor.ended(first)
     done, failed = watched.lines

@@ -8,7 +8,6 @@ import tiny
 from test_three_stage import ROWS
 
 from semiseg.config import SettingError
-from semiseg.methods import ThreeStage
 from semiseg.methods.supervised import Supervised
 from semiseg.stage import Stage
 from semiseg.sweep.ablation import Ablation, Preset, chosen_rows
@@ -19,7 +18,7 @@ from semiseg.sweep.plan import Plan, Queue, make_plan
 
 def plan(*, seeds: tuple[int, ...] = (0, 1, 2), done: Iterable[str] = (), rows: dict[str, str] | None = None) -> Plan:
     has = set(done).__contains__
-    return make_plan(ThreeStage(), rows or ROWS, seeds, split=tiny.SPLIT, net=tiny.NET, train=tiny.TRAIN, has=has)
+    return make_plan(tiny.lines(rows or ROWS), seeds, split=lambda line: tiny.SPLIT, net=tiny.NET, train=tiny.TRAIN, has=has)
 
 
 def stage(name: str, *teachers: Stage, seed: int = 0) -> Stage:
@@ -193,13 +192,13 @@ def test_a_stage_is_timed_by_a_few_of_its_steps(tmp_path) -> None:
 def ablation(**changes: object) -> Ablation:
     values = {
         "name": "table", "title": "T", "question": "Q?", "rows": {"S1": "S1", "full": tiny.FULL}, "reference": "full",
-        "baseline": "S1", "presets": {"demo": Preset()}, "quick": {},
+        "baseline": "S1", "presets": {"demo": Preset()},
     }  # fmt: skip
     return Ablation(**(values | changes))  # type: ignore[arg-type]
 
 
 def test_a_typo_in_a_row_fails_where_the_table_is_declared() -> None:
-    message = r"table row 'oops': no switch \['SZ', 'X'\]; there are S1, S2, S3, CR, T2, SA, N2"
+    message = r"table row 'oops': no switch or method \['SZ', 'X'\]; there are S1, S2, S3, CR, T2, SA, N2, three_stage, supervised, FIELD=VALUE"
     with pytest.raises(SettingError, match=message):
         ablation(rows={"full": tiny.FULL, "S1": "S1", "oops": "S1 SZ X"})
 
@@ -212,12 +211,12 @@ def test_a_reference_or_baseline_that_is_no_row_is_refused() -> None:
 
 
 def test_rows_are_chosen_by_name_or_given_and_the_reference_is_always_there() -> None:
-    table, method = ablation(), ThreeStage()
+    table, method = ablation(), Preset().methods()
     assert chosen_rows(table, (), method) == table.rows
     assert chosen_rows(table, ("S1",), method) == {"S1": "S1", "full": tiny.FULL}
     assert chosen_rows(table, ("full",), method) == {"full": tiny.FULL}
     assert chosen_rows(table, ("mine=S1  S2",), method) == {"mine": "S1 S2", "full": tiny.FULL}
-    with pytest.raises(SettingError, match="rows: no row 'none'; there are S1, full, or NAME='SWITCH SWITCH ...' for a new one"):
+    with pytest.raises(SettingError, match="rows: no row 'none'; there are S1, full, or NAME='WORD WORD ...' for a new one"):
         chosen_rows(table, ("none",), method)
-    with pytest.raises(SettingError, match=r"table row 'mine': no switch \['SX'\]"):
+    with pytest.raises(SettingError, match=r"table row 'mine': no switch or method \['SX'\]"):
         chosen_rows(table, ("mine=S1 SX",), method)

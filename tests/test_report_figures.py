@@ -42,7 +42,7 @@ def test_forest_holds_points_seeds_and_the_papers_deltas(complete):
     assert (delta.mean, delta.low, delta.high) == pytest.approx((-4.6, -6.32106, -2.87894), abs=1e-5)
     assert delta.seeds == pytest.approx({0: -5.0, 1: -3.8, 2: -5.0})
     assert delta.paper == pytest.approx((-4.65, -10.95))
-    assert [delta.gain for delta in info.deltas][-3:] == ["unclear", "earns its place", "hurts here"]
+    assert [delta.standing for delta in info.deltas][-3:] == ["unclear", "earns its place", "hurts here"]
     drawn = figures.forest_figure(info)
     assert [trace.name for trace in traces(drawn) if trace.showlegend is not False][1:] == [
         "each seed", "paper: Cityscapes, 100 labels", "paper: VOC, 212 labels"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semiseg.report.statistics import needed_seeds, paired, sign_flip_p, smallest_p, spread, standing, verdict
+from semiseg.report.statistics import OF_ROW, needed_seeds, paired, sign_flip_p, smallest_p, spread, standing, verdict
 
 ROW = {0: 0.55, 1: 0.572, 2: 0.558}
 FULL = {0: 0.60, 1: 0.61, 2: 0.608}
@@ -100,4 +100,6 @@ def test_the_verdict_never_claims_more_than_n_allows():
     ],
 )
 def test_standing_follows_the_interval(deltas, said):
-    assert standing(paired(dict(enumerate(deltas)), dict.fromkeys(range(len(deltas)), 0.0))) == said
+    delta = paired(dict(enumerate(deltas)), dict.fromkeys(range(len(deltas)), 0.0))
+    assert standing(delta) == said
+    assert standing(delta, OF_ROW) == {"earns its place": "better here", "hurts here": "worse here"}.get(said, said)

@@ -11,6 +11,7 @@ from test_report_studies import CHAINS, ROWS, SCORES, make_study
 
 from semiseg.report import metric_label, tables, text_table
 from semiseg.report.answer import answer, flat, gaps, sharing
+from semiseg.report.grid import escape_latex
 from semiseg.report.scores import ablation, parts, unfinished
 from semiseg.results import read
 
@@ -80,7 +81,7 @@ def test_latex_is_balanced_and_every_line_has_every_column(complete):
 
 
 def test_latex_escapes_what_it_must():
-    assert tables.escape_latex("a_b & 5% #1 {x} ~^\\ -3 no-go") == (
+    assert escape_latex("a_b & 5% #1 {x} ~^\\ -3 no-go") == (
         r"a\_b \& 5\% \#1 \{x\} \textasciitilde{}\textasciicircum{}\textbackslash{} $-$3 no-go"
     )
 

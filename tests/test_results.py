@@ -2,13 +2,15 @@
 
 import json
 import math
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from test_report_studies import make_study, study_of
+from test_report_studies import PAPER, make_study, study_of
 
 from semiseg.results import ROWS, SCHEMAS, read, write_bytes, write_study, write_table
 
+CURVE: dict[str, Any] = {"x": "share", "log": True, "series": {"a": {"0.5": "full"}}, "levels": ["S1"], "paper": {"a": {"1": 68.5}}}
 LINE = {"row": "full", "seed": 0, "position": 1, "stage": "s1", "key": "a", "final": True}
 
 
@@ -86,12 +88,47 @@ def test_an_unknown_table_is_refused(tmp_path):
         ({"seeds": []}, r"study\.json: seeds: got \[\]"),
         ({"score": {"metric": "miou"}}, r"study\.json: score: fields missing: split, weights, rule"),
         ({"paper": {"columns": ["one"], "rows": {"full": [1.0, 2.0]}}}, r"study\.json: paper\.rows\['full'\]: got 2 values"),
+        ({"methods": "dmt"}, r"study\.json: methods: got 'dmt'; allowed: a list of names, each once"),
+        ({"metrics": ["miou", "miou"]}, r"study\.json: metrics: got \['miou', 'miou'\]; allowed: a list of names"),
+        (
+            {"paper": PAPER | {"metrics": ["miou"]}},
+            r"study\.json: paper\.metrics: got \['miou'\]; allowed: .* each of the 2 columns",
+        ),
+        ({"against": ["full"]}, r"study\.json: against: got \['full'\]; allowed: a dict"),
+        ({"against": {"ful": None}}, r"study\.json: against: got 'ful'; allowed: S1, S1\+S2"),
+        ({"against": {"full": "S0"}}, r"study\.json: against\['full'\]: got 'S0'; allowed: .*full or null"),
+        ({"curve": {"x": "share"}}, r"study\.json: curve: got .*; allowed: a dict with x \(text\) and series"),
+        ({"curve": CURVE | {"log": 1}}, r"study\.json: curve\.log: got 1; allowed: true or false"),
+        ({"curve": CURVE | {"levels": ["S0"]}}, r"study\.json: curve\.levels: got \['S0'\]; allowed: a list of rows: S1, "),
+        (
+            {"curve": CURVE | {"series": {"a": ["full"]}}},
+            r"study\.json: curve\.series\['a'\]: got \['full'\]; allowed: a dict of x",
+        ),
+        (
+            {"curve": CURVE | {"series": {"a": {"5 %": "full"}}}},
+            r"curve\.series\['a'\]: got '5 %'; allowed: text of a number above 0",
+        ),
+        ({"curve": CURVE | {"series": {"a": {"0": "full"}}}}, r"curve\.series\['a'\]: got '0'; allowed: text of a number above 0"),
+        ({"curve": CURVE | {"series": {"a": {"1": "S0"}}}}, r"curve\.series\['a'\]\['1'\]: got 'S0'; allowed: S1, "),
+        ({"curve": CURVE | {"paper": {"a": {"1": "68"}}}}, r"curve\.paper\['a'\]\['1'\]: got '68'; allowed: percent"),
     ],
 )
 def test_a_study_that_the_report_cannot_use_is_refused_when_written(tmp_path, change, said):
     with pytest.raises(ValueError, match=said):
         write_study(tmp_path, study_of(**change))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods": None, "against": None, "metrics": [], "curve": None, "paper": None},
+        {"methods": ["dmt"], "against": {"full": None, "S1": "S1"}, "metrics": ["accuracy"], "curve": CURVE},
+        {"curve": {"x": "lambda1", "series": {"a": {"0": "full", "-1": "S1"}}}, "paper": PAPER | {"metrics": ["miou", None]}},
+    ],
+)
+def test_what_only_comparisons_have_is_optional(tmp_path, changes):
+    assert json.loads(write_study(tmp_path, study_of(**changes)).read_text()) == study_of(**changes)
 
 
 @pytest.mark.parametrize("name", ["study.json", *(f"{name}.parquet" for name in SCHEMAS)])

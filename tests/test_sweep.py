@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
+import tiny
 from conftest import TINY, command, finish, results_bytes
 from rich.console import Console
 from safetensors import safe_open
@@ -17,7 +18,6 @@ from safetensors import safe_open
 from ablate_three_stage import TABLE
 from semiseg import results
 from semiseg.config import Net, Train
-from semiseg.methods import ThreeStage
 from semiseg.stage import Split
 from semiseg.sweep.command import main
 from semiseg.sweep.monitor import Monitor
@@ -177,9 +177,16 @@ def test_a_change_trains_what_it_touches(
 def test_the_monitor_prints_the_name_of_a_row_as_it_is(terminal: bool) -> None:
     """Square brackets are markup to rich: a row may be called "a[/b]" and must not end the sweep."""
     split = Split(
-        fingerprint="", classes=("a", "b"), labelled=1, labelled_hash="", unlabelled_hash="", selection_hash="", test_hash=""
+        fingerprint="",
+        classes=("a", "b"),
+        labelled=1,
+        labelled_hash="",
+        training=9,
+        unlabelled_hash="",
+        selection_hash="",
+        test_hash="",
     )
-    plan = make_plan(ThreeStage(), {"a[/b]": "S1"}, (0,), split=split, net=Net(), train=Train(), has=lambda key: False)
+    plan = make_plan(tiny.lines({"a[/b]": "S1"}), (0,), split=lambda line: split, net=Net(), train=Train(), has=lambda key: False)
     queue = Queue(plan.to_train, ())
     stage = queue.take()
     assert stage is not None
@@ -188,7 +195,7 @@ def test_the_monitor_prints_the_name_of_a_row_as_it_is(terminal: bool) -> None:
     with Monitor(
         plan, queue, lambda *row: rows.append(row), Console(file=page, force_terminal=terminal, width=132, highlight=False)
     ) as monitor:
-        figures = {"training_step": 4, "steps": 8, "selection_miou": 0.5, "images_per_second": 2.0, "seconds": 1.0}
+        figures = {"training_step": 4, "steps": 8, "selection_score": 0.5, "images_per_second": 2.0, "seconds": 1.0}
         monitor.progress(stage.key, figures)
         running = page.getvalue() if not terminal else ""
         time.sleep(0.6 if terminal else 0)  # the live table is drawn twice a second

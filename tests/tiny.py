@@ -30,7 +30,14 @@ TRAIN = Train(
     steps=8, batch_labelled=2, batch_unlabelled=2, learning_rate=1e-2, crop=SIZE, precision="fp32", evaluations=2, decay="constant"
 )
 SPLIT = Split(
-    fingerprint="f", classes=CLASSES, labelled=4, labelled_hash="l", training=12, unlabelled_hash="u", selection_hash="s", test_hash="t"
+    fingerprint="f",
+    classes=CLASSES,
+    labelled=4,
+    labelled_hash="l",
+    training=12,
+    unlabelled_hash="u",
+    selection_hash="s",
+    test_hash="t",
 )
 """Of data that do not exist, for plans that nobody trains."""
 FULL = "S1 S2 S3 CR T2 SA N2"

@@ -9,13 +9,19 @@
 | `rows.parquet` | link of a chain: table row x seed x position -> stage |
 | `samples/` | `image_<i>.png`, `truth_<i>.png`, `<key>/prediction_<i>.png` (class ids; 255 = ignore) |
 
+What only comparisons of methods have in `study.json` is optional: `methods` (words of rows that name a method; `method` is that of
+the other rows), `against` (row -> row it is compared with instead of the reference, or null), `metrics` (for a second table),
+`paper.metrics` (our metric, or null, of each of the paper's columns) and `curve` (`x`: label, `log`, `series`: name -> x -> row,
+`levels`: rows without x, `paper`: series -> x -> percent).
+
 Equal content gives equal bytes: lines are sorted by what identifies them, compression and format version are fixed, and no file holds
 the time of writing. Imports neither torch nor ray, so that results can be read where neither is installed.
 """
 
 import json
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,6 +189,63 @@ def _check_study(path: Path, study: Any) -> None:
     for row, values in paper["rows"].items():
         if len(values) != len(paper["columns"]):
             raise ValueError(f"{path}: paper.rows[{row!r}]: got {len(values)} values; allowed: one per column, {paper['columns']}")
+    _check_comparison(path, study, paper)
+
+
+def _check_comparison(path: Path, study: dict[str, Any], paper: dict[str, Any]) -> None:
+    """Check what only comparisons of methods have: `methods`, `against`, `metrics`, `paper.metrics` and `curve`, all optional."""
+    rows = study["rows"]
+
+    def need(holds: bool, field: str, found: object, allowed: str) -> None:
+        if not holds:
+            raise ValueError(f"{path}: {field}: got {found!r}; allowed: {allowed}")
+
+    for field in ("methods", "metrics"):
+        names = study.get(field)
+        need(names is None or _names(names), field, names, "a list of names, each once")
+    metrics, count = paper.get("metrics"), len(paper["columns"])
+    fits = isinstance(metrics, list) and len(metrics) == count and all(name is None or isinstance(name, str) for name in metrics)
+    need(metrics is None or fits, "paper.metrics", metrics, f"a metric's name or null for each of the {count} columns")
+    against = study.get("against")
+    need(against is None or isinstance(against, dict), "against", against, "a dict of row name to row name or null")
+    for row, other in (against or {}).items():
+        need(row in rows, "against", row, ", ".join(rows))
+        need(other is None or other in rows, f"against[{row!r}]", other, f"{', '.join(rows)} or null")
+    if (curve := study.get("curve")) is not None:
+        _check_curve(curve, rows, need)
+
+
+def _names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value) and len(set(value)) == len(value)
+
+
+def _check_curve(curve: Any, rows: dict[str, str], need: Callable[[bool, str, object, str], None]) -> None:
+    whole = isinstance(curve, dict) and isinstance(curve.get("x"), str) and isinstance(curve.get("series"), dict)
+    need(whole, "curve", curve, "a dict with x (text) and series (a dict of dicts), perhaps log, levels and paper")
+    log = curve.get("log", False)
+    need(isinstance(log, bool), "curve.log", log, "true or false")
+    levels, paper = curve.get("levels", []), curve.get("paper", {})
+    need(_names(levels) and set(levels) <= set(rows), "curve.levels", levels, f"a list of rows: {', '.join(rows)}")
+    need(isinstance(paper, dict), "curve.paper", paper, "a dict of dicts")
+    places = "text of a number" + (" above 0" if log else "")
+    for field, lines in (("series", curve["series"]), ("paper", paper)):
+        for name, line in lines.items():
+            where = f"curve.{field}[{name!r}]"
+            need(isinstance(line, dict), where, line, f"a dict of x ({places}) to {'row' if field == 'series' else 'percent'}")
+            for x, value in line.items():
+                need(_number(x, log), where, x, places)
+                if field == "series":
+                    need(value in rows, f"{where}[{x!r}]", value, ", ".join(rows))
+                else:
+                    need(isinstance(value, int | float), f"{where}[{x!r}]", value, "percent")
+
+
+def _number(text: str, above_zero: bool) -> bool:
+    try:
+        number = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(number) and (number > 0 or not above_zero)
 
 
 def read(folder: Path) -> Results:

@@ -218,13 +218,21 @@ def picked(stage: Stage, pick: Pick, store: Store) -> Stage:
     teachers = [stage.teachers[number] for number in pick.among]
     if len(teachers) == 1:
         return teachers[0]
-    ranked = sorted(teachers, key=lambda teacher: -selection_score(teacher, store))  # stable: of equal ones the earlier is the better
+    ranked = sorted(
+        teachers, key=lambda teacher: -selection_score(teacher, store)
+    )  # stable: of equal ones the earlier is the better
     return ranked[0 if pick.choice == "best" else -1]
 
 
 def selection_score(stage: Stage, store: Store) -> float:
     """The score on the selection images of the weights that a finished stage reports; -1 where it has none."""
-    wanted = {"split": "selection", "class": "", "metric": stage.train.score, "role": stage.rule.evaluated, "weights": stage.train.weights}
+    wanted = {
+        "split": "selection",
+        "class": "",
+        "metric": stage.train.score,
+        "role": stage.rule.evaluated,
+        "weights": stage.train.weights,
+    }
     table = pq.read_table(store.folder(stage.key) / "metrics.parquet").to_pylist()
     (value,) = [line["value"] for line in table if all(line[name] == text for name, text in wanted.items())]
     return -1.0 if np.isnan(value) else value

@@ -166,7 +166,9 @@ class Trainer:
             return self._draw("labelled", self.labelled, step, self.images_per_step), self.images_per_step
         if self.rule.joint:
             known = set(self.labelled.tolist())
-            rows = sorted(self._draw("unlabelled", self.splits.unlabelled, step, self.images_per_step), key=lambda row: row not in known)
+            rows = sorted(
+                self._draw("unlabelled", self.splits.unlabelled, step, self.images_per_step), key=lambda row: row not in known
+            )
             return rows, sum(row in known for row in rows)
         rows = self._draw("labelled", self.labelled, step, self.train.batch_labelled)
         return rows + self._draw("unlabelled", self.splits.unlabelled, step, self.train.batch_unlabelled), len(rows)

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -31,13 +31,7 @@ class Averaging(Rule):
     """Which network is reported."""
 
     def __post_init__(self) -> None:
-        require(all(0 <= decay <= 1 for decay in self.ema_decay), "method.ema_decay", self.ema_decay, "decays in [0, 1]")
-        ascending = list(self.ema_start) == sorted(self.ema_start) and self.ema_start[:1] == (0.0,)
-        paired = len(self.ema_start) == len(self.ema_decay)
-        require(ascending and paired, "method.ema_start", self.ema_start, "ascending shares from 0.0, as many as ema_decay")
-        own_eval = self.ema_buffers == "own" and self.teacher_mode == "eval"
-        # in eval mode no forward pass gathers statistics: the teacher would keep mean 0 and variance 1 for ever
-        require(not own_eval, "method.ema_buffers", self.ema_buffers, "average or copy, or teacher_mode train")
+        check_averaging(self)
 
     @property
     def unlabelled(self) -> bool:
@@ -63,3 +57,14 @@ class Averaging(Rule):
             return
         decay = piecewise(now.progress, self.ema_start, self.ema_decay)
         ema_update(state.teacher, state.student, warm_decay(decay, update) if self.ema_warmup else decay, self.ema_buffers)
+
+
+def check_averaging(settings: Any) -> None:
+    """Raise SettingError unless decays and starts pair and the teacher's BatchNorm gets its statistics somewhere."""
+    decays, starts = settings.ema_decay, settings.ema_start
+    require(all(0 <= decay <= 1 for decay in decays), "method.ema_decay", decays, "decays in [0, 1]")
+    paired = list(starts) == sorted(starts) and starts[:1] == (0.0,) and len(starts) == len(decays)
+    require(paired, "method.ema_start", starts, "ascending shares from 0.0, as many as ema_decay")
+    own_eval = settings.ema_buffers == "own" and settings.teacher_mode == "eval"
+    # in eval mode no forward pass gathers statistics: the teacher would keep mean 0 and variance 1 for ever
+    require(not own_eval, "method.ema_buffers", settings.ema_buffers, "average or copy, or teacher_mode train")

@@ -1,25 +1,24 @@
 """One stage of self-training: supervised, consistency and pseudo-mask terms in a two-task network (paper 004, equations 1-5)."""
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from semiseg.augment.views import strong
 from semiseg.batch import IGNORE, Batch, Views
 from semiseg.config import Strong, require
-from semiseg.ema import Buffers, ema_update, warm_decay
 from semiseg.losses import DISTANCES, cross_entropy
-from semiseg.methods.rule import Moment, Pick, Rule, State
+from semiseg.methods.averaging import Averaging
+from semiseg.methods.rule import Moment, Pick, State
 from semiseg.nets import MultiTask
-from semiseg.schedules import piecewise, sigmoid_ramp
+from semiseg.schedules import sigmoid_ramp
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfTraining(Rule):
+class SelfTraining(Averaging):
     """L_seg + lambda1 L_con + lambda2 L_pl, the teacher being a moving average of the student.
 
     Labelled images stay weakly augmented, unlabelled ones pass through A (`strong`), their targets through B. Every term is a mean
@@ -38,40 +37,21 @@ class SelfTraining(Rule):
     distance: str
     ramp: float
     mask_out_of_frame: bool
-    ema_decay: tuple[float, ...]
-    ema_start: tuple[float, ...]
-    ema_warmup: bool
-    ema_buffers: Buffers
-    teacher_mode: Literal["eval", "train"]
-    evaluate: Literal["teacher", "student"]
     masks_role: Literal["teacher", "student"]
     """Network of the teacher stage that made the pseudo-masks; with `masks_weights` it says which masks are learned."""
     masks_weights: Literal["last", "best"]
 
     def __post_init__(self) -> None:
         require(self.target == "soft" or self.distance == "ce", "distance", self.distance, "ce with hard targets")
+        super().__post_init__()
 
     @property
     def own_blocks(self) -> int:
         return self.own if self.lambda2 > 0 else 0
 
     @property
-    def unlabelled(self) -> bool:
-        return True
-
-    @property
-    def evaluated(self) -> str:
-        return self.evaluate
-
-    @property
     def masks(self) -> Pick | None:
         return Pick(weights=self.masks_weights, role=self.masks_role) if self.lambda2 > 0 else None
-
-    def start(self, build: Callable[[], nn.Module]) -> State:
-        student = build()
-        teacher = copy.deepcopy(student).requires_grad_(False)
-        teacher.train(self.teacher_mode == "train")
-        return State(student, teacher)
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         masks: list[Tensor] = []
@@ -104,13 +84,6 @@ class SelfTraining(Rule):
         if auxiliary is not None:
             terms["pseudo"] = self.lambda2 * cross_entropy(auxiliary, views.masks[-1])
         return terms
-
-    def after_step(self, state: State, now: Moment) -> None:
-        assert state.teacher is not None
-        decay = piecewise(now.progress, self.ema_start, self.ema_decay)
-        if self.ema_warmup:
-            decay = warm_decay(decay, now.step)
-        ema_update(state.teacher, state.student, decay, self.ema_buffers)
 
     def _perturb(self, batch: Batch, masks: tuple[Tensor, ...], generator: torch.Generator) -> Views:
         """[x_l ; A x_u] with B applied to every mask; labelled rows stay as they are."""

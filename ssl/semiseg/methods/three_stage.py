@@ -6,6 +6,7 @@ from typing import Literal
 
 from semiseg.config import Net, Strong, Train, require, require_choices
 from semiseg.ema import Buffers
+from semiseg.methods.averaging import check_averaging
 from semiseg.methods.rule import Method
 from semiseg.methods.self_training import SelfTraining
 from semiseg.methods.supervised import Supervised
@@ -75,15 +76,8 @@ class ThreeStage(Method):
             require(0 <= getattr(self, name) < math.inf, f"method.{name}", getattr(self, name), "a number >= 0")
         require(self.stages_total >= 3, "method.stages_total", self.stages_total, "a whole number >= 3")
         require(0 <= self.ramp <= 1, "method.ramp", self.ramp, "a share in [0, 1]")
-        require(all(0 <= decay <= 1 for decay in self.ema_decay), "method.ema_decay", self.ema_decay, "decays in [0, 1]")
-        ascending = list(self.ema_start) == sorted(self.ema_start) and self.ema_start[:1] == (0.0,)
-        paired = len(self.ema_start) == len(self.ema_decay)
-        require(ascending and paired, "method.ema_start", self.ema_start, "ascending shares from 0.0, as many as ema_decay")
         require(self.target == "soft" or self.distance == "ce", "method.distance", self.distance, "ce, as method.target is hard")
-
-        own_eval = self.ema_buffers == "own" and self.teacher_mode == "eval"
-        # in eval mode no forward pass gathers statistics: the teacher would keep mean 0 and variance 1 for ever
-        require(not own_eval, "method.ema_buffers", self.ema_buffers, "average or copy, or teacher_mode train")
+        check_averaging(self)
 
     def check_switches(self) -> None:
         """Raise SettingError for switches that make no chain of stages."""

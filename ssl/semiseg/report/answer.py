@@ -1,56 +1,91 @@
-"""What the numbers say in words: the headline, the verdict on each part, and what is missing. Words follow the intervals, never the hopes."""
+"""What the numbers say in words: the headline, the verdict on each part or row, and what is missing. Words follow the intervals, never the hopes."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from semiseg.report.scores import Ablation, Part, parts, unfinished
-from semiseg.report.statistics import needed_seeds, verdict
-from semiseg.report.tables import interval, percent
+from semiseg.report.grid import percent
+from semiseg.report.scores import Ablation, Compared, Part, comparisons, parts, unfinished
+from semiseg.report.statistics import Paired, Standing, needed_seeds, verdict
+from semiseg.report.tables import interval
 from semiseg.results import Results
 
-ORDER = {
+ORDER: dict[Standing, tuple[str, str]] = {
     "earns its place": ("earns its place", "earn their place"),
     "hurts here": ("hurts here", "hurt here"),
+    "better here": ("is better here", "are better here"),
+    "worse here": ("is worse here", "are worse here"),
     "unclear": ("is unclear (the interval crosses 0)", "are unclear (the intervals cross 0)"),
     "one seed only": ("was seen at one seed only, too few to judge", "were seen at one seed only, too few to judge"),
     "no result yet": ("has no result yet", "have no result yet"),
 }
+SINGLE = 4  # more rows than these are named by what is said of them, not in one sentence each
 
 
 class Answer(NamedTuple):
-    """The first lines of the page."""
+    """The first lines of the page: an ablation has parts, a comparison has compared rows."""
 
     sentences: tuple[str, ...]
     parts: tuple[Part, ...]
+    compared: tuple[Compared, ...]
     caveat: str
 
 
 def answer(table: Ablation, label: str) -> Answer:
-    """One sentence on the whole method, one on its parts, one on what n allows."""
-    full, found = table.row(table.reference), parts(table)
+    """What helped: of an ablation one sentence on the whole method and one on its parts, else one on each compared row; and a caveat."""
+    found = parts(table)
+    rows = () if found else comparisons(table)
+    if table.comparison:
+        if not any(row.delta.n for row in rows):
+            return Answer(
+                ("No row shares a finished seed with the row it is compared with, so nothing can be compared yet.",), (), rows, ""
+            )
+        return Answer(_outcomes(rows, table), (), rows, _caveat([row.delta for row in rows]))
+    full = table.row(table.reference)
     if full.score.n == 0:
         missing = f"No seed of '{table.reference}' has finished with a score, so nothing can be compared yet."
-        return Answer((missing,), found, "")
+        return Answer((missing,), found, rows, "")
     whole = f"'{table.reference}' reaches {percent(full.score.mean)} % {label} (n = {full.score.n})"
     base = next((row.delta for row in table.rows if row.name == table.baseline), None)
     if base is not None and base.n:
         whole += f", {interval(base.opposite())} points against '{table.baseline}'"
-    counts = [part.gain for part in found if part.gain.n] + ([base] if base is not None and base.n else [])
-    fewest = min(counts, key=lambda gain: gain.n, default=None)
-    caveat = "" if fewest is None else verdict(fewest.n)
-    if fewest is not None and 1 < fewest.n < needed_seeds():
+    caveat = _caveat([part.gain for part in found] or [row.delta for row in rows], base)
+    others = tuple(row for row in rows if row.row != table.baseline)
+    said = _grouped([("+".join(part.removed), part.standing) for part in found]) if found else _outcomes(others, table)
+    return Answer((whole + ".", *said), found, rows, caveat)
+
+
+def _caveat(deltas: Iterable[Paired], base: Paired | None = None) -> str:
+    """What the comparison with the fewest seeds allows."""
+    fewest = min((delta for delta in (*deltas, base) if delta is not None and delta.n), key=lambda delta: delta.n, default=None)
+    if fewest is None:
+        return ""
+    caveat = verdict(fewest.n)
+    if 1 < fewest.n < needed_seeds():
         caveat += f" The intervals rest on normally distributed differences, which {fewest.n} seeds cannot check."
-    return Answer((whole + ".", *_standings(found)), found, caveat)
+    return caveat
 
 
-def _standings(found: tuple[Part, ...]) -> list[str]:
+def _outcomes(rows: Sequence[Compared], table: Ablation) -> tuple[str, ...]:
+    """A sentence per row; of many rows what can be said of which."""
+    if len(rows) <= SINGLE:
+        return tuple(
+            f"'{row.row}' is {interval(row.delta).removesuffix(' (one seed)')} points against '{row.against}': {row.standing}."
+            if row.delta.n
+            else f"'{row.row}' {ORDER[row.standing][0]}."
+            for row in rows
+        )
+    to = f"Against '{table.opponent}': " if table.opponent else "Each against its counterpart: "
+    return tuple(to + sentence for sentence in _grouped([(f"'{row.row}'", row.standing) for row in rows]))
+
+
+def _grouped(standings: Iterable[tuple[str, Standing]]) -> tuple[str, ...]:
     """'CR and SA earn their place; T2 is unclear.'"""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for part in found:
-        groups[part.standing].append("+".join(part.removed))
+    groups: dict[Standing, list[str]] = defaultdict(list)
+    for name, kind in standings:
+        groups[kind].append(name)
     clauses = [f"{_listed(groups[kind])} {ORDER[kind][len(groups[kind]) > 1]}" for kind in ORDER if groups[kind]]
-    return ["; ".join(clauses) + "."] if clauses else []
+    return ("; ".join(clauses) + ".",) if clauses else ()
 
 
 def _listed(names: list[str]) -> str:
@@ -83,14 +118,26 @@ class Sharing(NamedTuple):
     distinct: int
     asked_seconds: float
     seconds: float
+    first: bool  # all rows of a seed begin with the same stage
+    some: bool  # some rows of a seed have a stage in common
 
 
 def sharing(results: Results) -> Sharing:
-    """Stage-seconds that training each row from scratch would have cost, and what was spent."""
+    """Stage-seconds that training each row from scratch would have cost, what was spent, and which rows have stages in common."""
     seconds = {stage["key"]: stage["seconds"] or 0.0 for stage in results.stages.to_pylist() if stage["state"] == "done"}
-    keys = results.rows.column("key").to_pylist()
+    lines = results.rows.to_pylist()
+    keys = [line["key"] for line in lines]
+    chains: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for line in sorted(lines, key=lambda line: line["position"]):
+        chains[line["seed"]][line["row"]].append(line["key"])
+    several = [list(rows.values()) for rows in chains.values() if len(rows) > 1]
     return Sharing(
-        len(keys), len(set(keys)), sum(seconds.get(key, 0.0) for key in keys), sum(seconds.get(key, 0.0) for key in set(keys))
+        asked=len(keys),
+        distinct=len(set(keys)),
+        asked_seconds=sum(seconds.get(key, 0.0) for key in keys),
+        seconds=sum(seconds.get(key, 0.0) for key in set(keys)),
+        first=bool(several) and all(len({chain[0] for chain in rows}) == 1 for rows in several),
+        some=any(len({key for chain in rows for key in chain}) < sum(len(set(chain)) for chain in rows) for rows in several),
     )
 
 

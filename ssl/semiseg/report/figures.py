@@ -1,58 +1,63 @@
-"""Figures of the table itself: differences to the reference, per-class IoU, student against teacher. Numbers first, drawing second.
+"""Figures of the table itself: differences between rows, per-class IoU, student against teacher. Numbers first, drawing second.
 
 Each figure is a pair: `..._info` returns plain data (empty when there is nothing to show) and `..._figure` draws it.
 """
 
 import math
 from collections import defaultdict
+from itertools import compress
 from typing import NamedTuple
 
 import plotly.graph_objects as go
 import pyarrow.compute as pc
 
-from semiseg.report.scores import Ablation
+from semiseg.report.scores import Ablation, comparisons, numbers_of, parts
 from semiseg.report.statistics import Standing, spread, standing
 from semiseg.report.style import BLUE, GREY, ORANGE, STANDING_COLOURS, figure
 from semiseg.results import Results
 
 
 class Delta(NamedTuple):
-    """One row minus the reference, in points (percent)."""
+    """One row minus the row `against`, in points (percent)."""
 
     row: str
+    against: str
     mean: float
     low: float  # NaN for one seed
     high: float
     seeds: dict[int, float]
     paper: tuple[float, ...]  # NaN where the paper states nothing
-    gain: Standing  # of what the reference has more
+    standing: Standing  # in an ablation of what the reference has more, otherwise of the row
 
 
 class ForestInfo(NamedTuple):
-    """Differences of all rows that have at least one seed in common with the reference, in table order."""
+    """Differences of all rows that have at least one seed in common with their opponent, in table order."""
 
-    reference: str
+    reference: str  # "" when rows have different opponents
     deltas: tuple[Delta, ...]
-    paper_columns: tuple[str, ...]
+    paper_columns: tuple[str, ...]  # with a difference
 
 
 def forest_info(table: Ablation) -> ForestInfo:
     """Mean, interval, seeds and the paper's own difference per row."""
-    deltas = []
-    for row in table.rows:
-        if row.delta is None or row.delta.n == 0:
+    deltas, ablated = [], bool(parts(table))
+    for row, against, delta, outcome, paper in comparisons(table):
+        if delta.n == 0:
             continue
-        seeds = {seed: 100 * delta for seed, delta in row.delta.deltas.items()}
-        mean, low, high = (100 * value for value in (row.delta.mean, row.delta.low, row.delta.high))
-        deltas.append(Delta(row.name, mean, low, high, seeds, row.paper_delta, standing(row.delta.opposite())))
-    return ForestInfo(table.reference, tuple(deltas), table.paper_columns)
+        seeds = {seed: 100 * one for seed, one in delta.deltas.items()}
+        mean, low, high = (100 * value for value in (delta.mean, delta.low, delta.high))
+        said = standing(delta.opposite()) if ablated else outcome
+        deltas.append(Delta(row, against, mean, low, high, seeds, paper, said))
+    stated = [any(not math.isnan(delta.paper[i]) for delta in deltas) for i in range(len(table.paper_columns))]
+    kept = [delta._replace(paper=tuple(compress(delta.paper, stated))) for delta in deltas]
+    return ForestInfo(table.opponent, tuple(kept), tuple(compress(table.paper_columns, stated)))
 
 
 def forest_figure(info: ForestInfo) -> go.Figure:
     """Mean with interval as a bar, every seed as a dot, the paper's differences as hollow marks."""
     names = [delta.row for delta in info.deltas]
     place = {name: len(names) - 1 - i for i, name in enumerate(names)}  # first row on top
-    colours = [STANDING_COLOURS[delta.gain] for delta in info.deltas]
+    colours = [STANDING_COLOURS[delta.standing] for delta in info.deltas]
     spans = [0 if math.isnan(delta.high) else delta.high - delta.mean for delta in info.deltas]
     bars = [  # one trace per row: an error bar takes the colour of its trace only
         go.Scatter(
@@ -81,8 +86,9 @@ def forest_figure(info: ForestInfo) -> go.Figure:
         symbol = ("diamond-open", "circle-open", "triangle-up-open", "star-open")[i % 4]
         traces.append(_points(stated, f"paper: {column}", {"size": 9, "symbol": symbol, "color": GREY, "line": {"width": 1.6}}))
     made = figure(traces, height=130 + 52 * len(names))
-    made.update_xaxes(title_text=f"points: row − {info.reference} (left: worse)")
-    made.update_yaxes(tickvals=list(place.values()), ticktext=names, range=[-0.6, len(names) - 0.4], showgrid=False)
+    made.update_xaxes(title_text=f"points: row − {info.reference or 'its counterpart'} (left: worse)")
+    labels = names if info.reference else [f"{delta.row}<br>− {delta.against}" for delta in info.deltas]
+    made.update_yaxes(tickvals=list(place.values()), ticktext=labels, range=[-0.6, len(names) - 0.4], showgrid=False)
     return made.add_vline(x=0, line={"width": 1.5, "color": GREY, "dash": "dot"})
 
 
@@ -153,10 +159,7 @@ class RolesInfo(NamedTuple):
 
 def roles_info(results: Results, table: Ablation) -> RolesInfo:
     """Both roles' scores on the scored split with the scored weights."""
-    score = results.study["score"]
-    wanted = (pc.field("class") == "") & (pc.field("metric") == score["metric"])
-    wanted &= (pc.field("split") == score["split"]) & (pc.field("weights") == score["weights"])
-    numbers = {(one["key"], one["role"]): one["value"] for one in results.metrics.filter(wanted).to_pylist()}
+    numbers = numbers_of(results, results.study["score"]["metric"])
     values: dict[str, dict[str, dict[int, float]]] = {}
     for role in ("student", "teacher"):
         lines: dict[str, dict[int, float]] = defaultdict(dict)

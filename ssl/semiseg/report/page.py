@@ -10,17 +10,21 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from semiseg.report import figures, training
-from semiseg.report.answer import answer, flat, gaps, sharing
+from semiseg.report import curve, figures, training
+from semiseg.report.answer import Sharing, answer, flat, gaps, sharing
+from semiseg.report.grid import percent
+from semiseg.report.metrics import PAPER_LINE, Metrics, metrics_grid
 from semiseg.report.samples import Picture, samples_info
-from semiseg.report.scores import Ablation, Part
-from semiseg.report.tables import header, interval, line, notes, percent
+from semiseg.report.scores import Ablation, parts
+from semiseg.report.statistics import Paired, Standing
+from semiseg.report.tables import grid, interval, notes
 from semiseg.results import Results
 
 HERE = Path(__file__).parent
 # Plotly writes style elements and draws through inline scripts; everything else, above all any address, is refused by the browser.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
-COLOUR_OF = {"earns its place": "good", "hurts here": "bad"}
+COLOUR_OF = {"earns its place": "good", "hurts here": "bad", "better here": "good", "worse here": "bad"}
+KINDS = {"tick": "tick", "number": "number", "paper": "number"}  # what a column holds -> class of its cells
 
 
 class Plot(NamedTuple):
@@ -34,15 +38,16 @@ class Plot(NamedTuple):
     wide: bool = False  # scrolls sideways on a phone instead of shrinking
 
 
-def render(results: Results, table: Ablation, label: str) -> str:
-    """The whole page as text. `label` names the score, such as "test mIoU"."""
+def render(results: Results, table: Ablation, label: str, more: Metrics) -> str:
+    """The whole page as text. `label` names the score, such as "test mIoU"; `more` are all metrics, if asked for."""
     study = results.study
-    plots = _plots(results, table, label)
-    places = [("answer", "Answer"), ("table", "Table"), *((plot.anchor, plot.heading) for plot in plots), ("samples", "Samples")]
-    links = "".join(f'<a href="#{anchor}">{_e(name)}</a>' for anchor, name in [*places, ("provenance", "Provenance")])
-    drawn = {plot.anchor: _plot(plot) for plot in plots}
-    body = [_banner(results, table), _answer(table, label), _table(results, table, label), *drawn.values()]
-    body += [_samples(results), _provenance(results)]
+    made = [("answer", "Answer", _answer(table, label)), ("table", "Table", _table(results, table, label))]
+    plots = [(plot.anchor, plot.heading, _plot(plot)) for plot in _plots(results, table, label)]
+    after = 1 if study.get("curve") else 0  # the curve comes first
+    made += [*plots[:after], *_metrics(more), *plots[after:], ("samples", "Samples", _samples(results))]
+    made.append(("provenance", "Provenance", _provenance(results)))
+    links = "".join(f'<a href="#{anchor}">{_e(name)}</a>' for anchor, name, _ in made)
+    body = [_banner(results, table), *(content for _, _, content in made)]
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
@@ -60,8 +65,8 @@ def _e(words: object) -> str:
 
 
 def _n(words: str) -> str:
-    """Escaped, with real minus signs before digits."""
-    return re.sub(r"-(?=\d)", "−", _e(words))
+    """Escaped, with real minus signs before digits; a number keeps its %."""
+    return re.sub(r"-(?=\d)", "−", _e(words)).replace(" %", "&nbsp;%")
 
 
 def _asset(name: str) -> str:
@@ -100,52 +105,94 @@ def _banner(results: Results, table: Ablation) -> str:
 
 def _answer(table: Ablation, label: str) -> str:
     said = answer(table, label)
-    cards = "".join(_card(part, table) for part in said.parts)
-    if cards:
+    seeds = len(table.seeds)
+    if said.parts:
+        heading = "Which parts earn their place"
         how = f"What each part adds: '{table.reference}' minus the row without it, in points, paired by seed, with a 95 % interval."
-        cards = f'<ul class="parts">{cards}</ul><p class="note">{_e(how)} {_e(said.caveat)}</p>'
-    return _section("answer", "Which parts earn their place", f'<p class="answer">{_n(" ".join(said.sentences))}</p>{cards}')
+        cards = [
+            _card(" + ".join(part.removed), part.gain, part.standing, part.paper_gain, f"row: {part.row}", seeds)
+            for part in said.parts
+        ]
+    else:
+        heading = "What helped"
+        how = "Each row minus the row it is compared with, in points, paired by seed, with a 95 % interval."
+        cards = [
+            _card(row.row, row.delta, row.standing, row.paper_delta, f"against: {row.against}", seeds) for row in said.compared
+        ]
+    below = f'<ul class="parts">{"".join(cards)}</ul><p class="note">{_e(how)} {_e(said.caveat)}</p>' if cards else ""
+    return _section("answer", heading, f'<p class="answer">{_n(" ".join(said.sentences))}</p>{below}')
 
 
-def _card(part: Part, table: Ablation) -> str:
-    mean, _, span = interval(part.gain).partition(" ")
-    if 1 < part.gain.n < len(table.seeds):
-        span += f" (n = {part.gain.n} of {len(table.seeds)})"
-    stated = [f"{gain:+.2f}" for gain in part.paper_gain if not math.isnan(gain)]
-    paper = f"paper: {' / '.join(stated)}" if stated else ""
-    small = "".join(f'<div class="small">{_n(words)}</div>' for words in (span, paper, f"row: {part.row}") if words)
+def _card(what: str, delta: Paired, said: Standing, paper: Iterable[float], where: str, seeds: int) -> str:
+    mean, _, span = interval(delta).partition(" ")
+    if 1 < delta.n < seeds:
+        span += f" (n = {delta.n} of {seeds})"
+    stated = [f"{one:+.2f}" for one in paper if not math.isnan(one)]
+    lines = (span, f"paper: {' / '.join(stated)}" if stated else "", where)
+    small = "".join(f'<div class="small">{_n(words)}</div>' for words in lines if words)
     return (
-        f'<li class="part {COLOUR_OF.get(part.standing, "")}"><div class="what">{_e(" + ".join(part.removed))}</div>'
-        f'<div class="size">{_n(mean)}</div>{small}<div class="say">{_e(part.standing)}</div></li>'
+        f'<li class="part {COLOUR_OF.get(said, "")}"><div class="what">{_n(what)}</div>'
+        f'<div class="size">{_n(mean)}</div>{small}<div class="say">{_e(said)}</div></li>'
     )
 
 
 def _table(results: Results, table: Ablation, label: str) -> str:
-    first = len(table.switches) + 1
-    head = header(table, label)
-    kinds = ["", *["tick"] * len(table.switches), "number", "number", "", *["number"] * len(table.paper_columns)]
-    seeds = ",&nbsp;".join(map(str, table.seeds))
-    heads = [f'<th class="{kind}">{_e(name)}</th>' for name, kind in zip(head, kinds, strict=True)]
-    heads.insert(first + 1, f'<th class="number">each seed ({seeds})</th>')
+    made = grid(table, label)
+    kinds = [KINDS.get(kind, "") for kind in made.kinds]
+    after = kinds.index("number") + 1
+    heads = [f'<th class="{kind}">{_e(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
+    heads.insert(after, f'<th class="number">each seed ({",&nbsp;".join(map(str, table.seeds))})</th>')
     for words in ("mean ± sd", "[95 % interval]"):  # heads wrap, but not inside these
         heads = [one.replace(words, words.replace(" ", "&nbsp;")) for one in heads]
     body = []
-    for row in table.rows:
-        one = line(row, table)
-        cells = [one.name, *("✓" if on else "" for on in one.ticks), one.score, one.delta, one.role, *one.paper]
-        made = [f'<td class="{kind}">{_n(cell) if kind else _e(cell)}</td>' for cell, kind in zip(cells, kinds, strict=True)]
+    for row, line in zip(table.rows, made.lines, strict=True):
+        cells = [f'<td class="{kind}">{_n(cell) if kind else _e(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)]
         values = "&ensp;".join(percent(row.cells[seed].value) for seed in table.seeds)
-        made.insert(first + 1, f'<td class="number seeds">{values}</td>')
-        body.append(f'<tr class="{"reference" if row.delta is None else ""}">{"".join(made)}</tr>')
-    below = "".join(f'<p class="note">{_n(note)}</p>' for note in notes(table, results.study["score"]["rule"]))
-    below += '<p class="note">All rows of a seed share their stage-1 run (and later stages where the switches allow), so a paired difference '
-    below += "is conditional on that run: it does not contain the spread that another stage 1 would add.</p>"
+        cells.insert(after, f'<td class="number seeds">{values}</td>')
+        body.append(f'<tr class="{"reference" if row.delta is None else ""}">{"".join(cells)}</tr>')
+    said = [*map(_n, notes(table, results.study["score"]["rule"])), *map(_e, _shared(sharing(results)))]
+    below = "".join(f'<p class="note">{note}</p>' for note in said)
     paper = results.study.get("paper")
     if paper:
         where = f"Paper: {paper['title']}, {paper['table']} ({paper['url']}); other data, network and budget. In brackets its own delta."
         below += f'<p class="note">{_e(where)}</p>'
-    content = f'<div class="wide"><table class="results"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-    return _section("table", "Ablation table", content + below)
+    heading = "Ablation table" if table.switches and not table.comparison else "Table"
+    return _section("table", heading, _wide_table(heads, body) + below)
+
+
+def _wide_table(heads: list[str], lines: list[str]) -> str:
+    return f'<div class="wide"><table class="results"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _shared(shared: Sharing) -> list[str]:
+    """What a paired difference does not contain, because rows share stages."""
+    if shared.first:
+        what = "All rows of a seed share their stage-1 run (and later stages where they agree), so a paired difference is conditional on "
+        return [what + "that run: it does not contain the spread that another stage 1 would add."]
+    if shared.some:
+        what = "Some rows of a seed share stages, so a paired difference between those is conditional on the shared runs: "
+        return [what + "it does not contain the spread that other runs of them would add."]
+    return []
+
+
+def _metrics(more: Metrics) -> list[tuple[str, str, str]]:
+    """The section of all metrics, if there is one."""
+    made = metrics_grid(more)
+    if made is None:
+        return []
+    kinds = [KINDS.get(kind, "") for kind in made.kinds]
+    heads = [f'<th class="{kind}">{_e(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
+    body = []
+    for line in made.lines:
+        cells = [f'<td class="{kind}">{_n(cell) if kind else _e(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)]
+        body.append(f'<tr class="{"" if line[0] != PAPER_LINE else "paper"}">{"".join(cells)}</tr>')
+    return [
+        (
+            "metrics",
+            "All metrics",
+            _section("metrics", "All metrics", f'<p class="note">{_e(made.title)}.</p>{_wide_table(heads, body)}'),
+        )
+    ]
 
 
 def _plots(results: Results, table: Ablation, label: str) -> list[Plot]:
@@ -158,10 +205,13 @@ def _plots(results: Results, table: Ablation, label: str) -> list[Plot]:
 
     earlier = f" {timeline.earlier} stages of earlier runs of the command are not shown." if timeline.earlier else ""
     busy = f"{len(timeline.bars)} stages on {timeline.slots} slots in {timeline.wall:.0f} s; the slots were busy {timeline.busy:.0%} of it.{earlier}"
-    compared = f"Squares: mean with its 95 % interval, green where '{table.reference}' is better, red where it is worse, grey where unclear. "
+    better = f"'{table.reference}'" if parts(table) else "the row"
+    compared = f"Squares: mean with its 95 % interval, green where {better} is better, red where it is worse, grey where unclear. "
+    other = f"'{table.reference}'" if not table.comparison else "the row it is compared with"
     compared += "Dots: seeds. Hollow: the paper's own differences." if forest.paper_columns else "Dots: seeds."
     return [
-        Plot("deltas", "Deltas", compared, f"No row shares a finished seed with '{table.reference}' yet.",
+        *_curve(results, table, label),
+        Plot("deltas", "Deltas", compared, f"No row shares a finished seed with {other} yet.",
              drawn(forest.deltas, lambda: figures.forest_figure(forest))),
         Plot("classes", "Classes", f"IoU per class on {results.study['score']['split']} images, mean over seeds. Blank: class absent.",
              "No row has a per-class score yet.", drawn(classes.rows, lambda: figures.classes_figure(classes)), True),
@@ -174,6 +224,17 @@ def _plots(results: Results, table: Ablation, label: str) -> list[Plot]:
              drawn(losses.seeds, lambda: training.curves_figure(losses, "loss", False)), True),
         Plot("timeline", "Timeline", busy, "No stage has run yet.", drawn(timeline.bars, lambda: training.timeline_figure(timeline)), True),
     ]  # fmt: skip
+
+
+def _curve(results: Results, table: Ablation, label: str) -> list[Plot]:
+    """The figure of the score over a setting, if the study asks for one."""
+    if not results.study.get("curve"):
+        return []
+    info = curve.curve_info(results.study, table)
+    note = "Lines: means with ± 1 sd. Dots: seeds." + (" Dashed: rows without a place on the axis." if info.levels else "")
+    note += " Hollow: the paper's numbers." if any(one.paper for one in info.series) else ""
+    made = curve.curve_figure(info, label) if info.series else None
+    return [Plot("curve", "Curve", note, "No row of the curve has a score yet.", made)]
 
 
 def _plot(plot: Plot) -> str:

@@ -1,11 +1,15 @@
-"""From the tables of a results folder to one scored ablation: rows, seeds, differences to the reference row, parts that were removed."""
+"""From the tables of a results folder to one scored table: rows, seeds, differences between rows, parts that were removed.
+
+A study is an ablation (every row is compared with the reference row) or, when study.json says who is `against` whom, a comparison.
+"""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
-from semiseg.report.statistics import Paired, Spread, Standing, paired, spread, standing
+from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, paired, spread, standing
 from semiseg.results import Results
 
 
@@ -20,16 +24,18 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line of the table. `delta` is this row minus the reference, None for the reference itself."""
+    """One line of the table. `delta` is this row minus the row `against`; both are None for a row that is compared with none."""
 
     name: str
     switches: tuple[str, ...]
+    facts: tuple[str, ...]  # method and settings, one per column; "" where the row says nothing
     cells: dict[int, Cell]
     score: Spread
+    against: str | None
     delta: Paired | None
     role: str
     paper: tuple[float, ...]  # percent, as printed in the paper; NaN where it states nothing
-    paper_delta: tuple[float, ...]
+    paper_delta: tuple[float, ...]  # NaN too in columns of another metric than the score
 
 
 class Part(NamedTuple):
@@ -42,60 +48,130 @@ class Part(NamedTuple):
     paper_gain: tuple[float, ...]
 
 
+class Compared(NamedTuple):
+    """One row beside the row it is compared with. `delta` is positive when the row is better."""
+
+    row: str
+    against: str
+    delta: Paired
+    standing: Standing
+    paper_delta: tuple[float, ...]
+
+
 class Ablation(NamedTuple):
-    """A scored ablation table."""
+    """A scored table; `columns` are the heads of the rows' `facts`."""
 
     switches: tuple[str, ...]
+    columns: tuple[str, ...]
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     reference: str
     baseline: str | None
     paper_columns: tuple[str, ...]
+    paper_beside: tuple[bool, ...]  # per column, whether it stands beside the score; others stand in the table of all metrics
+    comparison: bool  # study.json says who is against whom
 
     def row(self, name: str) -> Row:
         """The row called `name`."""
         return next(row for row in self.rows if row.name == name)
 
+    @property
+    def opponents(self) -> tuple[str, ...]:
+        """Rows that another row is compared with, in the order of those; the reference when there is no other row."""
+        return tuple(dict.fromkeys(row.against for row in self.rows if row.against is not None)) or (self.reference,)
+
+    @property
+    def opponent(self) -> str:
+        """The row that all others are compared with; "" when they have different ones."""
+        return self.opponents[0] if len(self.opponents) == 1 else ""
+
+
+class Words(NamedTuple):
+    """The words of all rows, sorted into tick columns and columns of text."""
+
+    switches: dict[str, tuple[str, ...]]
+    columns: tuple[str, ...]
+    facts: dict[str, tuple[str, ...]]
+
 
 def ablation(results: Results) -> Ablation:
-    """Score every row at every seed and compare it with the reference row."""
-    study = results.study
-    seeds = tuple(study["seeds"])
+    """Score every row at every seed and compare it with its opponent."""
+    study, words = results.study, row_words(results.study)
+    seeds, reference = tuple(study["seeds"]), study["reference"]
     cells = score_cells(results)
     table = {name: {seed: cells[name, seed] for seed in seeds} for name in study["rows"]}
     values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in table.items()}
     paper = study.get("paper") or {"columns": [], "rows": {}}
-    nothing = [None] * len(paper["columns"])
+    metric, nothing = study["score"]["metric"], [None] * len(paper["columns"])
+    meant = paper.get("metrics") or [metric] * len(nothing)  # our metric of each column
     stated = {
         name: tuple(math.nan if value is None else float(value) for value in paper["rows"].get(name, nothing))
         for name in study["rows"]
     }
-    reference = study["reference"]
-    rows = tuple(
-        Row(
+    rows = []
+    for name in study["rows"]:
+        other = (study.get("against") or {}).get(name, reference)
+        other = None if other == name else other
+        row = Row(
             name=name,
-            switches=tuple(switches.split()),
+            switches=words.switches[name],
+            facts=words.facts[name],
             cells=table[name],
             score=spread(values[name].values()),
-            delta=None if name == reference else paired(values[name], values[reference]),
+            against=other,
+            delta=None if other is None else paired(values[name], values[other]),
             role=" / ".join(dict.fromkeys(cell.role for cell in table[name].values() if cell.role)),
             paper=stated[name],
-            paper_delta=tuple(ours - full for ours, full in zip(stated[name], stated[reference], strict=True)),
+            paper_delta=tuple(
+                ours - theirs if of == metric else math.nan
+                for ours, theirs, of in zip(stated[name], stated[other or name], meant, strict=True)
+            ),
         )
-        for name, switches in study["rows"].items()
+        rows.append(row)
+    switches = dict.fromkeys([*words.switches[reference], *(switch for row in rows for switch in row.switches)])
+    return Ablation(
+        tuple(switches),
+        words.columns,
+        seeds,
+        tuple(rows),
+        reference,
+        study["baseline"],
+        tuple(paper["columns"]),
+        tuple(of == metric or of not in (study.get("metrics") or ()) for of in meant),
+        study.get("against") is not None,
     )
-    first = study["rows"][reference].split()
-    others = [switch for row in rows for switch in row.switches]
-    return Ablation(tuple(dict.fromkeys([*first, *others])), seeds, rows, reference, study["baseline"], tuple(paper["columns"]))
+
+
+def row_words(study: Mapping[str, Any]) -> Words:
+    """Sort each row's words: `field=value` is a setting, a name in `methods` the method, everything else a switch.
+
+    The columns are "method", when a row names one (the study's `method` is that of the others), then the settings in order of appearance.
+    """
+    methods = study.get("methods") or []
+    rows = {name: words.split() for name, words in study["rows"].items()}
+    settings = {name: dict(word.split("=", 1) for word in words if "=" in word) for name, words in rows.items()}
+    named = {name: next((word for word in words if word in methods), None) for name, words in rows.items()}
+    switches = {name: tuple(word for word in words if "=" not in word and word not in methods) for name, words in rows.items()}
+    fields = tuple(dict.fromkeys(field for given in settings.values() for field in given))
+    facts = {name: tuple(given.get(field, "") for field in fields) for name, given in settings.items()}
+    if not any(named.values()):
+        return Words(switches, fields, facts)
+    usual = study.get("method", "")
+    return Words(switches, ("method", *fields), {name: (named[name] or usual, *facts[name]) for name in rows})
+
+
+def numbers_of(results: Results, metric: str) -> dict[tuple[str, str], float]:
+    """A metric over all classes by (key, role), on the study's split and with the study's weights."""
+    score = results.study["score"]
+    wanted = (pc.field("class") == "") & (pc.field("metric") == metric)
+    wanted &= (pc.field("split") == score["split"]) & (pc.field("weights") == score["weights"])
+    return {(line["key"], line["role"]): line["value"] for line in results.metrics.filter(wanted).to_pylist()}
 
 
 def score_cells(results: Results) -> dict[tuple[str, int], Cell]:
     """Score every row and seed: metrics of the final stage at the study's split, weights and metric, of the role the stage says."""
-    score = results.study["score"]
     stages = {stage["key"]: stage for stage in results.stages.to_pylist()}
-    wanted = (pc.field("class") == "") & (pc.field("metric") == score["metric"])
-    wanted &= (pc.field("split") == score["split"]) & (pc.field("weights") == score["weights"])
-    numbers = {(line["key"], line["role"]): line["value"] for line in results.metrics.filter(wanted).to_pylist()}
+    numbers = numbers_of(results, results.study["score"]["metric"])
     final = {(line["row"], line["seed"]): line["key"] for line in results.rows.filter(pc.field("final")).to_pylist()}
     return {
         (row, seed): _cell(final.get((row, seed), ""), stages, numbers)
@@ -118,17 +194,29 @@ def _cell(key: str, stages: dict, numbers: dict) -> Cell:
 
 
 def parts(table: Ablation) -> tuple[Part, ...]:
-    """Every row that is the reference with something switched off, the baseline apart: what was removed and what it was worth."""
+    """Every row that is the reference with something switched off, the baseline apart: what was removed and what it was worth.
+
+    A comparison has no parts.
+    """
     full = table.row(table.reference)
     found = []
     for row in table.rows:
         removed = tuple(switch for switch in full.switches if switch not in row.switches)
-        extra = set(row.switches) - set(full.switches)
-        if row.delta is None or row.name == table.baseline or not removed or extra:
+        changed = set(row.switches) - set(full.switches) or row.facts != full.facts
+        if table.comparison or row.delta is None or row.name == table.baseline or not removed or changed:
             continue
         gain = row.delta.opposite()
         found.append(Part(removed, row.name, gain, standing(gain), tuple(-delta for delta in row.paper_delta)))
     return tuple(found)
+
+
+def comparisons(table: Ablation) -> tuple[Compared, ...]:
+    """Every row that is compared with another, in table order."""
+    return tuple(
+        Compared(row.name, row.against, row.delta, standing(row.delta, OF_ROW), row.paper_delta)
+        for row in table.rows
+        if row.against is not None and row.delta is not None
+    )
 
 
 def unfinished(table: Ablation) -> list[tuple[str, int, Cell]]:

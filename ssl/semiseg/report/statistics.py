@@ -1,4 +1,4 @@
-"""Mean, spread and paired differences between rows of an ablation, and what may be said about them.
+"""Mean, spread and paired differences between rows of a table, and what may be said about them.
 
 Rows are compared seed by seed, because all rows of a seed share their data order, their augmentation and often whole stages. The interval
 is Student's t on the paired differences (it assumes they are roughly normal); the p-value is the exact sign-flip test (it assumes only
@@ -14,7 +14,9 @@ from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats.t.
 
 LEVEL = 0.05
 EXACT_SEEDS = 20  # the sign-flip test lists 2**(n - 1) sums: half a million here
-Standing = Literal["earns its place", "unclear", "hurts here", "one seed only", "no result yet"]
+Standing = Literal["earns its place", "hurts here", "better here", "worse here", "unclear", "one seed only", "no result yet"]
+OF_PART: tuple[Standing, Standing] = ("earns its place", "hurts here")
+OF_ROW: tuple[Standing, Standing] = ("better here", "worse here")
 
 
 class Spread(NamedTuple):
@@ -85,15 +87,18 @@ def needed_seeds(level: float = LEVEL) -> int:
     return math.floor(math.log2(2 / level)) + 1
 
 
-def standing(gain: Paired) -> Standing:
-    """What the interval of a gain (full minus 'without the part') says; it never speaks of significance."""
+def standing(gain: Paired, words: tuple[Standing, Standing] = OF_PART) -> Standing:
+    """What an interval says, of a part (gain: full minus 'without the part') or, with OF_ROW, of a row; it never speaks of significance.
+
+    `words` are those for an interval above and below 0.
+    """
     if gain.n == 0:
         return "no result yet"
     if gain.n == 1:
         return "one seed only"
     if gain.low > 0:
-        return "earns its place"
-    return "hurts here" if gain.high < 0 else "unclear"
+        return words[0]
+    return words[1] if gain.high < 0 else "unclear"
 
 
 def verdict(n: int, p: float = math.nan) -> str:

@@ -19,6 +19,8 @@ GREY = "#7f8896"
 STANDING_COLOURS = {
     "earns its place": GREEN,
     "hurts here": RED,
+    "better here": GREEN,
+    "worse here": RED,
     "unclear": GREY,
     "one seed only": GREY,
     "no result yet": GREY,
@@ -48,7 +50,7 @@ def figure(traces: Iterable, height: int, left: int = 60, **layout) -> go.Figure
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 12.5},
-        legend={"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
+        legend={"orientation": "h", "y": -68 / (height - 56), "yanchor": "top", "x": 0},  # below the title of the axis
         xaxis=axis,
         yaxis=axis,
         hovermode="closest",

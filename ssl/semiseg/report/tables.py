@@ -1,14 +1,15 @@
-"""The ablation table as text for the terminal, Markdown, LaTeX and CSV. Percent with two decimals; "-" where there is no score."""
+"""The scored table as text for the terminal, Markdown, LaTeX and CSV. Percent with two decimals; "-" where there is no number."""
 
 import csv
 import io
 import math
+from itertools import compress
 from typing import NamedTuple
 
+from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
+from semiseg.report.metrics import Metrics, metrics_grid
 from semiseg.report.scores import Ablation, Row
-from semiseg.report.statistics import Paired, verdict
-
-MISSING = "-"
+from semiseg.report.statistics import Paired, Spread, verdict
 
 
 class Line(NamedTuple):
@@ -20,11 +21,6 @@ class Line(NamedTuple):
     delta: str
     role: str
     paper: tuple[str, ...]
-
-
-def percent(value: float) -> str:
-    """0.4691 -> "46.91"."""
-    return MISSING if math.isnan(value) else f"{100 * value:.2f}"
 
 
 def points(value: float) -> str:
@@ -42,7 +38,7 @@ def interval(delta: Paired) -> str:
 
 
 def paper_text(value: float, delta: float) -> str:
-    """The paper's number with its own difference to the reference: "46.91 (-7.94)"."""
+    """The paper's number with its own difference to the row's opponent: "46.91 (-7.94)"."""
     if math.isnan(value):
         return MISSING
     return f"{value:.2f}" if math.isnan(delta) or delta == 0 else f"{value:.2f} ({round(delta, 2) + 0.0:+.2f})"
@@ -53,9 +49,10 @@ def line(row: Row, table: Ablation) -> Line:
     seeds = len(table.seeds)
     n = f"n = {row.score.n}" + (f" of {seeds}" if row.score.n < seeds else "")
     sd = "" if math.isnan(row.score.sd) else f" ± {percent(row.score.sd)}"
-    delta = "reference" if row.delta is None else interval(row.delta)
-    if row.delta is not None and 1 < row.delta.n < seeds:
-        delta += f" (n = {row.delta.n})"
+    if row.delta is None:
+        delta = "reference" if row.name in table.opponents else MISSING
+    else:
+        delta = interval(row.delta) + (f" (n = {row.delta.n})" if 1 < row.delta.n < seeds else "")
     return Line(
         name=row.name,
         ticks=tuple(switch in row.switches for switch in table.switches),
@@ -66,91 +63,65 @@ def line(row: Row, table: Ablation) -> Line:
     )
 
 
-def header(table: Ablation, metric: str) -> list[str]:
-    """Column heads shared by the printed tables."""
-    paper = [f"paper: {column}" for column in table.paper_columns]
-    return ["row", *table.switches, f"{metric}, %: mean ± sd", f"delta to {table.reference} [95 % interval]", "scored", *paper]
+def grid(table: Ablation, metric: str) -> Grid:
+    """The table as text. Where rows have different opponents, a column names them."""
+    to, several = (f" to {table.opponent}", False) if table.opponent else ("", True)
+    columns = named("row", ["row"]) + named("tick", table.switches) + named("fact", table.columns)
+    columns += named("number", [f"{metric}, %: mean ± sd", f"delta{to} [95 % interval]"])
+    columns += named("text", [*["against"][: int(several)], "scored"])
+    columns += named("paper", [f"paper: {column}" for column in compress(table.paper_columns, table.paper_beside)])
+    lines = []
+    for row in table.rows:
+        one = line(row, table)
+        against = [row.against or ""] if several else []
+        ticks = [TICK if on else "" for on in one.ticks]
+        lines.append(
+            (one.name, *ticks, *row.facts, one.score, one.delta, *against, one.role, *compress(one.paper, table.paper_beside))
+        )
+    return Grid(columns, tuple(lines))
 
 
 def notes(table: Ablation, rule: str) -> list[str]:
     """What a reader must know beside the numbers: rule, what n allows, what the interval is of."""
     compared = [row.delta for row in table.rows if row.delta is not None and row.delta.n]
     smallest = min(compared, key=lambda delta: delta.n, default=None)
-    what = f"Deltas are paired by seed; intervals are Student's t with n - 1 degrees of freedom, unadjusted for {len(compared)} comparisons."
+    count = f"{len(compared)} comparison{'' if len(compared) == 1 else 's'}"
+    what = f"Deltas are paired by seed; intervals are Student's t with n - 1 degrees of freedom, unadjusted for {count}."
     said = verdict(smallest.n if smallest else 0)
     return [f"Scores: {rule}" if rule.endswith(".") else f"Scores: {rule}.", what, said]
 
 
-def _cells(table: Ablation, tick: str, blank: str) -> list[list[str]]:
-    lines = [line(row, table) for row in table.rows]
-    return [[one.name, *(tick if on else blank for on in one.ticks), one.score, one.delta, one.role, *one.paper] for one in lines]
+def text(table: Ablation, metric: str, rule: str, width: int | None = None, more: Metrics | None = None) -> str:
+    """Plain aligned text for a terminal of `width` characters (None: as wide as it gets), then all metrics."""
+    other = metrics_grid(more) if more else None
+    return "\n".join([as_text(grid(table, metric), width), *notes(table, rule), *(["", as_text(other)] if other else [])]) + "\n"
 
 
-def text(table: Ablation, metric: str, rule: str, width: int | None = None) -> str:
-    """Plain aligned text for a terminal; without the paper's columns when the lines would be longer than `width` characters."""
-    head, cells = header(table, metric), _cells(table, "x", "")
-    if width is not None and sum(max(map(len, column)) + 2 for column in zip(head, *cells, strict=True)) > width + 2:
-        kept = len(head) - len(table.paper_columns)
-        head, cells = head[:kept], [one[:kept] for one in cells]
-    widths = [max(len(cell) for cell in column) for column in zip(head, *cells, strict=True)]
-    rows = ["  ".join(cell.ljust(width) for cell, width in zip(one, widths, strict=True)).rstrip() for one in [head, *cells]]
-    rows.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([*rows, *notes(table, rule)]) + "\n"
+def markdown(table: Ablation, metric: str, rule: str, more: Metrics | None = None) -> str:
+    """A pipe table followed by its notes, then all metrics."""
+    other = metrics_grid(more) if more else None
+    blocks = [as_markdown(grid(table, metric)), "\n".join(notes(table, rule)), *([as_markdown(other)] if other else [])]
+    return "\n\n".join(blocks) + "\n"
 
 
-def markdown(table: Ablation, metric: str, rule: str) -> str:
-    """A pipe table followed by its notes."""
-    head = header(table, metric)
-    left = {0, len(table.switches) + 3}  # row and scored; the rest is centred or right-aligned
-    marks = [":--" if i in left else ":-:" if i <= len(table.switches) else "--:" for i in range(len(head))]
-    rows = [head, marks, *_cells(table, "✓", "")]
-    body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in one) + " |" for one in rows]
-    return "\n".join(body) + "\n\n" + "\n".join(notes(table, rule)) + "\n"
-
-
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
-LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-
-
-def escape_latex(words: str) -> str:
-    """Text that LaTeX prints as it stands; a minus before a digit becomes a minus sign."""
-    pairs = zip(words, [*words[1:], " "], strict=False)  # a character and the one after it
-    return "".join("$-$" if one == "-" and after.isdigit() else LATEX.get(one, one) for one, after in pairs)
-
-
-def latex(table: Ablation, metric: str, rule: str) -> str:
-    """A booktabs tabular; its notes stand above it as comments."""
-    columns = "l" + "c" * len(table.switches) + "rrl" + "r" * len(table.paper_columns)
-    tick = "\0"
-    rows = [" & ".join(map(escape_latex, one)).replace(tick, r"$\checkmark$") + r" \\" for one in _cells(table, tick, "")]
-    head = " & ".join(map(escape_latex, header(table, metric))) + r" \\"
+def latex(table: Ablation, metric: str, rule: str, more: Metrics | None = None) -> str:
+    """A booktabs tabular, then all metrics as another; the notes stand above as comments."""
+    other = metrics_grid(more) if more else None
     comments = ["% needs \\usepackage{booktabs,amssymb}", *(f"% {note}" for note in notes(table, " ".join(rule.split())))]
-    body = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*comments, *body]) + "\n"
+    return "\n".join([*comments, as_latex(grid(table, metric)), *(["", as_latex(other)] if other else [])]) + "\n"
 
 
-def comma_separated(table: Ablation) -> str:
-    """One line per row for other programs: switches as 1 and 0, every seed's score, percent."""
-    seeds = [f"seed {seed}" for seed in table.seeds]
-    paper = [name for column in table.paper_columns for name in (f"paper: {column}", f"paper delta: {column}")]
-    head = [
-        "row",
-        *table.switches,
-        "n",
-        "mean",
-        "sd",
-        *seeds,
-        "delta",
-        "delta low",
-        "delta high",
-        "delta n",
-        "p sign flip",
-        "scored",
-    ]
+def comma_separated(table: Ablation, more: Metrics | None = None) -> str:
+    """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then n, mean and sd of every metric."""
+    several = not table.opponent
+    head = ["row", *table.switches, *table.columns, "n", "mean", "sd", *(f"seed {seed}" for seed in table.seeds)]
+    head += ["delta", "delta low", "delta high", "delta n", "p sign flip", *["against"][: int(several)], "scored"]
+    head += [name for column in table.paper_columns for name in (f"paper: {column}", f"paper delta: {column}")]
+    head += [f"{name} {what}" for name in (more.names if more else ()) for what in ("n", "mean", "sd")]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*head, *paper])
-    for row in table.rows:
+    writer.writerow(head)
+    for i, row in enumerate(table.rows):
         ticks = [int(switch in row.switches) for switch in table.switches]
         scores = [percent(row.cells[seed].value) for seed in table.seeds]
         delta = [MISSING] * 5
@@ -162,6 +133,13 @@ def comma_separated(table: Ablation) -> str:
             for pair in zip(row.paper, row.paper_delta, strict=True)
             for number in pair
         ]
-        summary = [row.score.n, percent(row.score.mean), percent(row.score.sd)]
-        writer.writerow([row.name, *ticks, *summary, *scores, *delta, row.role or MISSING, *stated])
+        against = [row.against or MISSING] if several else []
+        others = [one for value in (more.lines[i].values if more and more.lines else ()) for one in _summary(value)]
+        writer.writerow(
+            [row.name, *ticks, *row.facts, *_summary(row.score), *scores, *delta, *against, row.role or MISSING, *stated, *others]
+        )
     return stream.getvalue()
+
+
+def _summary(value: Spread) -> tuple[int, str, str]:
+    return value.n, percent(value.mean), percent(value.sd)

@@ -1,7 +1,8 @@
 """Figures of how the stages trained: selection curves, loss terms, and when each stage ran. Numbers first, drawing second."""
 
 import math
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ POINTS = 160  # per line; longer ones are averaged in bins, so that the page sta
 
 
 class Curve(NamedTuple):
-    """One line: a stage kind at one seed, or its mean over seeds (`seed` None)."""
+    """One line: a stage kind (see `stage_labels`) at one seed, or its mean over seeds (`seed` None)."""
 
     stage: str
+    variant: str  # what shares a colour
     number: int
     panel: str
     seed: int | None
@@ -46,7 +48,7 @@ def losses_info(results: Results) -> CurvesInfo:
 
 
 def _curves(results: Results, panel_of, scale: float) -> CurvesInfo:
-    stages = {stage["key"]: stage for stage in results.stages.to_pylist()}
+    stages, labels = {stage["key"]: stage for stage in results.stages.to_pylist()}, stage_labels(results)
     points: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
     columns = (results.curves.column(name).to_pylist() for name in ("key", "name", "step", "value"))
     for key, name, step, value in zip(*columns, strict=True):
@@ -58,13 +60,46 @@ def _curves(results: Results, panel_of, scale: float) -> CurvesInfo:
         stage = stages[key]
         steps, values = zip(*sorted(line), strict=True)
         panel = f"stage {stage['number']}" if panel == "stage" else panel
-        seeds.append(Curve(stage["name"], stage["number"], panel, stage["seed"], *_thin(steps, values)))
-    seeds.sort(key=lambda curve: (curve.panel == "total", curve.panel, curve.number, curve.stage, curve.seed))
+        seeds.append(Curve(*labels[key], stage["number"], panel, stage["seed"], *_thin(steps, values)))
+    by_number = {f"stage {stage['number']}": stage["number"] for stage in stages.values()}
+    seeds.sort(
+        key=lambda curve: (
+            curve.panel == "total",
+            by_number.get(curve.panel, 0),
+            curve.panel,
+            curve.number,
+            curve.stage,
+            curve.seed,
+        )
+    )
     panels = tuple(dict.fromkeys(curve.panel for curve in seeds))
     groups: dict[tuple[str, str], list[Curve]] = defaultdict(list)
     for curve in seeds:
         groups[curve.panel, curve.stage].append(curve)
     return CurvesInfo(panels, tuple(seeds), tuple(mean for group in groups.values() for mean in _mean(group)))
+
+
+def stage_labels(results: Results) -> dict[str, tuple[str, str]]:
+    """What to call each stage, by key, and which variant it is of: "s2-CR" and "s3-CR" of "CR", "s1" and "s2" of "", others of themselves.
+
+    Rows that train one method in several settings give their stages the same name, and a mean over these would be of nothing: where a
+    name is not unique at a seed, a stage is called "row", or "row: name" in a longer chain, after its first row, and is of that variant.
+    """
+    stages = results.stages.to_pylist()
+    count = Counter((stage["name"], stage["seed"]) for stage in stages)
+    clash = {name for (name, _), times in count.items() if times > 1}
+    labels = {}
+    for stage in stages:
+        found = re.fullmatch(r"s\d+(?:-(.*))?", stage["name"])
+        labels[stage["key"]] = (stage["name"], (found[1] or "") if found else stage["name"])
+    order = {row: i for i, row in enumerate(results.study["rows"])}
+    lines = [line for line in results.rows.to_pylist() if line["row"] in order]
+    length = Counter((line["row"], line["seed"]) for line in lines)
+    for line in sorted(lines, key=lambda line: order[line["row"]], reverse=True):  # the first row has the last word
+        row, name = line["row"], line["stage"]
+        if name in clash:
+            labels[line["key"]] = (row if length[row, line["seed"]] == 1 else f"{row}: {name}", row)
+    return labels
 
 
 def _mean(curves: list[Curve]) -> list[Curve]:
@@ -95,29 +130,29 @@ def curves_figure(info: CurvesInfo, y_title: str, share_y: bool) -> go.Figure:
         horizontal_spacing=0.06,
         vertical_spacing=0.2 / rows,
     )
-    variants: dict[str, list[str]] = defaultdict(list)  # "s2-CR" and "s3-CR" are one variant, "CR"; "s1", "s2", "s3" another
-    for stage in sorted({(curve.number, curve.stage) for curve in info.seeds}):
-        variants[_variant(stage[1])].append(stage[1])
+    variants: dict[str, list[str]] = defaultdict(list)
+    for _, stage, variant in sorted({(curve.number, curve.stage, curve.variant) for curve in info.seeds}):
+        variants[variant].append(stage)
+    names = {variant: variant if kinds[0].startswith(f"{variant}: ") else ", ".join(kinds) for variant, kinds in variants.items()}
     colours = {variant: CYCLE[i % len(CYCLE)] for i, variant in enumerate(variants)}
     named: set[str] = set()
     for curve in [*info.seeds, *info.means]:
         if curve.seed is not None and not share_y:
             continue  # seeds of loss terms would hide the means
-        variant = _variant(curve.stage)
         at = divmod(info.panels.index(curve.panel), columns)
         mean = curve.seed is None
         trace = go.Scatter(
             x=curve.steps,
             y=[round(value, 5) for value in curve.values],
             mode="lines" if len(curve.steps) > 1 else "markers",
-            line={"color": colours[variant] if mean else faded(colours[variant], 0.35), "width": 2.4 if mean else 1},
-            name=", ".join(variants[variant]),
-            legendgroup=variant,
-            showlegend=mean and variant not in named,
+            line={"color": colours[curve.variant] if mean else faded(colours[curve.variant], 0.35), "width": 2.4 if mean else 1},
+            name=names[curve.variant],
+            legendgroup=curve.variant,
+            showlegend=mean and curve.variant not in named,
             hovertemplate=f"{curve.stage}, {'mean' if mean else f'seed {curve.seed}'}, step %{{x}}: %{{y:.4g}}<extra></extra>",
         )
         if mean:
-            named.add(variant)
+            named.add(curve.variant)
         made.add_trace(trace, row=at[0] + 1, col=at[1] + 1)
     made.update_layout(figure([], height=100 + 270 * rows).layout)
     made.update_layout(legend={"y": -0.2 / rows}, margin={"t": 34})
@@ -128,10 +163,6 @@ def curves_figure(info: CurvesInfo, y_title: str, share_y: bool) -> go.Figure:
     for column in range(1, columns + 1):
         made.update_xaxes(title_text="step", row=rows, col=column)
     return made.update_yaxes(title_text=y_title, col=1)
-
-
-def _variant(stage: str) -> str:
-    return stage.partition("-")[2]
 
 
 class Bar(NamedTuple):

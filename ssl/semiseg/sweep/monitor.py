@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from semiseg.report.metrics import pretty
 from semiseg.stage import Stage
 from semiseg.sweep.plan import Plan, Queue
 
@@ -68,7 +69,9 @@ class Monitor:
             return
         self.finished_seconds += float(figures.get("seconds", 0.0))
         score = _percent(figures.get("selection_score", math.nan))
-        self._print(f"{head} done {label}: selection mIoU {score}, {figures.get('seconds', 0.0):.0f} s, {self._left(ended)}")
+        self._print(
+            f"{head} done {label}: selection {pretty(stage.train.score)} {score}, {figures.get('seconds', 0.0):.0f} s, {self._left(ended)}"
+        )
         for (row, seed), chain in self.plan.chains.items():
             keys = {member.key for member in chain}
             if key in keys and keys <= self.queue.done:
@@ -84,7 +87,7 @@ class Monitor:
         stage, figures = self.plan.stages[key], self.figures[key]
         return (
             f"{self.plan.label(stage)}: step {figures['training_step']}/{figures['steps']}, "
-            f"selection mIoU {_percent(figures['selection_score'])}, {figures['images_per_second']:.0f} images/s"
+            f"selection {pretty(stage.train.score)} {_percent(figures['selection_score'])}, {figures['images_per_second']:.0f} images/s"
         )
 
     def _print(self, text: str) -> None:
@@ -93,7 +96,8 @@ class Monitor:
     def _table(self) -> Table:
         ended = self.total - len(self.queue.waiting) - len(self.queue.running)
         table = Table(title=f"{ended} of {self.total} stages, {self._left(ended)}", title_justify="left", box=None, pad_edge=False)
-        for name, right in (("stage", False), ("step", True), ("selection mIoU", True), ("images/s", True), ("left", True)):
+        scores = " / ".join(dict.fromkeys(pretty(stage.train.score) for stage in self.plan.stages.values()))
+        for name, right in (("stage", False), ("step", True), (f"selection {scores}", True), ("images/s", True), ("left", True)):
             table.add_column(name, justify="right" if right else "left")
         for key, figures in list(self.figures.items()):
             stage: Stage = self.plan.stages[key]

@@ -1,0 +1,125 @@
+"""A phase of dynamic mutual training: a student learns the pseudo-masks of another model, weighted by how both judge each pixel."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from semiseg.batch import IGNORE, Batch
+from semiseg.methods.rule import Moment, Pick, Rule, State
+
+LEVELS = 65536
+"""Steps of a stored confidence; LEVELS - 1 is probability 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MutualTraining(Rule):
+    """L_X + L_U of paper 002 (equations 2-5): cross-entropy on all labelled images and, dynamically weighted, on pseudo-masks.
+
+    Pseudo-masks are those of all training images, the labelled ones among them (the paper's code leaves these out).
+    """
+
+    student: Pick
+    """Whose weights the student starts from; optimiser and schedule start afresh."""
+    teacher: Pick
+    """Whose pseudo-masks and confidences are learned."""
+    share: float
+    """Share alpha_i of the pseudo-labelled pixels that are learned, those of highest confidence."""
+    gamma1: float
+    gamma2: float
+    ranking: Literal["class", "global"]
+    scope: Literal["dataset", "batch"]
+    reduction: Literal["pooled", "separate"]
+
+    @property
+    def unlabelled(self) -> bool:
+        return True
+
+    @property
+    def masks(self) -> Pick | None:
+        return self.teacher
+
+    @property
+    def confidences(self) -> bool:
+        return True
+
+    @property
+    def initial(self) -> Pick | None:
+        return self.student
+
+    def filtered(self, masks: Mapping[int, np.ndarray], confidences: Mapping[int, np.ndarray]) -> Mapping[int, np.ndarray]:
+        """The masks with only the most confident `share` of all pixels of the data set, or of each predicted class, left."""
+        if self.scope == "batch":
+            return masks
+        counts = np.zeros((1 + max(int(mask.max()) for mask in masks.values()), LEVELS), np.int64)
+        groups = {row: mask if self.ranking == "class" else np.zeros_like(mask) for row, mask in masks.items()}
+        for row, group in groups.items():
+            np.add.at(counts, (group, confidences[row]), 1)
+        lowest = lowest_kept(torch.from_numpy(counts), self.share).numpy()
+        return {row: np.where(confidences[row] >= lowest[groups[row]], mask, np.uint8(IGNORE)) for row, mask in masks.items()}
+
+    def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
+        assert batch.pseudo is not None
+        assert batch.confidence is not None
+        logits = state.student(batch.image).float()
+        pseudo = batch.pseudo.clone()
+        pseudo[: batch.labelled] = IGNORE  # these rows are learned with their true masks
+        if self.scope == "batch":
+            pseudo = self._ranked(pseudo, batch.confidence, logits.shape[1])
+        weight = dynamic_weight(logits, pseudo, batch.confidence, self.gamma1, self.gamma2)
+        sums = {
+            "segmentation": F.cross_entropy(logits, batch.mask, ignore_index=IGNORE, reduction="sum"),
+            "pseudo": (weight * F.cross_entropy(logits, pseudo, ignore_index=IGNORE, reduction="none")).sum(),
+        }
+        counts = {"segmentation": (batch.mask != IGNORE).sum(), "pseudo": (pseudo != IGNORE).sum()}
+        if self.reduction == "pooled":
+            counts = dict.fromkeys(counts, counts["segmentation"] + counts["pseudo"])
+        return {name: value / counts[name].clamp(min=1) for name, value in sums.items()}
+
+    def _ranked(self, pseudo: Tensor, confidence: Tensor, classes: int) -> Tensor:
+        """`filtered` with the pixels of the mini-batch in place of the data set."""
+        counted = pseudo != IGNORE
+        group = pseudo.masked_fill(~counted, 0) if self.ranking == "class" else torch.zeros_like(pseudo)
+        level = (confidence * (LEVELS - 1)).round().long()
+        counts = torch.bincount((group * LEVELS + level)[counted], minlength=classes * LEVELS).reshape(classes, LEVELS)
+        return pseudo.masked_fill(level < lowest_kept(counts, self.share)[group], IGNORE)
+
+
+def lowest_kept(counts: Tensor, share: float) -> Tensor:
+    """Lowest confidence of the most confident `share` of the pixels of each group, as the paper's code (DST-CBC) ranks them.
+
+    Of n values in ascending order it is number n - 1 - int(n share), so one more than int(n share) pixels are kept, and all that
+    tie with the lowest; all pixels when share is 1 or n share is below 1. The code ranks every 16th pixel to save memory, which on
+    small images means a few columns; counts need no memory, so here every pixel is ranked.
+
+    Args: counts (G,LEVELS) int64, pixels per group and confidence level. Returns: (G,) int64 levels.
+    """
+    total = counts.sum(1)
+    kept = (total.double() * share).long()
+    place = total - 1 - kept  # -1 when all are kept, which comes before level 0
+    found = torch.searchsorted(counts.cumsum(1), place[:, None], right=True)[:, 0]
+    return found.masked_fill(kept < 1, 0)
+
+
+@torch.no_grad()
+def dynamic_weight(logits: Tensor, pseudo: Tensor, confidence: Tensor, gamma1: float, gamma2: float) -> Tensor:
+    """Weight w_u of every pseudo-labelled pixel, without a gradient (paper 002, equation 2).
+
+    p_B^gamma1 where the student predicts the pseudo-label too; p_B^gamma2 where it predicts another class and is no surer of it than
+    the teacher of the pseudo-label; 0 where it is surer. p_B is the student's probability of the pseudo-label, its sureness c_B
+    that of its own prediction.
+
+    Args: student's logits (N,C,H,W), of the augmented crop in training mode; pseudo (N,H,W) int64, class ids or IGNORE; confidence
+    (N,H,W) in [0,1], the teacher's c_A. Returns: (N,H,W) float32 in [0,1]; 0 where pseudo is IGNORE.
+    """
+    probs = logits.float().softmax(1)
+    own, predicted = probs.max(1)
+    counted = pseudo != IGNORE
+    label = pseudo.masked_fill(~counted, 0)
+    probability = probs.gather(1, label[:, None])[:, 0]
+    disagreeing = torch.where(confidence >= own, probability**gamma2, 0.0)
+    return torch.where(predicted == label, probability**gamma1, disagreeing) * counted

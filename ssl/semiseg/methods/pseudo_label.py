@@ -1,0 +1,111 @@
+"""Pseudo-labels (Lee 2013; the baseline of paper 002): a model learns its own argmax masks with a weight that rises from 0."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg.batch import IGNORE, Batch
+from semiseg.config import Net, Train, require, require_choices
+from semiseg.losses import SEGMENTATION
+from semiseg.methods.rule import Method, Moment, Pick, Rule, State
+from semiseg.methods.supervised import Supervised
+from semiseg.stage import Split, Stage
+
+PREVIOUS = Pick(weights="best")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoLabelled(Rule):
+    """L = L(labelled) + alpha(t) L(pseudo-labelled) (Lee 2013).
+
+    Pseudo-masks are those of all training images, the labelled ones among them, made once before the stage from the best weights
+    of the stage before (paper 002, section 4.2); Lee makes them anew in every step.
+    """
+
+    objective: Literal["ce", "dice", "soft_dice"]
+    weight: float
+    rise: tuple[float, float]
+    threshold: float
+    start_from: Literal["teacher", "scratch"]
+
+    @property
+    def unlabelled(self) -> bool:
+        return True
+
+    @property
+    def masks(self) -> Pick | None:
+        return PREVIOUS
+
+    @property
+    def initial(self) -> Pick | None:
+        return PREVIOUS if self.start_from == "teacher" else None
+
+    def filtered(self, masks: Mapping[int, np.ndarray], confidences: Mapping[int, np.ndarray]) -> Mapping[int, np.ndarray]:
+        """The masks without the pixels whose confidence is below the threshold."""
+        lowest = math.ceil(self.threshold * 65535)
+        return {row: np.where(confidences[row] >= lowest, mask, np.uint8(IGNORE)) for row, mask in masks.items()}
+
+    def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
+        assert batch.pseudo is not None
+        logits, distance = state.student(batch.image), SEGMENTATION[self.objective]
+        weight = rising(now.progress, self.rise, self.weight)
+        return {
+            "segmentation": distance(logits[: batch.labelled], batch.mask[: batch.labelled]),
+            "pseudo": weight * distance(logits[batch.labelled :], batch.pseudo[batch.labelled :]),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoLabel(Method):
+    """A supervised stage, the same as the supervised baseline's, then rounds of learning the masks of the stage before."""
+
+    objective: Literal["ce", "dice", "soft_dice"] = "ce"
+    """Loss of labelled and of pseudo-labelled pixels (Lee 2013, paper 002: cross-entropy)."""
+    rounds: int = 1
+    """Stages after the supervised one (paper 002: 1)."""
+    weight: float = 3.0
+    """alpha_f, the final weight of the pseudo-labelled term (Lee 2013; paper 002 gives none)."""
+    rise: tuple[float, float] = (0.1, 0.6)
+    """Shares of the stage between which the weight rises from 0 (Lee 2013: T1 = 100 and T2 = 600, read as of 1000)."""
+    threshold: float = 0.0
+    """Confidence below which a pixel is not learned; 0: all are (Lee 2013)."""
+    start_from: Literal["teacher", "scratch"] = "teacher"
+    """Best weights of the stage before, one model that goes on learning (Lee 2013, paper 002), or fresh ones."""
+
+    def __post_init__(self) -> None:
+        require_choices(self, "method")
+        require(self.rounds >= 1, "method.rounds", self.rounds, "a whole number >= 1")
+        require(0 <= self.weight < math.inf, "method.weight", self.weight, "a number >= 0")
+        low, high = self.rise
+        require(0 <= low <= high <= 1, "method.rise", self.rise, "two shares, 0 <= low <= high <= 1")
+        require(0 <= self.threshold < 1, "method.threshold", self.threshold, "a probability in [0, 1)")
+
+    def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
+        require(
+            train.batch_unlabelled >= 1, "train.batch_unlabelled", train.batch_unlabelled, "a whole number >= 1 with pseudo_label"
+        )
+        rule = PseudoLabelled(
+            objective=self.objective, weight=self.weight, rise=self.rise, threshold=self.threshold, start_from=self.start_from
+        )
+        chain = list(Supervised(objective=self.objective).stages(split, net, train, seed))
+        for turn in range(1, self.rounds + 1):
+            learning = replace(chain[-1], name=f"pseudo{turn}", number=turn + 1, rule=rule, teachers=(chain[-1],))
+            chain.append(learning)
+        return tuple(chain)
+
+
+def rising(progress: float, rise: tuple[float, float], weight: float) -> float:
+    """0 before the first share of the stage, linear up to the second, then `weight` (Lee 2013, alpha(t)).
+
+    >>> rising(0.5, (0.25, 0.75), 3.0)
+    1.5
+    """
+    low, high = rise
+    if progress < low:
+        return 0.0
+    return weight if progress >= high else weight * (progress - low) / (high - low)

@@ -1,0 +1,132 @@
+"""The score over a setting, such as the share of labelled images: one line per series, lower and upper bounds beside it."""
+
+import math
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+
+from semiseg.report.scores import Ablation, Row
+from semiseg.report.statistics import Spread
+from semiseg.report.style import CYCLE, faded, figure
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
+
+
+class Point(NamedTuple):
+    """One row at its place on the axis; numbers in percent."""
+
+    x: float
+    row: str
+    score: Spread
+    seeds: dict[int, float]
+
+
+class Series(NamedTuple):
+    """Points from left to right, without rows that have no score, and what the paper states: (x, percent)."""
+
+    name: str
+    points: tuple[Point, ...]
+    paper: tuple[tuple[float, float], ...]
+
+
+class CurveInfo(NamedTuple):
+    """What study.json asks to be drawn, with scores; neither series nor levels when there is nothing to show."""
+
+    x: str
+    log: bool
+    series: tuple[Series, ...]
+    levels: tuple[tuple[str, Spread], ...]  # rows that have no x
+
+
+def curve_info(study: dict[str, Any], table: Ablation) -> CurveInfo:
+    """Put the rows at their x; series and levels without a single score are left out."""
+    asked = study.get("curve") or {"x": "", "series": {}}
+    series = []
+    for name, places in asked["series"].items():
+        points = [_point(float(x), table.row(row)) for x, row in places.items() if table.row(row).score.n]
+        points.sort(key=lambda point: point.x)
+        stated = sorted((float(x), float(value)) for x, value in asked.get("paper", {}).get(name, {}).items())
+        if points:
+            series.append(Series(name, tuple(points), tuple(stated)))
+    levels = [(name, _percent(table.row(name).score)) for name in asked.get("levels", []) if table.row(name).score.n]
+    return CurveInfo(asked["x"], bool(asked.get("log")), tuple(series), tuple(levels))
+
+
+def _point(x: float, row: Row) -> Point:
+    seeds = {seed: 100 * cell.value for seed, cell in row.cells.items() if math.isfinite(cell.value)}
+    return Point(x, row.name, _percent(row.score), seeds)
+
+
+def _percent(score: Spread) -> Spread:
+    return Spread(score.n, 100 * score.mean, 100 * score.sd)
+
+
+def tick(x: float, label: str) -> str:
+    """A place on the axis: 0.05 of an axis called share or fraction is "5 %", of any other "0.05"."""
+    return f"{100 * x:g} %" if "share" in label or "fraction" in label else f"{x:g}"
+
+
+def curve_figure(info: CurveInfo, label: str) -> go.Figure:
+    """Means with ± 1 sd and every seed as a dot; levels as dashed lines over the whole width; the paper's numbers hollow.
+
+    Series stand a little beside each other, and dots beside their mean, so that none hides another.
+    """
+    xs = sorted({x for one in info.series for x in (*(point.x for point in one.points), *(x for x, _ in one.paper))})
+    made = figure([trace for i in range(len(info.series)) for trace in _traces(info, i, xs)], height=430)
+    for i, (name, score) in enumerate(info.levels):
+        line = {"color": CYCLE[-1 - i % len(CYCLE)], "width": 1.8, "dash": "dash"}
+        text = f"{name}: {score.mean:.2f}" + ("" if math.isnan(score.sd) else f" ± {score.sd:.2f}")
+        at = {"xref": "paper", "y": score.mean, "yanchor": "bottom"}
+        at |= {"x": 1, "xanchor": "right"} if _right_is_free(info, score.mean) else {"x": 0, "xanchor": "left"}
+        made.add_hline(y=score.mean, line=line).add_annotation(text=text, **at, showarrow=False, font={"color": line["color"]})
+    ticks = {"tickvals": xs, "ticktext": [tick(x, info.x) for x in xs]}
+    made.update_xaxes(title_text=info.x, type="log" if info.log else "linear", showgrid=False, **ticks)
+    return made.update_yaxes(title_text=f"{label}, %")
+
+
+def _right_is_free(info: CurveInfo, level: float) -> bool:
+    """Whether the series end further from a level than they begin: its label stands where there is more room."""
+    begin, end = (min(abs(one.points[at].score.mean - level) for one in info.series) for at in (0, -1))
+    return end > begin
+
+
+def _traces(info: CurveInfo, i: int, xs: list[float]) -> list[go.Scatter]:
+    """Of series i the line with means, the dots of its seeds and the hollow marks of the paper."""
+    series, colour, symbol = info.series[i], CYCLE[i % len(CYCLE)], SYMBOLS[i % len(SYMBOLS)]
+    place = 0.008 * (i - (len(info.series) - 1) / 2)
+
+    def beside(x: float, share: float) -> float:
+        """`x` moved by a share of the axis."""
+        return x * (xs[-1] / xs[0]) ** share if info.log else x + (xs[-1] - xs[0]) * share
+
+    points = series.points
+    spans = [0 if math.isnan(point.score.sd) else point.score.sd for point in points]
+    line = go.Scatter(
+        x=[beside(point.x, place) for point in points],
+        y=[point.score.mean for point in points],
+        error_y={"type": "data", "array": spans, "color": colour, "thickness": 1.6, "width": 5} if any(spans) else None,
+        text=[f"{point.row}: {point.score.mean:.2f} ± {point.score.sd:.2f} (n = {point.score.n})" for point in points],
+        mode="lines+markers",
+        line={"color": colour, "width": 2.4},
+        marker={"symbol": symbol, "size": 10},
+        name=series.name,
+        legendgroup=series.name,
+        hovertemplate="%{text}<extra></extra>",
+    )
+    dots = [
+        (beside(point.x, place + 0.006), value, f"{point.row}, seed {seed}")
+        for point in points
+        for seed, value in point.seeds.items()
+    ]
+    stated = [(beside(x, place), value, f"{series.name} at {tick(x, info.x)}, paper") for x, value in series.paper]
+    marks = [_marks(dots, {"size": 5, "color": faded(colour, 0.55)}, showlegend=False)]
+    if stated:
+        hollow = {"symbol": f"{symbol}-open", "size": 11, "color": colour, "line": {"width": 1.8}}
+        marks.append(_marks(stated, hollow, name=f"{series.name}, paper"))
+    return [line, *(mark.update(legendgroup=series.name) for mark in marks)]
+
+
+def _marks(points: list[tuple[float, float, str]], marker: dict, **more: Any) -> go.Scatter:
+    xs, ys, labels = ([point[i] for point in points] for i in range(3))
+    template = "%{text}: %{y:.2f} %<extra></extra>"
+    return go.Scatter(x=xs, y=ys, text=labels, mode="markers", marker=marker, hovertemplate=template, **more)

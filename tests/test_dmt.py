@@ -1,0 +1,188 @@
+"""The chain of dynamic mutual training (paper 002, methods.md 1.2): labelled subsets, who teaches whom, keys."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+import semiseg.runner
+from semiseg.config import SettingError
+from semiseg.methods.dmt import DMT, STRONGER, WEAKER, SubsetSupervised
+from semiseg.methods.mutual import MutualTraining
+from semiseg.runner import picked
+from semiseg.stage import Stage
+from semiseg.store import Store
+
+
+@pytest.mark.parametrize(("count", "alpha"), [(10, 0.7), (20, 0.5), (20, 0.8), (100, 0.55), (8, 1.0)])
+def test_subsets_overlap_in_exactly_2_alpha_less_1_of_the_images(count: int, alpha: float) -> None:
+    rows = np.arange(count) * 3 + 1
+    first, last = (set(SubsetSupervised(alpha=alpha, part=part).labelled(rows, 0).tolist()) for part in ("first", "last"))
+    assert len(first) == len(last) == round(alpha * count)
+    assert len(first & last) == round((2 * alpha - 1) * count)
+    assert first | last == set(rows.tolist())
+
+
+@pytest.mark.parametrize(("count", "alpha", "size"), [(5, 0.7, 4), (5, 0.5, 3), (4, 0.7, 3), (1, 0.5, 1), (7, 0.9, 6)])
+def test_a_broken_size_is_rounded_half_up_so_that_no_image_is_left_out(count: int, alpha: float, size: int) -> None:
+    rows = np.arange(count)
+    first, last = (set(SubsetSupervised(alpha=alpha, part=part).labelled(rows, 0).tolist()) for part in ("first", "last"))
+    assert len(first) == len(last) == size
+    assert first | last == set(rows.tolist())
+
+
+def test_subsets_of_one_seed_are_nested_and_two_seeds_shuffle_differently() -> None:
+    rows = np.arange(30)
+    for part in ("first", "last"):
+        small, large = (set(SubsetSupervised(alpha=alpha, part=part).labelled(rows, 5).tolist()) for alpha in (0.5, 0.8))
+        assert small < large
+        assert small == set(SubsetSupervised(alpha=0.5, part=part).labelled(rows, 5).tolist())
+        assert small != set(SubsetSupervised(alpha=0.5, part=part).labelled(rows, 6).tolist())
+
+
+def chain(method: DMT | None = None, seed: int = 0, **train: Any) -> tuple[Stage, ...]:
+    return (method or DMT()).stages(tiny.SPLIT, tiny.NET, replace(tiny.TRAIN, **train), seed)
+
+
+def graph(method: DMT) -> dict[str, tuple[str, str]]:
+    """For every phase stage whose weights it starts from and whose masks it learns; two names when selection decides."""
+
+    def named(stage: Stage, pick: Any) -> str:
+        names = [stage.teachers[number].name for number in pick.among]
+        return names[0] if len(names) == 1 else f"{pick.choice} of {' '.join(names)}"
+
+    return {s.name: (named(s, s.rule.initial), named(s, s.rule.masks)) for s in chain(method) if isinstance(s.rule, MutualTraining)}
+
+
+PHASES = (0.3, 0.6, 1.0)
+
+
+def test_sequential_phases_learn_from_the_model_just_trained() -> None:
+    assert graph(DMT(phases=PHASES)) == {
+        "follower1": ("worst of a0 b0", "best of a0 b0"),
+        "leader1": ("best of a0 b0", "follower1"),
+        "follower2": ("follower1", "leader1"),
+        "leader2": ("leader1", "follower2"),
+        "follower3": ("follower2", "leader2"),
+        "leader3": ("leader2", "follower3"),
+    }
+
+
+def test_symmetric_phases_learn_from_the_models_before_the_phase() -> None:
+    assert graph(DMT(phases=PHASES, update="symmetric")) == {
+        "follower1": ("worst of a0 b0", "best of a0 b0"),
+        "leader1": ("best of a0 b0", "worst of a0 b0"),
+        "follower2": ("follower1", "leader1"),
+        "leader2": ("leader1", "follower1"),
+        "follower3": ("follower2", "leader2"),
+        "leader3": ("leader2", "follower2"),
+    }
+
+
+@pytest.mark.parametrize(("update", "first"), [("sequential", "follower1"), ("symmetric", "b0")])
+def test_a_can_teach_first_whatever_selection_says(update: Any, first: str) -> None:
+    found = graph(DMT(phases=PHASES, update=update, teacher_first="a"))
+    assert found["follower1"] == ("b0", "a0")
+    assert found["leader1"] == ("a0", first)
+    assert found["follower2"] == ("follower1", "leader1")
+
+
+@pytest.mark.parametrize("update", ["sequential", "symmetric"])
+@pytest.mark.parametrize("first", ["selection", "a"])
+def test_every_stage_has_a_number_a_key_and_teachers_of_its_own_that_come_before_it(update: Any, first: Any) -> None:
+    stages = chain(DMT(phases=PHASES, update=update, teacher_first=first))
+    assert [stage.number for stage in stages] == list(range(1, 2 + 2 * len(PHASES) + 1 + 1))
+    assert len({stage.key for stage in stages}) == len({stage.name for stage in stages}) == len(stages)
+    for number, stage in enumerate(stages):
+        assert {teacher.key for teacher in stage.teachers} <= {before.key for before in stages[:number]}
+        picks = [pick for pick in (stage.rule.initial, stage.rule.masks) if pick is not None]
+        assert {n for pick in picks for n in pick.among} == set(range(len(stage.teachers)))
+    assert [teacher.name for teacher in stages[-1].teachers] == ["leader3", "follower3"]
+
+
+def test_phases_learn_growing_shares_from_best_weights_on_all_labelled_images() -> None:
+    rows = np.arange(10)
+    stages = chain()
+    assert len(stages) == 2 + 2 * 5 + 1
+    rules = [stage.rule for stage in stages[2:-1]]
+    assert [rule.share for rule in rules] == [0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8, 1.0, 1.0]
+    assert {(rule.initial.weights, rule.masks.weights, rule.unlabelled, rule.confidences) for rule in rules} == {
+        ("best", "best", True, True)
+    }
+    assert all(rule.labelled(rows, 0) is rows for rule in rules)
+    assert [len(stage.rule.labelled(rows, 0)) for stage in stages[:2]] == [7, 7]
+    assert {stage.rule.evaluated for stage in stages} == {"student"}
+
+
+def test_with_last_weights_reported_the_last_stage_is_a_model_of_last_weights() -> None:
+    stages = chain(weights="last")
+    assert stages[-1].rule.initial.weights == "last"
+    assert stages[2].rule.initial.weights == "best"
+
+
+def test_a_phase_is_so_many_epochs_and_pretraining_so_many_steps() -> None:
+    stages = chain(DMT(phase_epochs=2.5, phase_rate=0.5), batch_unlabelled=5)  # 12 training images: 3 steps an epoch
+    assert [stage.train.steps for stage in stages] == [8, 8, *[8] * 10, 0]
+    assert [stage.train.steps for stage in chain(batch_unlabelled=5)[2:4]] == [30, 30]
+    assert [stage.train.steps for stage in chain(DMT(phase_epochs=0.01))[2:4]] == [1, 1]
+    assert [stage.train.learning_rate for stage in stages[:4]] == [0.01, 0.01, 0.005, 0.005]
+
+
+def test_the_defaults_are_those_of_the_paper() -> None:
+    """Section 4.1 and algorithm 1; where they are silent, DST-CBC (methods.md 1.2)."""
+    method = DMT()
+    assert (method.alpha, method.gamma1, method.gamma2, method.phase_epochs, method.phase_rate) == (0.7, 3, 3, 10, 1)
+    assert method.phases == (0.2, 0.4, 0.6, 0.8, 1.0)
+    assert (method.teacher_first, method.update) == ("selection", "sequential")
+    assert (method.ranking, method.scope, method.reduction) == ("class", "dataset", "pooled")
+
+
+OTHER: dict[str, Any] = {
+    "alpha": 0.5, "gamma1": 5.0, "gamma2": 5.0, "phases": (0.2, 0.4, 0.6, 0.8, 0.9), "phase_epochs": 5.0, "phase_rate": 0.1,
+    "teacher_first": "a", "update": "symmetric", "ranking": "global", "scope": "batch", "reduction": "separate",
+}  # fmt: skip
+
+
+def test_every_field_moves_the_last_key() -> None:
+    assert {field.name for field in fields(DMT)} == OTHER.keys()
+    assert len({chain(DMT(**{name: value}))[-1].key for name, value in OTHER.items()} | {chain()[-1].key}) == 1 + len(OTHER)
+    assert chain(seed=1)[-1].key != chain()[-1].key
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alpha": 0.4}, r"method.alpha: got 0.4; allowed: a share in \[0.5, 1\]"),
+        ({"gamma1": -1}, "method.gamma1: got -1; allowed: a number >= 0"),
+        ({"gamma2": float("nan")}, "method.gamma2: got nan; allowed: a number >= 0"),
+        ({"phases": ()}, r"method.phases: got \(\); allowed: ascending shares in \(0, 1\], at least one"),
+        ({"phases": (0.4, 0.2)}, r"method.phases: got \(0.4, 0.2\)"),
+        ({"phases": (0.0, 0.2)}, r"method.phases: got \(0.0, 0.2\)"),
+        ({"phases": (0.2, 1.2)}, r"method.phases: got \(0.2, 1.2\)"),
+        ({"phase_epochs": 0}, "method.phase_epochs: got 0; allowed: a number > 0"),
+        ({"phase_rate": float("inf")}, "method.phase_rate: got inf; allowed: a number > 0"),
+        ({"update": "both"}, "method.update: got 'both'; allowed: sequential, symmetric"),
+    ],
+    ids=str,
+)
+def test_unusable_values_name_field_value_and_what_is_allowed(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        DMT(**changes)
+
+
+def test_a_batch_without_unlabelled_images_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"train.batch_unlabelled: got 0; allowed: a whole number >= 1 with dmt"):
+        chain(batch_unlabelled=0)
+
+
+@pytest.mark.parametrize(("scores", "stronger"), [((0.4, 0.3), "a0"), ((0.3, 0.4), "b0"), ((0.3, 0.3), "a0"), ((-1.0, -1.0), "a0")])
+def test_the_stronger_one_teaches_first_and_the_weaker_one_is_the_other(
+    scores: tuple[float, float], stronger: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    a, b, follower, *_ = chain()
+    monkeypatch.setattr(semiseg.runner, "selection_score", lambda stage, _: dict(zip((a, b), scores, strict=True))[stage])
+    found = [picked(follower, pick, Store(str(tmp_path), tmp_path)).name for pick in (STRONGER, WEAKER)]
+    assert found == [stronger, {"a0": "b0", "b0": "a0"}[stronger]]

@@ -1,0 +1,283 @@
+"""Mean teacher against papers 000 and 001, written out in the test, and what each option changes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semiseg.augment.gentle import Motion
+from semiseg.augment.warp import affine_grid
+from semiseg.batch import IGNORE, Batch
+from semiseg.config import Gentle
+from semiseg.methods import mean_teacher
+from semiseg.methods.mean_teacher import MeanTeacher
+from semiseg.methods.rule import Moment, State
+from semiseg.nets import build
+
+STILL = Gentle(hue=0.0, saturation=(1.0, 1.0), blur=(0.0, 0.0), noise=0.0)
+TURNING = replace(STILL, rotation=30.0)
+PLAIN = MeanTeacher(gentle=STILL)
+SOFT = replace(PLAIN, target="soft", distance="mse_sum", weight=1.0)
+PAPER_001 = MeanTeacher(
+    objective="soft_dice",
+    distance="bce",
+    target="soft",
+    weight=2.9,
+    ramp=(0.0, 100 / 350),
+    draw="mixed",
+    gentle=replace(STILL, noise=0.01, noise_teacher=0.01, rotation=4.5),
+    ema_decay=(0.99, 0.999),
+    ema_start=(0.0, 50 / 350),
+    ema_every="step",
+    ema_warmup=True,
+    ema_buffers="own",
+    teacher_mode="train",
+)
+LATE = Moment(step=90, steps=100, epoch_steps=10)
+QUARTER_TURN = ((0.0, -1.0, 0.0), (1.0, 0.0, 0.0))
+EIGHT_LEFT = ((1.0, 0.0, 8.0), (0.0, 1.0, 0.0))  # what was 8 pixels to the right is shown: 8 columns on the right are out of frame
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+def networks(rule: MeanTeacher, classes: int = len(tiny.CLASSES)) -> State:
+    """Student and teacher of different weights in evaluation mode, whose logits differ from pixel to pixel."""
+    state = rule.start(lambda: build(tiny.NET, classes, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0))
+    torch.manual_seed(11)
+    with torch.no_grad():
+        for network in state.roles().values():
+            for value in network.parameters():
+                value += 0.3 * torch.randn_like(value)
+    state.student.eval()
+    pupil(state).eval()
+    return state
+
+
+def pupil(state: State) -> nn.Module:
+    assert state.teacher is not None
+    return state.teacher
+
+
+def terms(rule: MeanTeacher, state: State, batch: Batch, now: Moment = LATE) -> dict[str, Tensor]:
+    return dict(rule.loss(state, batch, now, generator()))
+
+
+def seen(network: nn.Module) -> list[Tensor]:
+    """A list that will hold what the network is given from now on."""
+    images: list[Tensor] = []
+    network.register_forward_pre_hook(lambda _, given: images.append(given[0].detach()))
+    return images
+
+
+def moving(monkeypatch: pytest.MonkeyPatch, *matrices: tuple[tuple[float, ...], ...]) -> None:
+    """Motions are those of the matrices, one draw after the other, instead of random ones."""
+    motions = [Motion(*affine_grid(torch.tensor([matrix] * 4), tiny.SIZE)) for matrix in matrices]
+    monkeypatch.setattr(mean_teacher, "draw_motion", lambda *_: motions.pop(0))
+
+
+def dice_of(p: Tensor, t: Tensor) -> float:
+    """Equation 1 of paper 000 for maps (N,H,W) of one class: the mean over images."""
+    return sum(1 - 2 * (a * b).sum().item() / ((a * a).sum() + (b * b).sum()).item() for a, b in zip(p, t, strict=True)) / len(p)
+
+
+def test_the_terms_are_those_of_paper_000() -> None:
+    batch, state = tiny.batch(), networks(PLAIN, 2)
+    batch = batch._replace(mask=torch.where(batch.mask == IGNORE, IGNORE, batch.mask % 2))
+    p = state.student(batch.image).softmax(1)[:, 1]
+    guess = (pupil(state)(batch.image).softmax(1)[:, 1] > 0.5).float()
+    assert 0.05 < guess.mean() < 0.95
+    found = terms(PLAIN, state, batch)
+    assert found.keys() == {"segmentation", "consistency"}
+    assert found["segmentation"].item() == pytest.approx(dice_of(p[:2], batch.mask[:2].float()), rel=1e-5)
+    assert found["consistency"].item() == pytest.approx(1.5 * dice_of(p, guess), rel=1e-5)
+
+
+def test_the_terms_are_those_of_paper_001_and_not_of_its_misprint() -> None:
+    rule, batch = replace(PAPER_001, gentle=STILL), tiny.batch()
+    state = networks(rule, 2)
+    truth = batch.mask[:2] % 2
+    logits, y = state.student(batch.image).diff(dim=1)[:, 0], pupil(state)(batch.image).softmax(1)[:, 1].detach()
+    p = logits.sigmoid()
+    found = terms(rule, state, batch._replace(mask=torch.cat([truth, batch.mask[2:]])))
+    pooled = -(2 * (p[:2] * truth).sum() + 1e-4) / (p[:2].sum() + truth.sum() + 1e-4)
+    assert found["segmentation"].item() == pytest.approx(pooled.item(), rel=1e-5)
+    assert found["consistency"].item() == pytest.approx(2.9 * F.binary_cross_entropy_with_logits(logits, y).item(), rel=1e-5)
+    printed = 2.9 * (-y * F.logsigmoid(logits) + (1 - y) * F.logsigmoid(-logits)).mean()
+    assert abs(printed - found["consistency"]) > 0.1
+
+
+def test_the_student_sees_perturbed_images_and_the_teacher_plain_ones() -> None:
+    batch, state = tiny.batch(), networks(PLAIN)
+    student, teacher = seen(state.student), seen(pupil(state))
+    terms(MeanTeacher(), state, batch)
+    assert teacher[0].equal(batch.image)
+    assert all((one - other).abs().mean() > 0.01 for one, other in zip(student[0], batch.image, strict=True))
+
+
+def test_noise_of_student_and_teacher_is_drawn_apart() -> None:
+    batch, state = tiny.batch(), networks(PLAIN)
+    student, teacher = seen(state.student), seen(pupil(state))
+    terms(replace(PLAIN, gentle=replace(STILL, noise=0.01, noise_teacher=0.02)), state, batch)
+    mine, theirs = (student[0] - batch.image).flatten(), (teacher[0] - batch.image).flatten()
+    assert mine.std().item() == pytest.approx(0.01, rel=0.05)
+    assert theirs.std().item() == pytest.approx(0.02, rel=0.05)
+    assert abs(torch.corrcoef(torch.stack([mine, theirs]))[0, 1]) < 0.05
+
+
+def test_the_delayed_transform_moves_the_teachers_output_as_the_students_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, rule = tiny.batch(), replace(SOFT, gentle=TURNING)
+    state = networks(rule)
+    student, teacher = seen(state.student), seen(pupil(state))
+    moving(monkeypatch, QUARTER_TURN)
+    found = terms(rule, state, batch)
+    turned = batch.image.rot90(1, (2, 3))
+    torch.testing.assert_close(student[0], turned)
+    assert teacher[0].equal(batch.image)
+    target = pupil(state)(batch.image).softmax(1).rot90(1, (2, 3))
+    logits = state.student(turned)
+    torch.testing.assert_close(found["consistency"], (logits.softmax(1) - target).square().sum(1).mean())
+    labels = dice_of_labels(logits[:2], batch.mask[:2].rot90(1, (1, 2)))
+    assert found["segmentation"].item() == pytest.approx(labels, rel=1e-4)
+
+
+def dice_of_labels(logits: Tensor, mask: Tensor) -> float:
+    return sum(dice_of(logits.softmax(1)[:, c], (mask == c).float()) for c in range(1, 5)) / 4
+
+
+def test_algorithm_1_as_printed_compares_misaligned_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, rule = tiny.batch(), replace(SOFT, gentle=TURNING, delayed=False)
+    state = networks(rule)
+    moving(monkeypatch, QUARTER_TURN, ((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0)))
+    found = terms(rule, state, batch)
+    mine, theirs = state.student(batch.image.rot90(1, (2, 3))), pupil(state)(batch.image.rot90(2, (2, 3)))
+    expected = (mine.softmax(1) - theirs.softmax(1)).square().sum(1).mean()
+    torch.testing.assert_close(found["consistency"], expected)
+    assert found["segmentation"].item() == pytest.approx(dice_of_labels(mine[:2], batch.mask[:2].rot90(1, (1, 2))), rel=1e-4)
+    monkeypatch.undo()
+    random = [terms(replace(rule, delayed=delayed), state, batch) for delayed in (True, False)]
+    assert random[0]["consistency"] != random[1]["consistency"]
+
+
+def test_hard_targets_are_taken_after_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, rule = tiny.batch(), replace(PLAIN, gentle=TURNING, distance="ce", weight=1.0)
+    state = networks(rule)
+    moving(monkeypatch, QUARTER_TURN)
+    guess = pupil(state)(batch.image).argmax(1).rot90(1, (1, 2))
+    expected = F.cross_entropy(state.student(batch.image.rot90(1, (2, 3))), guess)
+    torch.testing.assert_close(terms(rule, state, batch)["consistency"], expected)
+
+
+def test_what_comes_from_out_of_the_frame_is_left_out_or_learned_as_class_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, rule = tiny.batch(), replace(SOFT, gentle=TURNING)
+    state = networks(rule)
+    student, target = seen(state.student), pupil(state)(batch.image).softmax(1)[..., 8:]
+    found = []
+    for masked in (True, False):
+        moving(monkeypatch, EIGHT_LEFT)
+        found.append(terms(replace(rule, mask_out_of_frame=masked), state, batch)["consistency"])
+    grey, black = student
+    for image, colour in ((grey, 0.5), (black, 0.0)):
+        torch.testing.assert_close(image[..., :-8], batch.image[..., 8:], atol=1e-5, rtol=0)
+        assert (image[..., -8:] == colour).all()
+    inside = state.student(grey).softmax(1)[..., :-8]
+    torch.testing.assert_close(found[0], (inside - target).square().sum(1).mean())
+    background = torch.zeros(4, 5, 32, 8)
+    background[:, 0] = 1
+    filled = torch.cat([target, background], 3)
+    torch.testing.assert_close(found[1], (state.student(black).softmax(1) - filled).square().sum(1).mean())
+
+
+def test_of_two_motions_only_what_both_frames_show_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, rule = tiny.batch(), replace(SOFT, gentle=TURNING, delayed=False)
+    state = networks(rule)
+    student, teacher = seen(state.student), seen(pupil(state))
+    moving(monkeypatch, EIGHT_LEFT, ((1.0, 0.0, -8.0), (0.0, 1.0, 0.0)))
+    found = terms(rule, state, batch)["consistency"]
+    mine, theirs = state.student(student[0]).softmax(1), pupil(state)(teacher[0]).softmax(1)
+    torch.testing.assert_close(found, (mine - theirs)[..., 8:-8].square().sum(1).mean())
+
+
+@pytest.mark.parametrize("gentle", [STILL, TURNING], ids=["still", "turning"])
+def test_the_padding_of_crops_counts_only_without_the_mask(gentle: Gentle) -> None:
+    batch, rule = tiny.batch(), replace(SOFT, gentle=gentle)
+    state, valid = networks(rule), batch.valid.clone()
+    valid[..., :10] = False
+    padded = batch._replace(valid=valid)
+    assert terms(rule, state, padded)["consistency"] != terms(rule, state, batch)["consistency"]
+    as_coded = replace(rule, mask_out_of_frame=False)
+    assert terms(as_coded, state, padded)["consistency"].equal(terms(as_coded, state, batch)["consistency"])
+
+
+def test_pixels_of_which_the_teacher_is_unsure_do_not_count() -> None:
+    batch, state = tiny.batch(), networks(SOFT)
+    target, p = pupil(state)(batch.image).softmax(1), state.student(batch.image).softmax(1)
+    limit = target.amax(1).median().item()
+    sure = target.amax(1) >= limit
+    expected = ((p - target).square().sum(1) * sure).sum() / sure.sum()
+    torch.testing.assert_close(terms(replace(SOFT, threshold=limit), state, batch)["consistency"], expected)
+    assert terms(replace(SOFT, threshold=1.0), state, batch)["consistency"].item() == 0
+
+
+def test_consistency_is_learned_on_all_images_or_on_the_unlabelled_ones() -> None:
+    batch, rule = tiny.batch(), replace(SOFT, consistency_on="unlabelled")
+    state = networks(rule)
+    each = (state.student(batch.image).softmax(1) - pupil(state)(batch.image).softmax(1)).square().sum(1)
+    torch.testing.assert_close(terms(SOFT, state, batch)["consistency"], each.mean())
+    torch.testing.assert_close(terms(rule, state, batch)["consistency"], each[2:].mean())
+    assert terms(rule, state, tiny.batch(unlabelled=0))["consistency"].item() == 0
+
+
+@pytest.mark.parametrize("objective", ["ce", "dice", "soft_dice"])
+def test_a_joint_batch_may_hold_no_labelled_image(objective: Any) -> None:
+    rule = MeanTeacher(objective=objective)
+    state, batch = networks(rule), tiny.batch(labelled=0, unlabelled=4)
+    assert rule.joint
+    assert not replace(rule, draw="mixed").joint
+    found = terms(rule, state, batch)
+    assert found["segmentation"].item() == 0
+    assert found["consistency"] > 0
+    sum(found.values(), torch.zeros(())).backward()
+    grads = [value.grad for value in state.student.parameters() if value.grad is not None]
+    assert all(grad.isfinite().all() for grad in grads)
+    assert any(grad.count_nonzero() for grad in grads)
+
+
+@pytest.mark.parametrize(
+    "rule", [MeanTeacher(), PAPER_001, replace(PLAIN, distance="ce", objective="ce")], ids=["000", "001", "ce"]
+)
+def test_where_nothing_counts_the_terms_are_zero(rule: MeanTeacher) -> None:
+    found = terms(rule, networks(rule), tiny.batch(ignored=True))
+    assert [term.item() for term in found.values()] == [0, 0]
+
+
+class WholeImage(nn.Module):
+    """Logits (N,3,1,1) from the image's mean and the mean of its left half, which a motion changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.linear(torch.cat([image.mean((2, 3)), image[..., :16].mean((2, 3))], 1))[..., None, None]
+
+
+@pytest.mark.parametrize("delayed", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+def test_where_a_class_belongs_to_an_image_only_the_image_moves(delayed: bool, masked: bool) -> None:
+    rule = replace(SOFT, objective="ce", gentle=TURNING, delayed=delayed, mask_out_of_frame=masked)
+    state = rule.start(WholeImage)
+    student, teacher = seen(state.student), seen(pupil(state))
+    mask, valid = torch.tensor([1, 2, IGNORE, IGNORE]).reshape(4, 1, 1), torch.ones(4, 1, 1, dtype=torch.bool)
+    batch = tiny.batch()._replace(mask=mask, valid=valid)
+    found = terms(rule, state, batch)
+    assert not student[0].equal(batch.image)
+    assert teacher[0].equal(batch.image) == delayed
+    logits, target = state.student(student[0]), pupil(state)(teacher[0]).softmax(1)
+    torch.testing.assert_close(found["segmentation"], F.cross_entropy(logits[:2, :, 0, 0], torch.tensor([1, 2])))
+    torch.testing.assert_close(found["consistency"], (logits.softmax(1) - target).square().sum(1).mean())

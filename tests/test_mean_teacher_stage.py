@@ -1,0 +1,167 @@
+"""Mean teacher over a stage: weight and average by step, whom gradients reach, which settings are allowed and do something."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from test_mean_teacher import PAPER_001, PLAIN, TURNING, networks, pupil, terms
+
+from semiseg.config import Gentle, SettingError
+from semiseg.methods.mean_teacher import MeanTeacher
+from semiseg.methods.rule import Moment
+from semiseg.nets import build
+
+
+def test_the_weight_of_paper_000_leaves_zero_at_epoch_8_and_is_full_at_epoch_33() -> None:
+    at = {epoch: PLAIN.weight_at(Moment(50 * epoch, 5000, 50)) for epoch in (0, 7, 8, 20, 33, 99)}
+    assert at[0] == at[7] == 0
+    assert at[8] == pytest.approx(1.5 * math.exp(-5))
+    assert at[20] == pytest.approx(1.5 * math.exp(-5 * (13 / 25) ** 2))
+    assert at[33] == at[99] == 1.5
+
+
+def test_the_ramp_counts_in_its_unit() -> None:
+    """Step 25 of 100 with 10 steps an epoch: a quarter of the stage, epoch 2, step 25."""
+    now = Moment(25, 100, 10)
+    for unit, ramp, t in (("share", (0.2, 0.4), 0.25), ("epoch", (1, 5), 0.25), ("step", (20, 40), 0.25), ("step", (25, 25), 1.0)):
+        rule = replace(PLAIN, ramp=ramp, ramp_unit=unit)
+        assert rule.weight_at(now) == pytest.approx(1.5 * math.exp(-5 * (1 - t) ** 2))
+    batch, state = tiny.batch(), networks(PLAIN)
+    early, late = terms(PLAIN, state, batch, Moment(0, 100, 10)), terms(PLAIN, state, batch)
+    assert early["consistency"].item() == 0
+    assert early["segmentation"].equal(late["segmentation"])
+    assert late["consistency"] > 0
+
+
+def weights_after(rule: MeanTeacher, steps: int, student: float = 1.0) -> list[float]:
+    """A parameter of the teacher, 0 at first, after each step of 4 an epoch; the student's stays the same."""
+    state, found = tiny.start(rule), []
+    mine, theirs = next(pupil(state).parameters()), next(state.student.parameters())
+    with torch.no_grad():
+        mine.fill_(0.0)
+        theirs.fill_(student)
+    for step in range(steps):
+        rule.after_step(state, Moment(step, steps, 4))
+        found.append(mine.flatten()[0].item())
+    return found
+
+
+def test_the_teacher_is_updated_at_the_end_of_every_epoch_or_after_every_step() -> None:
+    epochs = weights_after(replace(PLAIN, ema_decay=(0.75,)), 12)
+    assert epochs == pytest.approx([0] * 3 + [0.25] * 4 + [1 - 0.75**2] * 4 + [1 - 0.75**3])
+    steps = weights_after(replace(PLAIN, ema_decay=(0.75,), ema_every="step"), 12)
+    assert steps == pytest.approx([1 - 0.75**k for k in range(1, 13)])
+
+
+def test_the_decay_changes_with_the_share_of_the_stage_and_the_warm_up_counts_updates() -> None:
+    rule = replace(PLAIN, ema_decay=(0.5, 0.9), ema_start=(0.0, 0.5), ema_every="step")
+    left = [1 - value for value in weights_after(rule, 4)]
+    assert left == pytest.approx([0.5, 0.25, 0.25 * 0.9, 0.25 * 0.81])
+    warm = replace(PLAIN, ema_decay=(0.9,), ema_warmup=True)
+    assert weights_after(warm, 8) == pytest.approx([0] * 3 + [1] * 5)  # decay 0 at the first update: the student's weights
+    state = tiny.start(warm)
+    for step, every, decay in ((3, "epoch", 0.0), (7, "epoch", 0.5), (11, "epoch", 2 / 3), (7, "step", 7 / 8), (39, "step", 0.9)):
+        mine, theirs = next(pupil(state).parameters()), next(state.student.parameters())
+        with torch.no_grad():
+            mine.fill_(0.0)
+            theirs.fill_(1.0)
+        replace(warm, ema_every=every).after_step(state, Moment(step, 40, 4))
+        assert mine.flatten()[0].item() == pytest.approx(1 - decay)
+
+
+@pytest.mark.parametrize("rule", [MeanTeacher(), PAPER_001, replace(PAPER_001, delayed=False)], ids=["000", "001", "algorithm 1"])
+def test_gradients_reach_the_student_alone(rule: MeanTeacher) -> None:
+    state = rule.start(lambda: build(tiny.NET, 5, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0))
+    for term in terms(rule, state, tiny.batch()).values():
+        state.student.zero_grad()
+        term.backward(retain_graph=True)
+        assert any(value.grad is not None and value.grad.count_nonzero() for value in state.student.parameters())
+    assert all(value.grad is None and not value.requires_grad for value in pupil(state).parameters())
+
+
+@pytest.mark.parametrize("buffers", ["average", "copy", "own"])
+def test_batch_norm_statistics_follow_the_buffers_option(buffers: Any) -> None:
+    rule = replace(PLAIN, ema_buffers=buffers, ema_decay=(0.75,), teacher_mode="train")
+    state, name = tiny.start(rule), "blocks.enc1.convs.1.running_var"
+    state.student.get_buffer(name).fill_(5.0)
+    rule.after_step(state, Moment(3, 8, 4))
+    expected = {"average": 0.75 * 1 + 0.25 * 5, "copy": 5.0, "own": 1.0}[buffers]
+    assert pupil(state).get_buffer(name).tolist() == pytest.approx([expected] * 4)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_the_teachers_mode_decides_whether_it_gathers_batch_statistics(mode: Any) -> None:
+    rule = replace(PLAIN, teacher_mode=mode)
+    state = tiny.start(rule)
+    before = tiny.flat(pupil(state))
+    terms(rule, state, tiny.batch())
+    assert tiny.flat(pupil(state)).equal(before) == (mode == "eval")
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "objective": {"objective": "soft_dice"},
+    "distance": {"distance": "ce"},
+    "target": {"target": "soft"},
+    "weight": {"weight": 2.9},
+    "ramp": {"ramp": (0.08, 1.0)},
+    "ramp_unit": {"ramp": (0.0, 1.0), "ramp_unit": "epoch"},
+    "threshold": {"threshold": 0.7},
+    "consistency_on": {"consistency_on": "unlabelled"},
+    "gentle": {"gentle": Gentle(hue=0.2)},
+    "delayed": {"gentle": TURNING, "delayed": False},
+    "mask_out_of_frame": {"gentle": TURNING, "mask_out_of_frame": False},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_option_of_the_loss_changes_it(name: str) -> None:
+    """Against the default of that field, the others being the same."""
+    other, batch = replace(PLAIN, **OTHERS[name]), tiny.batch()
+    state = networks(PLAIN)
+    default = replace(other, **{name: PLAIN.gentle if name == "gentle" else getattr(PLAIN, name)})
+    now = Moment(55, 100, 10)
+    found = [{key: term.item() for key, term in terms(rule, state, batch, now).items()} for rule in (other, default)]
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "focal"}, "method.objective: got 'focal'; allowed: ce, dice, soft_dice"),
+        ({"weight": -1.0}, "method.weight: got -1.0; allowed: a number >= 0"),
+        ({"ramp": (0.5, 0.2)}, r"method.ramp: got \(0.5, 0.2\); allowed: two shares in \[0, 1\], low <= high"),
+        ({"ramp": (8, 33)}, r"method.ramp: got \(8, 33\)"),
+        ({"ramp": (-1, 33), "ramp_unit": "epoch"}, "method.ramp: .*; allowed: two numbers, 0 <= low <= high"),
+        ({"threshold": 1.5}, "method.threshold: "),
+        ({"distance": "mse"}, "method.distance: got 'mse'; allowed: ce or dice, as method.target is hard"),
+        ({"ema_decay": (1.1,)}, "method.ema_decay: "),
+        ({"ema_start": (0.0, 0.5)}, "method.ema_start: .*; allowed: ascending shares from 0.0, as many as ema_decay"),
+        ({"ema_buffers": "own"}, "method.ema_buffers: got 'own'; allowed: average or copy, or teacher_mode train"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        MeanTeacher(**changes)
+
+
+def test_the_papers_settings_are_allowed_and_make_one_stage_of_both_networks() -> None:
+    for rule, role in ((MeanTeacher(), "student"), (replace(PAPER_001, evaluate="teacher"), "teacher")):
+        (stage,) = rule.stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)
+        assert (stage.name, stage.rule, stage.teachers) == ("mean_teacher", rule, ())
+        assert rule.unlabelled
+        assert rule.evaluated == role
+        assert tiny.start(rule).roles().keys() == {"student", "teacher"}
+    assert replace(MeanTeacher(), ramp=(8, 33), ramp_unit="epoch").weight_at(Moment(200, 1000, 10)) < 1.5
+
+
+@pytest.mark.parametrize("rule", [replace(MeanTeacher(), objective="ce"), PAPER_001], ids=["000", "001"])
+def test_a_stage_learns(rule: MeanTeacher) -> None:
+    (stage,) = rule.stages(tiny.SPLIT, tiny.NET, replace(tiny.TRAIN, steps=40), 0)
+    finished = tiny.run(stage)
+    segmentation = tiny.losses(finished, "loss/segmentation")
+    assert sum(segmentation[-5:]) < sum(segmentation[:5])
+    first, last = tiny.flat(tiny.start(rule).student), tiny.flat(pupil(finished.state))
+    assert not first.equal(last)

@@ -53,7 +53,7 @@ PAPER: dict[str, Any] = {
     "table": "Table 1",
     "columns": ["IOU", "Dice", "best epoch"],
     "metrics": ["foreground_iou", "image_dice", None],
-    "rows": {"supervised, 5 %": [67.8, 80.1, 45], "mean teacher, 5 %": [68.5, None, 80]},
+    "rows": {"supervised, 5 %": [67.8, 80.1, 45], "mean teacher, 5 %": [68.5, 82.4, 80]},
 }
 
 
@@ -184,6 +184,17 @@ def test_rows_are_compared_with_their_opponents(table):
             assert (row.delta.low, row.delta.high) == pytest.approx(tuple(truth.confidence_interval(0.95)))
     assert table.row("mean teacher, 5 %").paper_delta[0] == pytest.approx(0.7)
     assert table.row("supervised, 5 %").paper_delta[0] == 0
+
+
+def test_the_papers_columns_of_other_metrics_have_no_delta(table):
+    assert [math.isnan(delta) for delta in table.row("mean teacher, 5 %").paper_delta] == [False, True, True]
+    assert forest_info(table).paper_columns == ("IOU",)
+
+
+def test_scores_are_of_the_split_that_the_study_names(tmp_path):
+    score = {"metric": "foreground_iou", "split": "selection", "weights": "best", "rule": "x."}
+    row = ablation(read(make_comparison(tmp_path, score=score))).row("mean teacher, 5 %")
+    assert row.score.mean == pytest.approx(0.645 - 0.03)
 
 
 def test_a_row_that_is_compared_with_none_says_whether_others_are_compared_with_it(table):

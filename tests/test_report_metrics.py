@@ -43,7 +43,7 @@ def test_all_metrics_are_of_the_scored_role_with_the_papers_numbers_below(result
         ("supervised, 5 %", "61.00 (1.00)", "66.00 (1.00)", "63.00 (1.00)"),
         ("paper", "67.80", "80.10", ""),
         ("mean teacher, 5 %", "64.50 (1.50)", "69.50 (1.50)", "66.50 (1.50)"),
-        ("paper", "68.50", "", ""),
+        ("paper", "68.50", "82.40", ""),
     )
     assert len(made.lines) == len(ROWS) + 2
 
@@ -116,6 +116,14 @@ def test_the_curve_is_drawn_with_dots_hollow_marks_and_readable_ticks(results, t
     assert drawn.data[0].x[0] < 0.05 < drawn.data[3].x[0]  # side by side
 
 
+def test_points_stand_from_left_to_right(tmp_path):
+    series = {"teacher": {"0.25": "mean teacher, 25 %", "0.05": "mean teacher, 5 %", "0.1": "mean teacher, 10 %"}}
+    results = read(make_comparison(tmp_path, curve={"x": "share", "series": series}))
+    info = curve_info(results.study, ablation(results))
+    assert [point.row for point in info.series[0].points] == [f"mean teacher, {said}" for said in ("5 %", "10 %", "25 %")]
+    assert (info.log, info.levels, info.series[0].paper) == (False, (), ())
+
+
 def test_ticks_are_percent_for_shares_only():
     assert [tick(0.05, "labelled share"), tick(0.125, "lambda1"), tick(36.0, "labelled images")] == ["5 %", "0.125", "36"]
 
@@ -148,6 +156,13 @@ def test_stages_with_names_of_their_own_keep_them(tmp_path):
     results = read(make_study(tmp_path, samples=False))
     assert stage_labels(results)[key_of("s2-CR", 1)] == ("s2-CR", "CR")
     assert stage_labels(results)[key_of("s3", 1)] == ("s3", "")
+
+
+def test_panels_of_stages_are_in_the_order_of_their_numbers(tmp_path):
+    make_study(tmp_path, samples=False)
+    stages = [stage | {"number": {3: 10}.get(stage["number"], stage["number"])} for stage in read(tmp_path).stages.to_pylist()]
+    write_table(tmp_path, "stages", stages)
+    assert selection_info(read(tmp_path)).panels == ("stage 1", "stage 2", "stage 10")
 
 
 def test_rows_that_share_stages_are_warned_of(tmp_path, results):

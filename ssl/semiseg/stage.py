@@ -3,11 +3,12 @@
 import dataclasses
 import hashlib
 import json
+import types
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from semiseg.config import Net, Train
 
@@ -93,9 +94,11 @@ def plain(value: Any) -> Any:
 
 def _as_declared(value: Any, hint: Any) -> Any:
     """A whole number where a float is declared becomes one: equal settings must have equal keys."""
-    if hint is float and isinstance(value, int):
+    inner = get_args(hint)
+    optional = get_origin(hint) in (Union, types.UnionType) and float in inner and int not in inner
+    if (hint is float or optional) and isinstance(value, int):
         return float(value)
-    if get_origin(hint) is tuple and isinstance(value, tuple) and float in get_args(hint):
+    if get_origin(hint) is tuple and isinstance(value, tuple) and float in inner:
         return tuple(float(item) for item in value)
     return value
 

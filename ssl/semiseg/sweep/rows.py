@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from semiseg.config import Data, SettingError, Train
+from semiseg.config import Data, SettingError, Train, require
 from semiseg.methods import Method
+from semiseg.metrics import METRICS
 
 LABELLED = "data.labelled"
 
@@ -56,7 +57,16 @@ def _line(words: list[str], methods: Mapping[str, Method]) -> Line:
             train[name.removeprefix("train.")] = parse_value(Train, name.removeprefix("train."), text)
         else:
             changes[name] = parse_value(type(method), name, text)
+    check_train(train)
     return Line(replace(method, **changes), labelled, train)
+
+
+def check_train(train: Mapping[str, Any]) -> None:
+    """Raise SettingError for training settings of a row that cannot be, or that only a whole study can fill in."""
+    settings = Train(**train)
+    require(settings.score in METRICS, "train.score", settings.score, ", ".join(METRICS))
+    require(train.get("precision") != "auto", "train.precision", "auto", "fp32 or bf16 in a row")
+    require("crop" not in train or settings.crop is not None, "train.crop", None, "height and width in a row")
 
 
 def parse_value(kind: type, name: str, text: str) -> Any:
@@ -72,7 +82,23 @@ def parse_value(kind: type, name: str, text: str) -> Any:
     for one in (value, text):
         if _fits(one, hint):
             return one
-    raise SettingError(f"{name}: got {text!r}; allowed: {getattr(hint, '__name__', hint)}")
+    raise SettingError(f"{name}: got {text!r}; allowed: {spelled(hint)}")
+
+
+def spelled(hint: Any) -> str:
+    """An annotation as an error message says what is allowed.
+
+    >>> spelled(float | None), spelled(Literal["hard", "soft"]), spelled(tuple[float, ...])
+    ('float or None', 'hard, soft', 'tuple[float, ...]')
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return ", ".join(map(str, inner))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(spelled, inner))
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if origin is None else str(hint)
 
 
 def _fits(value: Any, hint: Any) -> bool:

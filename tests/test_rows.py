@@ -1,0 +1,271 @@
+"""The words of a row: what each kind means and what is refused; which rows a command line chooses."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import tiny
+
+from semiseg.config import SettingError, Train
+from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
+from semiseg.sweep.ablation import Ablation, Curve, Preset, Quick, chosen_rows, methods_of
+from semiseg.sweep.rows import Line, parse_value, read_row
+
+METHODS = methods_of(ThreeStage(), (MeanTeacher(target="soft", distance="kl"), OneWay(), DMT(), PseudoLabel()))
+
+
+def line(words: str) -> Line:
+    return read_row("table", "row", words, METHODS)
+
+
+def key(words: str) -> str:
+    """Of the last stage that a row trains."""
+    found = line(words)
+    return found.method.stages(tiny.SPLIT, tiny.NET, replace(tiny.TRAIN, **found.train), 0)[-1].key
+
+
+# ---- words
+
+
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [
+        ("S1 S2 CR", ThreeStage(S3=False, T2=False, SA=False, N2=False)),
+        ("three_stage  S2 \t S1", ThreeStage(S3=False, CR=False, T2=False, SA=False, N2=False)),
+        (f"{tiny.FULL} lambda1=0.25 lambda2=1 target=soft", ThreeStage(lambda1=0.25, lambda2=1, target="soft")),
+        (f"{tiny.FULL} ema_decay=(0.5,0.9) ema_start=(0.0,0.5)", ThreeStage(ema_decay=(0.5, 0.9), ema_start=(0.0, 0.5))),
+        (f"{tiny.FULL} stages_total=4 mask_out_of_frame=false", ThreeStage(stages_total=4, mask_out_of_frame=False)),
+        ("supervised", Supervised()),
+        ("objective=dice supervised", Supervised(objective="dice")),
+        ("mean_teacher", MeanTeacher(target="soft", distance="kl")),
+        ("mean_teacher weight=2 threshold=1e-1", MeanTeacher(target="soft", distance="kl", weight=2.0, threshold=0.1)),
+        ("mean_teacher delayed=False ema_warmup=true", MeanTeacher(target="soft", distance="kl", delayed=False, ema_warmup=True)),
+        ("one_way perturbation=cutmix*", OneWay(perturbation="cutmix*")),
+        ("one_way direction=1w-pt", OneWay(direction="1w-pt")),
+        ("one_way threshold=0.5", OneWay(threshold=0.5)),
+        ("one_way threshold=None", OneWay()),
+        ("dmt phases=(0.5,1) phase_epochs=2.5", DMT(phases=(0.5, 1), phase_epochs=2.5)),
+        ("pseudo_label rounds=2 rise=(0,1)", PseudoLabel(rounds=2, rise=(0, 1))),
+    ],
+)
+def test_words_are_a_method_its_switches_and_its_fields(words: str, method: Method) -> None:
+    assert line(words) == Line(method, None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "labelled"), [("8", 8), ("0.05", 0.05), ("1", 1), ("all", "all"), ("12.0", 12.0), ("'all'", "all")]
+)
+def test_labelled_is_a_count_a_share_or_all(text: str, labelled: Any) -> None:
+    found = line(f"supervised data.labelled={text}").labelled
+    assert (found, type(found)) == (labelled, type(labelled))
+
+
+@pytest.mark.parametrize(
+    ("word", "train"),
+    [
+        ("steps=40", {"steps": 40}),
+        ("learning_rate=1e-3", {"learning_rate": 0.001}),
+        ("optimiser=sgd", {"optimiser": "sgd"}),
+        ("betas=(0.5,0.9)", {"betas": (0.5, 0.9)}),
+        ("crop=(16,24)", {"crop": (16, 24)}),
+        ("score=accuracy", {"score": "accuracy"}),
+        ("precision=bf16", {"precision": "bf16"}),
+    ],
+)
+def test_training_settings_of_a_row_are_its_own(word: str, train: dict[str, Any]) -> None:
+    found = line(f"supervised train.{word}")
+    assert found == Line(Supervised(), None, train)
+    assert key(f"supervised train.{word}") != key("supervised")
+
+
+REFUSED = {
+    "S1 SZ": r"no switch or method \['SZ'\]; there are S1, .*, N2, three_stage, mean_teacher, one_way, dmt, pseudo_label, supervised,",
+    "supervised CR": r"no switch or method \['CR'\]; there are three_stage, ",
+    "mean_teachers": r"no switch or method \['mean_teachers'\]",
+    "supervised dmt": "got the methods supervised, dmt; allowed: one of them",
+    "S1 lambda=0.5": "no setting 'lambda' in ThreeStage; there are S1, S2, .*lambda1",
+    "supervised weight=1": "no setting 'weight' in Supervised; there are objective",
+    "supervised data.size=(8,8)": "no setting 'data.size' in Supervised",
+    "supervised train.step=4": "no setting 'step' in Train; there are steps, ",
+    "mean_teacher weight=much": "weight: got 'much'; allowed: float",
+    "mean_teacher weight=true": "weight: got 'true'; allowed: float",
+    "mean_teacher weight=": "weight: got ''; allowed: float",
+    "pseudo_label rounds=1.5": "rounds: got '1.5'; allowed: int",
+    "pseudo_label rounds=True": "rounds: got 'True'; allowed: int",
+    "mean_teacher delayed=1": "delayed: got '1'; allowed: bool",
+    "one_way direction=1w": "direction: got '1w'; allowed: 1w-ps, 1w-pt, 2w-p1, 1w-p2$",
+    "one_way threshold=high": "threshold: got 'high'; allowed: float or None$",
+    "dmt phases=0.5": r"phases: got '0.5'; allowed: tuple\[float, \.\.\.\]$",
+    "pseudo_label rise=(0,1,2)": r"rise: got '\(0,1,2\)'; allowed: tuple\[float, float\]",
+    "pseudo_label rise=(0,'x')": "rise: got .*; allowed: ",
+    "mean_teacher weight=-1": "method.weight: got -1; allowed: a number >= 0",
+    "mean_teacher distance=mse target=hard": "method.distance: got 'mse'; allowed: ce or dice, as method.target is hard",
+    "one_way teacher=mean direction=2w-p1": "method.teacher: got 'mean'; allowed: simple",
+    "supervised data.labelled=0": r"data.labelled: got 0; allowed: a count >= 1, a share in \(0, 1\) or 'all'",
+    "supervised data.labelled=2.5": "data.labelled: got 2.5; allowed: a count",
+    "supervised data.labelled=some": "labelled: got 'some'; allowed: int or float or all or None$",
+    "supervised data.labelled=True": "labelled: got 'True'; allowed: int or float or all or None$",
+    "supervised train.steps=many": "steps: got 'many'; allowed: int",
+    "supervised train.steps=-1": "train.steps: got -1; allowed: a whole number >= 0",
+    "supervised train.crop=(4,4)": r"train.crop: got \(4, 4\); allowed: height and width of at least 8 pixels",
+    "supervised train.crop=None": "train.crop: got None; allowed: height and width in a row",
+    "supervised train.precision=auto": "train.precision: got 'auto'; allowed: fp32 or bf16 in a row",
+    "supervised train.score=iou": "train.score: got 'iou'; allowed: miou, accuracy, ",
+    "supervised train.optimiser=rmsprop": "optimiser: got 'rmsprop'; allowed: adam, sgd$",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_a_word_cannot_be_is_refused_in_one_line_that_names_table_and_row(words: str) -> None:
+    with pytest.raises(SettingError, match=f"^table row 'row': {REFUSED[words]}") as refused:
+        line(words)
+    assert "\n" not in str(refused.value)
+
+
+def test_switches_that_make_no_chain_are_refused_where_the_table_is_declared() -> None:
+    for words in ("S3", "three_stage lambda1=1", ""):
+        with pytest.raises(SettingError, match="t row 'odd': switches: .*; allowed: S1 or S2 at least"):
+            table(rows={"a": "supervised", "odd": words})
+
+
+@pytest.mark.parametrize(
+    ("words", "other"),
+    [
+        (f"{tiny.FULL} lambda1=0.25", tiny.FULL),
+        (f"{tiny.FULL} ema_buffers=copy", tiny.FULL),
+        ("mean_teacher delayed=false", "mean_teacher"),
+        ("mean_teacher ramp_unit=share ramp=(0.1,0.2)", "mean_teacher"),
+        ("one_way threshold=0.5", "one_way"),
+        ("one_way paper_compat=true", "one_way"),
+        ("dmt phases=(1.0,)", "dmt"),
+        ("pseudo_label rounds=2", "pseudo_label"),
+        ("supervised objective=dice", "supervised"),
+    ],
+)
+def test_another_value_is_another_stage(words: str, other: str) -> None:
+    assert key(words) != key(other)
+
+
+@pytest.mark.parametrize("word", ["threshold={}", "weight={}", "ema_decay={}"])
+def test_a_whole_number_and_its_float_are_one_stage(word: str) -> None:
+    one, same = (key(f"one_way {word.format(text)}") for text in ("1", "1.0"))
+    assert one == same
+
+
+def test_the_default_written_out_is_the_same_stage() -> None:
+    assert key("pseudo_label rounds=1 weight=3 rise=(0.1,0.6) threshold=0") == key("pseudo_label")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kinds:
+    """A field of every type that settings have."""
+
+    text: str = ""
+    pair: tuple[int, str] = (0, "")
+    either: int | float | None = None
+    words: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("text", "a", "a"), ("text", "1", "1"), ("text", "'quoted'", "quoted"), ("text", "None", "None"), ("text", "a=b", "a=b"),
+        ("pair", "(1,'x')", (1, "x")), ("either", "2", 2), ("either", "2.5", 2.5), ("either", "None", None), ("words", "()", ()),
+        ("words", "('a','b')", ("a", "b")),
+    ],
+)  # fmt: skip
+def test_a_value_is_read_as_its_field_is_declared(name: str, text: str, value: Any) -> None:
+    found = parse_value(Kinds, name, text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(("name", "text"), [("pair", "('x',1)"), ("pair", "(1,)"), ("words", "(1,)"), ("either", "x")])
+def test_a_value_of_another_type_is_refused(name: str, text: str) -> None:
+    with pytest.raises(SettingError, match=f"^{name}: got "):
+        parse_value(Kinds, name, text)
+
+
+# ---- tables
+
+
+def table(**changes: Any) -> Ablation:
+    values: dict[str, Any] = {
+        "name": "t", "title": "T", "question": "Q?", "reference": "a", "presets": {"demo": Preset()},
+        "rows": dict.fromkeys(("a", "b", "c", "d", "x=1/2", "alone"), "supervised"),
+    }  # fmt: skip
+    return Ablation(**(values | changes))
+
+
+def test_methods_are_the_presets_own_first_then_others_and_supervised_in_any_case() -> None:
+    own, mine = MeanTeacher(), Supervised(objective="dice")
+    assert Preset(method=own).methods() == {"mean_teacher": own, "supervised": Supervised()}
+    assert list(Preset(method=own, others=(DMT(), mine)).methods().items()) == [
+        ("mean_teacher", own),
+        ("dmt", DMT()),
+        ("supervised", mine),
+    ]
+    assert methods_of(mine, ()) == {"supervised": mine}
+    assert read_row("t", "r", "", Preset(method=own).methods()).method == own
+
+
+def test_chosen_rows_are_closed_over_what_they_are_compared_with_and_hold_nothing_else() -> None:
+    """b is compared with c, c with d, d with the reference a."""
+    chained = table(against={"b": "c", "c": "d", "alone": "alone"})
+    methods = Preset().methods()
+
+    def names(*wanted: str) -> list[str]:
+        return list(chosen_rows(chained, wanted, methods))
+
+    assert names("b") == ["b", "c", "d", "a"]
+    assert names("d") == ["d", "a"]
+    assert names("a") == ["a"]
+    assert names("alone") == ["alone"]
+    assert names("alone", "d") == ["alone", "d", "a"]
+    assert names("mine=supervised") == ["mine", "a"]
+    assert chosen_rows(chained, (), methods) == chained.rows
+
+
+def test_names_may_hold_an_equals_sign() -> None:
+    odd = table()
+    assert list(chosen_rows(odd, ("x=1/2",), Preset().methods())) == ["x=1/2", "a"]
+    found = chosen_rows(odd, ("new=supervised train.steps=3  objective=dice",), Preset().methods())
+    assert found == {"new": "supervised train.steps=3 objective=dice", "a": "supervised"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reference": "z"},
+        {"baseline": "z"},
+        {"against": {"z": "a"}},
+        {"against": {"a": "z"}},
+        {"curve": Curve(x="n", series={"s": {1.0: "a", 2.0: "z"}})},
+        {"curve": Curve(x="n", series={}, levels=("z",))},
+        {"quick": Quick(rows=("a", "z"))},
+        {"presets": {"demo": Preset(), "other": Preset(rows=("z",))}},
+    ],
+    ids=str,
+)
+def test_a_table_that_speaks_of_an_unknown_row_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match="^t: no row 'z'; there are a, b, c, d, x=1/2, alone$"):
+        table(**changes)
+
+
+def test_a_row_must_mean_something_in_every_preset() -> None:
+    presets = {"demo": Preset(method=MeanTeacher()), "other": Preset(method=DMT())}
+    with pytest.raises(SettingError, match=r"t row 'a': no switch or method \['mean_teacher'\]; there are dmt, supervised, FIELD"):
+        table(rows={"a": "mean_teacher"}, presets=presets)
+
+
+def test_quick_changes_only_fields_that_a_method_has() -> None:
+    preset = Preset(method=MeanTeacher(), others=(DMT(gamma1=2.0), PseudoLabel()), seeds=(3, 4, 5), rows=("a", "b"))
+    quick = Quick(train={"steps": 6}, method={"phase_epochs": 0.1, "weight": 9.0}, seeds=1)
+    assert quick.apply(preset) == replace(
+        preset,
+        method=MeanTeacher(weight=9.0),
+        others=(DMT(gamma1=2.0, phase_epochs=0.1), PseudoLabel(weight=9.0)),
+        train=Train(steps=6),
+        seeds=(3,),
+    )
+    assert Quick(rows=("a",)).apply(preset).rows == ("a",)
+    assert Quick().apply(preset).rows == ("a", "b")

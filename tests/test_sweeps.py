@@ -1,0 +1,133 @@
+"""The scripts of sweeps/: their flags, the stages that rows and tables share, and every one run as a user would with --quick."""
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from conftest import finish
+
+import ablate_mean_teacher_mri
+import ablate_three_stage
+import compare_consistency_directions
+import compare_dmt
+import compare_label_fractions
+import sweep_lambda
+from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
+from semiseg.stage import Split, Stage
+from semiseg.sweep.ablation import Ablation, Preset
+from semiseg.sweep.arguments import parse
+from semiseg.sweep.plan import Plan, make_plan
+from semiseg.sweep.rows import Line, read_row
+
+SCRIPTS = (
+    ablate_three_stage,
+    sweep_lambda,
+    ablate_mean_teacher_mri,
+    compare_consistency_directions,
+    compare_dmt,
+    compare_label_fractions,
+)
+TABLES: dict[str, Ablation] = {script.__name__: script.TABLE for script in SCRIPTS}
+PRESETS = [(script, preset) for script, table in TABLES.items() for preset in table.presets]
+
+FIELD: dict[type, tuple[str, str, Any]] = {
+    ThreeStage: ("lambda1", "0.125", 0.125),
+    MeanTeacher: ("weight", "4", 4.0),
+    OneWay: ("threshold", "0.25", 0.25),
+    DMT: ("update", "symmetric", "symmetric"),
+}
+
+
+@pytest.mark.parametrize(("script", "name"), PRESETS)
+def test_method_flags_are_those_of_the_presets_method(script: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = TABLES[script].presets[name]
+    field, text, value = FIELD[type(found.method)]
+    plain = parse(TABLES[script], ["--preset", name])
+    assert (plain.method, plain.data, plain.net, plain.train) == (found.method, found.data, found.net, found.train)
+    changed = parse(TABLES[script], ["--preset", name, f"--method.{field}", text])
+    assert changed.method == replace(found.method, **{field: value})  # type: ignore[type-var]
+    foreign = next(other for kind, (other, *_) in FIELD.items() if kind is not type(found.method))
+    for words in (f"--method.{foreign} 0.5", f"--method.{field} ?", "--method.nothing 1"):
+        with pytest.raises(SystemExit) as stop:
+            parse(TABLES[script], ["--preset", name, *words.split()])
+        assert stop.value.code == 2
+    assert "--method." in capsys.readouterr().err
+
+
+def plan(table: Ablation, preset: Preset) -> Plan:
+    """All rows of the table at one seed; a number of labels is a split of its own."""
+    lines = {row: read_row(table.name, row, words, preset.methods()) for row, words in table.rows.items()}
+
+    def split(line: Line) -> Split:
+        labelled = preset.data.labelled if line.labelled is None else line.labelled
+        return replace(tiny.SPLIT, labelled_hash=str(labelled))
+
+    return make_plan(lines, (0,), split=split, net=tiny.NET, train=preset.train, has=lambda key: False)
+
+
+DISTINCT = {
+    "ablate_three_stage": 10,
+    "sweep_lambda": 1 + 4 * 2,
+    "ablate_mean_teacher_mri": 6,
+    "compare_consistency_directions": 1 + 8 + 6 * 4,
+    "compare_dmt": 1
+    + 1
+    + (2 + 5 * 2 + 1)
+    + 1
+    + 3 * 11,  # Pseudo-Label adds one; one length is DMT's own, the others share a0 and b0
+    "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1),
+}
+
+
+@pytest.mark.parametrize(("script", "name"), PRESETS)
+def test_a_table_trains_as_many_stages_as_its_rows_differ_in(script: str, name: str) -> None:
+    shared = {"camvid": 3}.get(name, 0)  # its data have a quarter labelled: three rows are points of the figure
+    assert len(plan(TABLES[script], TABLES[script].presets[name]).stages) == DISTINCT[script] - shared
+
+
+@pytest.mark.parametrize("name", sweep_lambda.TABLE.presets)
+def test_lambda_one_half_is_the_full_row_of_the_ablation(name: str) -> None:
+    def chain(table: Ablation, row: str) -> list[str]:
+        return [stage.key for stage in plan(table, table.presets[name]).chains[row, 0]]
+
+    half, full = chain(sweep_lambda.TABLE, "lambda 1/2"), chain(ablate_three_stage.TABLE, "full")
+    assert half == full
+    assert chain(sweep_lambda.TABLE, "lambda 1/4")[0] == full[0]
+    assert not set(chain(sweep_lambda.TABLE, "lambda 1/4")[1:]) & set(full)
+
+
+def test_the_supervised_baseline_is_one_stage_for_all_who_start_with_it() -> None:
+    def first(method: Method) -> Stage:
+        return method.stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[0]
+
+    baseline = first(Supervised())
+    assert first(PseudoLabel()).key == first(PseudoLabel(rounds=2, weight=1.0)).key == first(ThreeStage()).key == baseline.key
+    assert first(PseudoLabel(objective="dice")).key == first(Supervised(objective="dice")).key != baseline.key
+    halves = [stage.key for stage in DMT().stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[:2]]
+    assert len({baseline.key, *halves}) == 3
+
+
+QUICK_SECONDS = 90
+"""At most, of every script, on two cores."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [name for name in TABLES if name != "ablate_three_stage"])  # that one: test_sweep.py
+def test_quick_works_as_a_user_would_run_it(script: str, cache: Path, tmp_path: Path) -> None:
+    path, table = Path(__file__).parents[1] / "sweeps" / f"{script}.py", TABLES[script]
+    began = time.monotonic()
+    ran = finish(tmp_path, cache, "--quick", script=path)
+    seconds = time.monotonic() - began
+    assert (ran.returncode, ran.stderr) == (0, "")
+    lines = ran.stdout.rstrip().splitlines()
+    assert lines[-1] == f"report: {tmp_path / 'out' / 'report.html'}"
+    assert Path(lines[-1].removeprefix("report: ")).stat().st_size > 10_000
+    rows = table.preset("demo", True).rows or tuple(table.rows)
+    header = next(i for i, line in enumerate(lines) if line.startswith("row "))
+    printed = [re.split(r"\s{2,}", line)[0] for line in lines[header + 2 : header + 2 + len(rows)]]
+    assert sorted(printed) == sorted(rows)
+    assert seconds <= QUICK_SECONDS

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tiny
 from conftest import finish
+from data_trees import build_cifar10
 
 import ablate_mean_teacher_mri
 import ablate_three_stage
@@ -20,6 +21,7 @@ from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Super
 from semiseg.stage import Split, Stage
 from semiseg.sweep.ablation import Ablation, Preset
 from semiseg.sweep.arguments import parse
+from semiseg.sweep.command import main
 from semiseg.sweep.plan import Plan, make_plan
 from semiseg.sweep.rows import Line, read_row
 
@@ -109,6 +111,15 @@ def test_the_supervised_baseline_is_one_stage_for_all_who_start_with_it() -> Non
     assert first(PseudoLabel(objective="dice")).key == first(Supervised(objective="dice")).key != baseline.key
     halves = [stage.key for stage in DMT().stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[:2]]
     assert len({baseline.key, *halves}) == 3
+
+
+def test_three_stage_is_refused_on_images_of_one_class_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--data.name", "cifar10", "--data.root", str(build_cifar10(tmp_path / "data")), "--data.labelled", "20"]
+    assert main(ablate_three_stage.TABLE, [*words, "--net.name", "wide_resnet"]) == 2
+    assert capsys.readouterr().err == "error: data.name in row 'S1': got 'cifar10'; allowed: a data set with a mask per image\n"
 
 
 QUICK_SECONDS = 90

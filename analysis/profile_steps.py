@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from semiseg.device import resolve
+from semiseg.pseudo import blank
 from semiseg.runner import Place, split_of
 from semiseg.stage import Stage
 from semiseg.train import Trainer
@@ -50,9 +51,7 @@ class Clock:
 def profile(stage: Stage, place: Place, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """CPU seconds (steps,) of whole steps and of the networks in them."""
     pack, splits = place.open()
-    sizes = {row: (pack.heights[row], pack.widths[row]) for row in splits.unlabelled.tolist()}
-    pseudo = {row: np.zeros(size, np.uint8) for row, size in sizes.items()} if stage.teachers else None
-    trainer = Trainer(stage, pack, splits, torch.device("cpu"), pseudo)
+    trainer = Trainer(stage, pack, splits, torch.device("cpu"), blank(stage.rule, pack, splits.unlabelled))
     trainer.state.student.train()
     clock = Clock()
     for network in trainer.state.roles().values():

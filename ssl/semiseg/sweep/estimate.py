@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from semiseg.pseudo import Learned
+from semiseg.pseudo import blank
 from semiseg.runner import Place
 from semiseg.stage import Stage, hash_of, plain
 from semiseg.sweep.plan import Plan, Queue
@@ -36,11 +36,7 @@ def stage_seconds(stage: Stage, place: Place) -> float:
     """Seconds that the stage takes in this process, extrapolated."""
     torch.set_num_threads(min(place.threads, os.cpu_count() or 1))
     pack, splits = place.open(stage.split.labelled)
-    sizes = {row: (pack.heights[row], pack.widths[row]) for row in splits.unlabelled.tolist()}
-    learned = Learned(
-        {row: np.zeros(size, np.uint8) for row, size in sizes.items()} if stage.rule.masks else None,
-        {row: np.zeros(size, np.uint16) for row, size in sizes.items()} if stage.rule.confidences else None,
-    )
+    learned = blank(stage.rule, pack, splits.unlabelled)
     steps = replace(stage.train, steps=WARM_STEPS + STEPS, evaluations=1)
     scored = splits._replace(selection=splits.selection[:SCORED])
     trainer = Trainer(replace(stage, train=steps), pack, scored, torch.device(place.device), learned)

@@ -102,6 +102,15 @@ def test_lambda_one_half_is_the_full_row_of_the_ablation(name: str) -> None:
     assert not set(chain(sweep_lambda.TABLE, "lambda 1/4")[1:]) & set(full)
 
 
+def test_rows_of_the_lambda_table_set_both_weights_to_their_number() -> None:
+    curve, methods = sweep_lambda.TABLE.curve, sweep_lambda.TABLE.presets["demo"].methods()
+    assert curve is not None
+    for value, row in curve.series["full"].items():
+        found = read_row("lambda", row, sweep_lambda.TABLE.rows[row], methods).method
+        assert isinstance(found, ThreeStage)
+        assert (found.lambda1, found.lambda2, found.switches()) == (value, value, tiny.FULL)
+
+
 def test_the_supervised_baseline_is_one_stage_for_all_who_start_with_it() -> None:
     def first(method: Method) -> Stage:
         return method.stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[0]

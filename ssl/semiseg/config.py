@@ -46,6 +46,10 @@ class Data:
     """Images (count, or share below 1) carved out of training to choose weights when the data set has no third split."""
     split_seed: int = 0
     """Draws the labelled subset and the carved selection split; never depends on the training seed."""
+    variant: tuple[str, ...] = ()
+    """Choices that the data set offers under names, such as border_ignored of oxford_pets or ego_ignored of cityscapes."""
+    download: bool = False
+    """Fetch what is missing under `root` with torchvision, for data sets that it can fetch."""
     classes: tuple[str, ...] = ()
     """Names of class ids 0, 1, ...; empty: what the data set says (`folder` reads classes.txt or the masks)."""
 
@@ -64,13 +68,29 @@ class Net:
     """Which network."""
 
     name: str = "unet"
-    """A name in NETS."""
+    """A name in NETS, or FILE.py:FUNCTION for a network of your own (`semiseg.nets.own`)."""
     width: int = 8
     """Channels of the first level, of wide_resnet the first group; doubled at every further one (paper 003 on CIFAR-10: 32)."""
     depth: int = 3
-    """Levels of the U-Net, so depth - 1 poolings (paper 000: depth 3, width 64); of wide_resnet blocks in a group (paper 003: 4)."""
+    """Levels of unet, so depth - 1 poolings (paper 000: depth 3, width 64); of wide_resnet blocks in a group (paper 003: 4)."""
     outputs: Literal["classes", "one"] = "classes"
     """A logit per class, or one for both of two classes behind a sigmoid (paper 001)."""
+    weights: str = ""
+    """What the student starts from: "imagenet" (torchvision's ResNet, of deeplabv2 and swiftnet), a file of weights; empty: random."""
+    frozen_norm: bool = False
+    """BatchNorm keeps its initial statistics and factors (paper 004's code)."""
+    aspp_branches: Literal[2, 4] = 4
+    """Of deeplabv2: dilations 6, 12, 18, 24 are summed, or by a slip in many published codes only 6 and 12."""
+    caffe_stride: bool = False
+    """Of deeplabv2: a bottleneck halves the resolution in its first 1x1 convolution (paper 004's code), not in its 3x3 one."""
+    aux_width: Literal["full", "half"] = "full"
+    """Of deeplabv2: channels of the auxiliary branch's own conv5x against f's (paper 004's code: half)."""
+    aux_init: Literal["same", "normal"] = "same"
+    """Of deeplabv2: the branch's own convolutions start like f's, or from N(0, 0.01) (paper 004's code)."""
+    aux_dummy: bool = False
+    """Of deeplabv2: the branch has one more output, of a class that never occurs (paper 004's code)."""
+    digest: str = ""
+    """sha256 of the files that `name` and `weights` mean; found by the tool, so that keys depend on contents and not on places."""
     dropout: float = 0.0
     """Share dropped in training: channels after each convolution of unet (paper 001: 0.5), values inside a block of wide_resnet."""
 
@@ -101,10 +121,18 @@ class Train:
     """Learning-rate schedule over a stage (papers 000, 004: constant; 003: a quarter of a cosine; 002: (1 - t)^0.9)."""
     weight_decay: float = 0.0
     """L2 factor of the optimiser."""
+    backbone_rate: float = 1.0
+    """Factor of the learning rate of a network's backbone (papers 003: 0.25, 004: 0.1); networks without one have no use for it."""
+    backbone_decay: float = 1.0
+    """Factor of its weight decay (paper 003: 0.25)."""
+    warmup: float = 0.0
+    """Share of a stage in which the learning rate rises exponentially, before `decay` begins (paper 001: 50 of 350 epochs)."""
     crop: tuple[int, int] | None = None
     """Height and width of training crops in pixels; None: the whole image (data.size)."""
     scale: tuple[float, float] = (0.75, 1.25)
     """Range of the weak augmentation's random scale, uniform (paper 004 on VOC: 0.5..1.5)."""
+    scale_law: Literal["uniform", "log_uniform"] = "uniform"
+    """How the random scale is drawn from its range (paper 003: log_uniform)."""
     flip: float = 0.5
     """Probability of the weak augmentation's horizontal flip."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -127,7 +155,9 @@ class Train:
         for name in ("steps", "batch_unlabelled"):  # a stage of no steps hands on the weights it starts from
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "a whole number >= 0")
         require(0 < self.learning_rate < math.inf, "train.learning_rate", self.learning_rate, "a number > 0")
-        require(0 <= self.weight_decay < math.inf, "train.weight_decay", self.weight_decay, "a number >= 0")
+        for name in ("weight_decay", "backbone_rate", "backbone_decay"):
+            require(0 <= getattr(self, name) < math.inf, f"train.{name}", getattr(self, name), "a number >= 0")
+        require(0 <= self.warmup < 1, "train.warmup", self.warmup, "a share in [0, 1)")
         require(all(0 <= beta < 1 for beta in self.betas), "train.betas", self.betas, "two numbers in [0, 1)")
         require(0 < self.threshold < 1, "train.threshold", self.threshold, "a probability in (0, 1)")
         require(0 <= self.flip <= 1, "train.flip", self.flip, "a probability in [0, 1]")

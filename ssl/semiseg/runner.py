@@ -20,6 +20,7 @@ from semiseg.data import load, split
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.methods.rule import Pick
+from semiseg.nets import located
 from semiseg.pseudo import Learned, pseudo_masks, read_masks, write_masks
 from semiseg.results import write_table
 from semiseg.stage import Split, Stage, hash_of
@@ -84,6 +85,8 @@ class StageRun:
             raise StageError(
                 f"{stage.name}: the data at {place.data.root} are not those of the plan (fingerprint {pack.fingerprint[:12]})"
             )
+        if located(stage.net).digest != stage.net.digest:
+            raise StageError(f"{stage.name}: the files of net.name and net.weights are not those of the plan")
         self.device = torch.device(place.device)
         self.trainer = Trainer(stage, pack, splits, self.device, self._learn(pack, splits))
         self.earlier = {"seconds": 0.0, "cpu_seconds": 0.0, "started": self.started}

@@ -41,6 +41,16 @@ def sigmoid_ramp(step: float, length: float) -> float:
     return math.exp(-5 * (1 - t) ** 2)
 
 
+def warmed_up(progress: float, decay: Callable[[float], float], warmup: float) -> float:
+    """Factor of the learning rate at a share of the stage: `sigmoid_ramp` over the share `warmup`, then `decay` over the rest.
+
+    Paper 001 has warmup 50/350 and half a cosine (authors' code).
+    """
+    if progress < warmup:
+        return sigmoid_ramp(progress, warmup)
+    return decay((progress - warmup) / (1 - warmup))
+
+
 def piecewise(progress: float, starts: Sequence[float], values: Sequence[float]) -> float:
     """The value whose start is the last one not beyond `progress`; starts ascend from 0.
 

@@ -63,10 +63,15 @@ class Stage:
             "seed": self.seed,
             "rule": {"type": type(self.rule).__name__, **plain(self.rule)},
             "split": plain(self.split),
-            "net": plain(self.net),
+            "net": by_content(self.net),
             "train": plain(self.train),
             "teachers": [teacher.key for teacher in self.teachers],
         }
+
+
+def by_content(net: Net) -> dict[str, Any]:
+    """The network's settings as plain values with the names of files, not their places: what the files hold is in `digest`."""
+    return plain(net) | {"name": PurePath(net.name).name, "weights": PurePath(net.weights).name}
 
 
 def hash_of(value: Any) -> str:

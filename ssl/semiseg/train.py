@@ -20,9 +20,9 @@ from semiseg.device import autocast
 from semiseg.evaluate import evaluate, predict
 from semiseg.methods.rule import Moment
 from semiseg.metrics import decide
-from semiseg.nets import BlockNet, MultiTask
+from semiseg.nets import BlockNet, MultiTask, parameters
 from semiseg.pseudo import Learned, load, network, whole
-from semiseg.schedules import DECAYS
+from semiseg.schedules import DECAYS, warmed_up
 from semiseg.stage import Stage, stream
 
 SAMPLES = 4
@@ -109,7 +109,8 @@ class Trainer:
 
         # learning rate
         for group in self.optimiser.param_groups:
-            group["lr"] = self.train.learning_rate * DECAYS[self.train.decay](now.progress)
+            decayed = warmed_up(now.progress, DECAYS[self.train.decay], self.train.warmup)
+            group["lr"] = self.train.learning_rate * group["factor"] * decayed
 
         # batch
         generator = torch.Generator().manual_seed(stream(self.stage.seed, "augment", self.stage.number, step))
@@ -147,6 +148,7 @@ class Trainer:
             masks,
             crop=self.train.crop,
             scale=self.train.scale,
+            scale_law=self.train.scale_law,
             flip=self.train.flip,
             generator=generator,
             device=self.device,
@@ -281,11 +283,15 @@ class Trainer:
 
 
 def optimiser(net: torch.nn.Module, train: Train) -> torch.optim.Optimizer:
-    """The optimiser that the settings ask for; fused: one pass over the parameters, on CPU too."""
-    rate, decay = train.learning_rate, train.weight_decay
+    """The optimiser that the settings ask for, with a group for the backbone; fused: one pass over the parameters, on CPU too."""
+    backbone, rest = parameters(net)
+    kinds = ((backbone, train.backbone_rate, train.backbone_decay), (rest, 1.0, 1.0))
+    groups = [
+        {"params": found, "factor": rate, "weight_decay": train.weight_decay * decay} for found, rate, decay in kinds if found
+    ]
     if train.optimiser == "sgd":
-        return torch.optim.SGD(net.parameters(), lr=rate, weight_decay=decay, momentum=train.betas[0], fused=True)
-    return torch.optim.Adam(net.parameters(), lr=rate, weight_decay=decay, betas=train.betas, fused=True)
+        return torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.betas[0], fused=True)
+    return torch.optim.Adam(groups, lr=train.learning_rate, betas=train.betas, fused=True)
 
 
 @lru_cache(maxsize=16)

@@ -5,6 +5,7 @@ Random numbers come from a CPU generator whatever the device, a fixed amount per
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,11 +30,12 @@ def weak(
     flip: float,
     generator: torch.Generator,
     device: torch.device,
+    scale_law: Literal["uniform", "log_uniform"] = "uniform",
 ) -> Views:
     """Scale, crop and flip every image at random, together with its masks.
 
-    The scale is uniform in `scale` (2: content appears twice as large, rounded to a whole number of pixels per side), the position
-    of the crop uniform over those that fit. An image smaller than the crop lands anywhere inside it, and around it the image is
+    The scale, or with `scale_law` "log_uniform" its logarithm, is uniform in `scale` (2: content appears twice as large, rounded to
+    a whole number of pixels per side), the position of the crop uniform over those that fit. An image smaller than the crop lands anywhere inside it, and around it the image is
     0.5 grey, the masks are IGNORE and `valid` is False. Only the pixels under the crop are read and sent to the device.
 
     Args: images, N of (H,W,3) uint8, possibly read-only memory maps; masks, K sequences of N (H,W) uint8; crop (height, width);
@@ -42,7 +44,10 @@ def weak(
     """
     _check_arrays(images, masks)
     draws = torch.rand((len(images), 4), generator=generator).tolist()
-    factors = [scale[0] + draw[0] * (scale[1] - scale[0]) for draw in draws]
+    if scale_law == "uniform":
+        factors = [scale[0] + draw[0] * (scale[1] - scale[0]) for draw in draws]
+    else:
+        factors = [scale[0] * (scale[1] / scale[0]) ** draw[0] for draw in draws]
     shapes = [image.shape[:2] for image in images]
     rows = [_Span(shape[0], crop[0], s, draw[1]) for shape, s, draw in zip(shapes, factors, draws, strict=True)]
     columns = [_Span(shape[1], crop[1], s, draw[2]) for shape, s, draw in zip(shapes, factors, draws, strict=True)]

@@ -6,10 +6,14 @@ import torch
 from torch import nn
 
 from semiseg.config import Net, SettingError, Train, require
-from semiseg.nets.blocks import BlockNet
+from semiseg.nets.blocks import BlockNet, freeze_norm
 from semiseg.nets.multitask import MultiTask
+from semiseg.nets.own import file_of, own_network
 from semiseg.nets.unet import unet
+from semiseg.nets.weights import load_weights, located
 from semiseg.nets.wide_resnet import wide_resnet
+
+__all__ = ["BACKBONES", "BRANCHES", "NETS", "BlockNet", "MultiTask", "build", "check_network", "located", "parameters"]
 
 NETS: Mapping[str, Callable[[Net, int], dict[str, nn.Module]]] = {
     "unet": unet,
@@ -17,32 +21,72 @@ NETS: Mapping[str, Callable[[Net, int], dict[str, nn.Module]]] = {
 }
 """Name -> function of (settings, number of classes) that makes the network's blocks in order."""
 
+BACKBONES: Mapping[str, tuple[str, ...]] = {}
+"""Name -> the blocks that pretraining is for and whose learning rate has a factor, of networks that have such blocks."""
+
+BRANCHES: Mapping[str, Callable[[Net, int, int], dict[str, nn.Module]]] = {}
+"""Name -> function of (settings, classes, k) that makes the k own blocks of an auxiliary branch, where they differ from f's."""
+
 
 def build(
     net: Net, classes: int, *, mean: tuple[float, ...], std: tuple[float, ...], seed: int, own: int = 0
 ) -> BlockNet | MultiTask:
-    """The network with initial weights that depend on `seed` alone; `own` > 0 adds an auxiliary branch with that many own blocks.
+    """The network with initial weights that depend on `seed` and `net` alone; `own` > 0 adds an auxiliary branch with own blocks.
 
-    The weights of f are the same with and without a branch. Raises SettingError for an unknown name, a branch that is too long or
-    one output for other than two classes.
+    The weights of f are the same with and without a branch. Raises SettingError for an unknown name, a branch that is too long,
+    one output for other than two classes, or weights that do not fit.
     """
-    require(net.name in NETS, "net.name", net.name, ", ".join(sorted(NETS)))
     require(
         net.outputs == "classes" or classes == 2, "net.outputs", net.outputs, f"'classes' for {classes} classes, 'one' for 2 only"
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        segmentation = BlockNet(NETS[net.name](net, classes), mean, std)
-        names = list(segmentation.blocks)
+        blocks = make(net, classes)
+        names = list(blocks)
         require(0 <= own < len(names), "own blocks of the auxiliary branch", own, f"0..{len(names) - 1} for {net.name}")
-        if own == 0:
-            return segmentation
-        fresh = NETS[net.name](net, classes)
-        return MultiTask(segmentation, {name: fresh[name] for name in names[-own:]})
+        fresh = own_blocks(net, classes, names[len(names) - own :])
+    segmentation = BlockNet(blocks, mean, std, BACKBONES.get(net.name, ()))
+    network = segmentation if own == 0 else MultiTask(segmentation, fresh)
+    if net.frozen_norm:
+        freeze_norm(network)
+    return network
 
 
-def sample(net: Net, classes: int) -> BlockNet | MultiTask:
-    return build(net, classes, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0, own=1)
+def make(net: Net, classes: int) -> dict[str, nn.Module]:
+    """Blocks of f, of random weights but where the settings name others."""
+    if file_of(net.name):
+        blocks = own_network(net.name, classes)
+    else:
+        require(net.name in NETS, "net.name", net.name, f"{', '.join(sorted(NETS))}, or FILE.py:FUNCTION")
+        blocks = NETS[net.name](net, classes)
+    if net.weights:
+        load_weights(blocks, net)
+    return blocks
+
+
+def own_blocks(net: Net, classes: int, names: list[str]) -> dict[str, nn.Module]:
+    """The named last blocks once more, for an auxiliary branch."""
+    if not names:
+        return {}
+    if net.name in BRANCHES:
+        return BRANCHES[net.name](net, classes, len(names))
+    again = make(net, classes)
+    return {name: again[name] for name in names}
+
+
+def parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Trained parameters of the backbone, and all others; an auxiliary branch is not part of the backbone."""
+    segmentation = network.segmentation if isinstance(network, MultiTask) else network
+    backbone = [segmentation.blocks[name] for name in segmentation.backbone] if isinstance(segmentation, BlockNet) else []
+    first = [one for block in backbone for one in block.parameters() if one.requires_grad]
+    known = set(map(id, first))
+    return first, [one for one in network.parameters() if one.requires_grad and id(one) not in known]
+
+
+def sample(net: Net, classes: int) -> BlockNet:
+    network = build(net, classes, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0)
+    assert isinstance(network, BlockNet)
+    return network
 
 
 def check_network(net: Net, classes: int, train: Train, image_level: bool = False) -> None:
@@ -53,7 +97,7 @@ def check_network(net: Net, classes: int, train: Train, image_level: bool = Fals
     assert train.crop is not None
     network = sample(net, classes)
     if network.image_level != image_level:
-        fitting = [name for name in NETS if sample(Net(name=name), classes).image_level == image_level]
+        fitting = [name for name in NETS if sample(Net(name=name, width=2), classes).image_level == image_level]
         what = "a whole image" if image_level else "each pixel"
         raise SettingError(f"net.name: got {net.name!r}; allowed: {', '.join(fitting)}, as the data set has a class for {what}")
     images = train.batch_labelled + train.batch_unlabelled

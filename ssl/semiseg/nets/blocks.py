@@ -1,6 +1,6 @@
 """A network as named blocks in order, which is what the multi-task branch needs to share its first N - k."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -14,17 +14,21 @@ State = tuple[Tensor, ...]
 class BlockNet(nn.Module):
     """Standardises an image and runs it through named blocks, each a module from `State` to `State`.
 
-    The last block is a `Head`. Its logits are resized to the image when smaller, unless the network is an image-level one. Input
+    The last block is a `Last`. Its logits are resized to the image when smaller, unless the network is an image-level one. Input
     (N,3,H,W) in [0,1]; output (N,C,H,W) logits, or (N,C,1,1) of an image-level network. `mean` and `std` are those of the training
-    images, per channel in [0,1], kept with the weights.
+    images, per channel in [0,1], kept with the weights. `backbone` names the blocks whose learning rate and weight decay have
+    factors of their own.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, blocks: Mapping[str, nn.Module], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, blocks: Mapping[str, nn.Module], mean: tuple[float, ...], std: tuple[float, ...], backbone: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleDict(blocks)
+        self.backbone = tuple(backbone)
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
 
@@ -48,7 +52,16 @@ class BlockNet(nn.Module):
         return self.rest(self.first(image, 0), 0, image.shape[-2:])
 
 
-class Head(nn.Module):
+class Last(nn.Module):
+    """Base of last blocks, (..., x) -> (logits,)."""
+
+    image_level = False
+    """Whether the logits (N,C,1,1) are of the whole image."""
+    align_corners = False
+    """How logits of a smaller map are resized to the image: as in torch's `interpolate`."""
+
+
+class Head(Last):
     """(x,) -> (logits,) by a 1x1 convolution, after global average pooling in an image-level network.
 
     With `outputs` "one" the convolution has a single channel z and the logits of the two classes are [0, z], whose softmax is
@@ -68,7 +81,7 @@ class Head(nn.Module):
 
 
 def is_image_level(blocks: list[nn.Module]) -> bool:
-    return isinstance(blocks[-1], Head) and blocks[-1].image_level
+    return isinstance(blocks[-1], Last) and blocks[-1].image_level
 
 
 def finish(blocks: list[nn.Module], state: State, size: torch.Size) -> Tensor:
@@ -77,5 +90,25 @@ def finish(blocks: list[nn.Module], state: State, size: torch.Size) -> Tensor:
         state = block(state)
     (logits,) = state
     if logits.shape[-2:] != size and not is_image_level(blocks):
-        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        corners = isinstance(blocks[-1], Last) and blocks[-1].align_corners
+        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=corners)
     return logits
+
+
+class FrozenBatchNorm(nn.BatchNorm2d):
+    """BatchNorm that stays in evaluation mode and whose factors are not trained."""
+
+    def train(self, mode: bool = True) -> "FrozenBatchNorm":
+        super().train(False)
+        return self
+
+
+def freeze_norm(module: nn.Module) -> None:
+    """Replace every BatchNorm2d inside `module` by a frozen one with the same values."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            frozen = FrozenBatchNorm(child.num_features, eps=child.eps)
+            frozen.load_state_dict(child.state_dict())
+            setattr(module, name, frozen.requires_grad_(False).eval())
+        else:
+            freeze_norm(child)

@@ -22,10 +22,10 @@ from semiseg.data import Pack, Splits
 from semiseg.device import resolve
 from semiseg.methods import METHODS, name_of
 from semiseg.metrics import METRICS
-from semiseg.nets import check_network
+from semiseg.nets import check_network, located
 from semiseg.results import read
 from semiseg.runner import Place, git_revision, provenance, split_of
-from semiseg.stage import Split, plain
+from semiseg.stage import Split, by_content, plain
 from semiseg.store import writable_folder
 from semiseg.sweep.ablation import Ablation, chosen_rows, methods_of
 from semiseg.sweep.arguments import Arguments
@@ -53,6 +53,7 @@ class Study:
         methods = methods_of(arguments.method, table.preset(arguments.preset, arguments.quick).others)
         self.rows = chosen_rows(table, arguments.rows, methods)
         self.lines = {row: read_row(table.name, row, words, methods) for row, words in self.rows.items()}
+        self.net = located(arguments.net)
         self.name = table.name
         if arguments.data.name != "synthetic":
             self.name += f"-{arguments.data.name}"
@@ -147,12 +148,12 @@ class Study:
         a = self.arguments
         sizes = set(zip(pack.heights.tolist(), pack.widths.tolist(), strict=True))
         train = resolve(a.train, sizes.pop() if len(sizes) == 1 else None, torch.device(place.device))
-        check_network(a.net, len(pack.classes), train, image_level=pack.image_level)
+        check_network(self.net, len(pack.classes), train, image_level=pack.image_level)
 
         def split(line: Line) -> Split:
             return split_of(*place.open(line.labelled))
 
-        return make_plan(self.lines, a.seeds, split=split, net=a.net, train=train, has=place.open_store().has)
+        return make_plan(self.lines, a.seeds, split=split, net=self.net, train=train, has=place.open_store().has)
 
     def _train(self, plan: Plan, queue: Queue, place: Place, write: Callable[[], None]) -> int:
         from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
@@ -231,7 +232,9 @@ class Study:
                 "size": f"{pack.heights.max()} x {pack.widths.max()}",
                 "fingerprint": pack.fingerprint,
             },
-            "settings": plain({"data": replace(place.data, root=None), "net": a.net, "train": train, "method": a.method}),
+            "settings": plain(
+                {"data": replace(place.data, root=None), "net": by_content(self.net), "train": train, "method": a.method}
+            ),
             "score": {
                 "metric": a.train.score,
                 "split": "test",

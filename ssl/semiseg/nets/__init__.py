@@ -7,24 +7,36 @@ from torch import nn
 
 from semiseg.config import Net, SettingError, Train, require
 from semiseg.nets.blocks import BlockNet, freeze_norm
+from semiseg.nets.deeplabv2 import branch, deeplabv2
 from semiseg.nets.multitask import MultiTask
-from semiseg.nets.own import file_of, own_network
+from semiseg.nets.own import file_of, own_network, reason
+from semiseg.nets.resnet import ENCODER
+from semiseg.nets.swiftnet import swiftnet
 from semiseg.nets.unet import unet
+from semiseg.nets.unet_mri import unet_mri
 from semiseg.nets.weights import load_weights, located
 from semiseg.nets.wide_resnet import wide_resnet
 
 __all__ = ["BACKBONES", "BRANCHES", "NETS", "BlockNet", "MultiTask", "build", "check_network", "located", "parameters"]
 
 NETS: Mapping[str, Callable[[Net, int], dict[str, nn.Module]]] = {
+    "deeplabv2": deeplabv2,
+    "swiftnet": swiftnet,
     "unet": unet,
+    "unet_mri": unet_mri,
     "wide_resnet": wide_resnet,
 }
 """Name -> function of (settings, number of classes) that makes the network's blocks in order."""
 
-BACKBONES: Mapping[str, tuple[str, ...]] = {}
+BACKBONES: Mapping[str, tuple[str, ...]] = {
+    "deeplabv2": ENCODER,
+    "swiftnet": ENCODER,
+}
 """Name -> the blocks that pretraining is for and whose learning rate has a factor, of networks that have such blocks."""
 
-BRANCHES: Mapping[str, Callable[[Net, int, int], dict[str, nn.Module]]] = {}
+BRANCHES: Mapping[str, Callable[[Net, int, int], dict[str, nn.Module]]] = {
+    "deeplabv2": branch,
+}
 """Name -> function of (settings, classes, k) that makes the k own blocks of an auxiliary branch, where they differ from f's."""
 
 
@@ -101,11 +113,17 @@ def check_network(net: Net, classes: int, train: Train, image_level: bool = Fals
         what = "a whole image" if image_level else "each pixel"
         raise SettingError(f"net.name: got {net.name!r}; allowed: {', '.join(fitting)}, as the data set has a class for {what}")
     images = train.batch_labelled + train.batch_unlabelled
+    what = f"{net.name} cannot train on {images} crops of {train.crop}"
+    own = file_of(net.name) is not None
     try:
         with torch.no_grad():
             network(torch.zeros(min(images, 2), 3, *train.crop))
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise SettingError(
-            f"train.crop: {net.name} cannot train on {images} crops of {train.crop} ({reason}); allowed: larger ones"
-        ) from None
+    except SettingError:
+        raise
+    except Exception as error:
+        if own:
+            allowed = "a network that can, or other crops (train.crop)"
+            raise SettingError(f"net.name: {what} ({reason(error, net.name)}); allowed: {allowed}") from error
+        if not isinstance(error, RuntimeError | ValueError):
+            raise
+        raise SettingError(f"train.crop: {what} ({str(error).splitlines()[0]}); allowed: larger ones") from None

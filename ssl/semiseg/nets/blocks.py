@@ -62,17 +62,19 @@ class Last(nn.Module):
 
 
 class Head(Last):
-    """(x,) -> (logits,) by a 1x1 convolution, after global average pooling in an image-level network.
+    """(x,) -> (logits,) by a convolution, 1x1 unless told otherwise, after global average pooling in an image-level network.
 
     With `outputs` "one" the convolution has a single channel z and the logits of the two classes are [0, z], whose softmax is
     [1 - sigmoid(z), sigmoid(z)]: the sigmoid output of paper 001 behind the interface of all losses.
     """
 
-    def __init__(self, channels_in: int, classes: int, outputs: Literal["classes", "one"], *, image_level: bool = False) -> None:
+    def __init__(
+        self, channels_in: int, classes: int, outputs: Literal["classes", "one"], *, image_level: bool = False, kernel: int = 1
+    ) -> None:
         super().__init__()
         self.outputs = outputs
         self.image_level = image_level
-        self.conv = nn.Conv2d(channels_in, classes if outputs == "classes" else 1, 1)
+        self.conv = nn.Conv2d(channels_in, classes if outputs == "classes" else 1, kernel, padding=kernel // 2)
 
     def forward(self, state: State) -> State:
         x = state[-1]

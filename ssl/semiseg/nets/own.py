@@ -1,8 +1,10 @@
 """A network from a file of the user's own: `--net.name my_file.py:build`."""
 
-import importlib.util
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,34 +25,55 @@ def own_network(name: str, classes: int) -> dict[str, nn.Module]:
     It gets standardised images (N,3,H,W) and returns logits (N,C,h,w) or, like torchvision's networks, a dictionary with them under
     "out"; smaller maps are resized to the image. The children of an nn.Sequential are the blocks, so that an auxiliary branch can
     have the last ones of its own; any other module is one block. With an attribute `image_level` that is true it returns a class
-    for the whole image, (N,C). Raises SettingError when the file has no such function or the function no such result.
+    for the whole image, (N,C). The file may import what is installed, but none of its neighbours: keys depend on its content alone.
+    Raises SettingError when the file has no such function or the function no such result.
     """
-    module = function(name)(classes)
+    try:
+        module = function(name)(classes)
+    except SettingError:
+        raise
+    except Exception as error:
+        allowed = "a function of the number of classes that returns a torch.nn.Module"
+        raise SettingError(f"net.name: {name} failed for {classes} classes ({reason(error, name)}); allowed: {allowed}") from error
     if not isinstance(module, nn.Module):
         raise SettingError(f"net.name: {name} returned {type(module).__name__}; allowed: a function that returns a torch.nn.Module")
-    parts = dict(module.named_children()) if type(module) is nn.Sequential else {"network": module}
+    plain = type(module) is nn.Sequential
+    # not named_children, which leaves out a layer that is there twice
+    parts: dict[str, Any] = dict(module._modules) if plain else {"network": module}
     if not parts:
         raise SettingError(f"net.name: {name} returned an empty nn.Sequential; allowed: at least one block")
+    if plain:
+        for layer in module.modules():  # f and its branch read the same features: no block may overwrite them
+            if getattr(layer, "inplace", False) is True:
+                setattr(layer, "inplace", False)  # noqa: B010  pyright knows no such attribute of a Module
     *first, last = parts
     image_level = bool(getattr(module, "image_level", False))
     return {**{part: Block(parts[part]) for part in first}, last: OwnLast(parts[last], classes, name, image_level)}
 
 
 def function(name: str) -> Callable[[int], Any]:
-    """The function that FILE.py:FUNCTION names; the file is run anew each time."""
+    """The function that FILE.py:FUNCTION names; the file is run anew each time, from its text and not from compiled leftovers."""
     file, text = file_of(name), name.rpartition(":")[2]
-    spec = importlib.util.spec_from_file_location(file.stem, file) if file else None
-    if file is None or spec is None or spec.loader is None:
+    if file is None:
         raise SettingError(f"net.name: got {name!r}; allowed: FILE.py:FUNCTION")
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(f"own network {file}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module  # where dataclasses look for the names in their annotations
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  whatever the user's file does at import
-        raise SettingError(f"net.name: {file} cannot be run ({type(error).__name__}: {error}); allowed: a Python file") from None
+        exec(compile(file.read_bytes(), file, "exec"), vars(module))  # noqa: S102  it is the user's own
+    except Exception as error:
+        raise SettingError(f"net.name: {file} cannot be run ({reason(error, name)}); allowed: a Python file") from error
     found = getattr(module, text, None)
     if not callable(found):
         raise SettingError(f"net.name: {file} has no function {text!r}; allowed: FILE.py:FUNCTION")
     return found
+
+
+def reason(error: Exception, name: str) -> str:
+    """What an error says, in one line, with the last line of FILE.py that led to it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file_of(name))]
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"line {lines[-1]}: {text}" if lines else text
 
 
 class Block(nn.Module):
@@ -73,10 +96,12 @@ class OwnLast(Last):
 
     def forward(self, state: State) -> State:
         found = self.module(state[-1])
-        logits = found["out"] if isinstance(found, Mapping) and "out" in found else found
+        logits: Any = found["out"] if isinstance(found, Mapping) and "out" in found else found
         if isinstance(logits, Tensor) and self.image_level and logits.ndim == 2:
             logits = logits[:, :, None, None]
-        if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != self.classes:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(found).__name__
-            raise SettingError(f"net.name: {self.name} gave {got}; allowed: logits (N,{self.classes},height,width)")
+        fits = isinstance(logits, Tensor) and logits.ndim == 4 and logits.shape[1] == self.classes
+        if not fits or (self.image_level and logits.shape[2:] != (1, 1)):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            allowed = f"(N,{self.classes}) of whole images" if self.image_level else f"(N,{self.classes},height,width)"
+            raise SettingError(f"net.name: {self.name} gave {got}; allowed: logits {allowed}")
         return (logits,)

@@ -1,6 +1,7 @@
 """Initial weights from a file or from torchvision, and the files that a network's settings mean."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torchvision.models import ResNet18_Weights, ResNet101_Weights, WeightsEnum
 
-from semiseg.config import Net, SettingError
+from semiseg.config import Net, SettingError, require
 from semiseg.nets.own import file_of
+from semiseg.nets.resnet import torchvision_names
 
 IMAGENET = "imagenet"
+ENCODERS: Mapping[str, WeightsEnum] = {"deeplabv2": ResNet101_Weights.IMAGENET1K_V1, "swiftnet": ResNet18_Weights.IMAGENET1K_V1}
+PREFIXES = re.compile(r"^((module|model|Scale|backbone|encoder)\.)+")
 
 
 def located(net: Net) -> Net:
@@ -46,8 +51,9 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         found: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  safetensors and torch have many kinds
-        reason = " ".join(str(error).split())[:200]
-        raise SettingError(f"net.weights: {file} cannot be read ({reason}); allowed: safetensors or a torch state dict") from None
+        raise SettingError(
+            f"net.weights: {file} cannot be read ({brief(error)}); allowed: safetensors or a torch state dict"
+        ) from None
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
@@ -56,5 +62,65 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def load_weights(blocks: Mapping[str, nn.Module], net: Net) -> None:
-    """Give the blocks the weights that the settings name."""
-    raise SettingError(f"net.weights: got {net.weights!r}; allowed: '' for {net.name}")
+    """Give the blocks the weights of `net.weights`: "imagenet", a stage's weights.safetensors, or a file of the network's own tensors.
+
+    A network whose encoder is torchvision's ResNet also takes files with torchvision's names or those of the published DeepLabv2
+    codes, behind any of PREFIXES; all tensors of the encoder must be there, and of the others, such as the classifier, those that
+    fit are taken. Any other network needs all of its tensors, and the file no further ones; one of the user's own has the names of
+    the module that its function returns. Of a stage's file the best weights are taken, the teacher's where there is one, of f alone.
+    The mean and standard deviation of a file's images are left out. Raises SettingError naming the first tensor that does not fit.
+    """
+    encoder = torchvision_names(blocks)
+    if net.weights == IMAGENET:
+        require(net.name in ENCODERS, "net.weights", net.weights, f"'' or a file for {net.name}")
+        found = imagenet(ENCODERS[net.name])
+    else:
+        found = of_stage(read_weights(Path(net.weights).expanduser()))
+    if encoder:
+        found = {PREFIXES.sub("", name): value for name, value in found.items()}
+    known = {"mean", "std"}
+    for name, own in nn.ModuleDict(blocks).state_dict().items():
+        names = [f"blocks.{name}", *other_names(name, encoder, net)]
+        known.update(names)
+        held = next((one for one in names if one in found), None)
+        if held is not None and found[held].shape == own.shape:
+            own.copy_(found[held])
+        elif (name in encoder or not encoder) and not name.endswith("num_batches_tracked"):
+            has = f"no {names[-1]}" if held is None else f"{held} of shape {tuple(found[held].shape)}"
+            raise SettingError(f"net.weights: {net.weights} has {has}; allowed: one of shape {tuple(own.shape)} for {net.name}")
+    unknown = [name for name in found if name not in known]
+    if unknown and not encoder:
+        raise SettingError(f"net.weights: {net.weights} has {unknown[0]}; allowed: the tensors of {net.name} alone")
+
+
+def imagenet(kind: WeightsEnum) -> Mapping[str, Tensor]:
+    """torchvision's weights of ImageNet-1k, downloaded once into torch's cache."""
+    try:
+        return kind.get_state_dict(check_hash=True, progress=False)
+    except (OSError, RuntimeError) as error:  # no connection or space; a wrong hash
+        raise SettingError(f"net.weights: {kind} cannot be downloaded ({brief(error)}); allowed: a file of weights") from None
+
+
+def of_stage(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The best teacher's or else student's tensors of f, where the names are those of a stage's weights; otherwise all as they are."""
+    for role in ("best.teacher.", "best.student."):
+        best = {name.removeprefix(role): value for name, value in found.items() if name.startswith(role)}
+        if best:
+            f = {name.removeprefix("segmentation."): value for name, value in best.items()}
+            return {name: value for name, value in f.items() if not name.startswith("auxiliary.")}
+    return found
+
+
+def other_names(name: str, encoder: Mapping[str, str], net: Net) -> list[str]:
+    """What files of other origin call the tensor `name` of the network's blocks."""
+    block, _, inner = name.partition(".module.")
+    if file_of(net.name):
+        return [f"{block}.{inner}", *([inner] if block == "network" else [])]  # what own_network calls a module that is one block
+    if name in encoder:
+        return [encoder[name]]
+    head, _, rest = name.partition("aspp.convs.")
+    return [f"{layer}.conv2d_list.{rest}" for layer in ("layer5", "classifier")] if not head and rest else []
+
+
+def brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,6 +1,7 @@
 """Small trees of real file formats for the tests of the data sets, where the shared real ones lie, and what both must keep."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from semiseg.config import Data
-from semiseg.data import DATASETS, Pack, Source, split
+from semiseg.data import DATASETS, Pack, Source, load, split
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 LAS = np.diag([-1.0, 1.0, 1.0])
@@ -144,3 +145,138 @@ def nested_and_apart(pack: Pack) -> None:
     scored = set(last.selection.tolist()) | set(last.test.tolist())
     assert not scored & trained
     assert len(scored) == len(last.selection) + len(last.test)
+
+
+def build_cityscapes(root: Path) -> Path:
+    """8 training images of two cities, 4 of val and one of test, random, 12x24, with all labels 0..33 and 255 in each mask."""
+    rng = np.random.default_rng(0)
+    labels = np.array([*range(34), 255], np.uint8)
+    for place, count in {"train/aachen": 5, "train/bochum": 3, "val/lindau": 4, "test/berlin": 1}.items():
+        for kind in ("leftImg8bit", "gtFine"):
+            (root / kind / place).mkdir(parents=True)
+        for i in range(count):
+            name = f"{place}/{Path(place).name}_{i:06d}_000019"
+            mask = rng.permutation(np.resize(labels, 12 * 24)).reshape(12, 24)
+            Image.fromarray(rng.integers(0, 256, (12, 24, 3), np.uint8)).save(root / "leftImg8bit" / f"{name}_leftImg8bit.png")
+            Image.fromarray(mask).save(root / "gtFine" / f"{name}_gtFine_labelIds.png")
+    return root
+
+
+VOC_COLOURS = (  # of background .. tvmonitor, read off the palette of a mask of the real set
+    *((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128), (128, 128, 128)),
+    *((64, 0, 0), (192, 0, 0), (64, 128, 0), (192, 128, 0), (64, 0, 128), (192, 0, 128), (64, 128, 128), (192, 128, 128)),
+    *((0, 64, 0), (128, 64, 0), (0, 192, 0), (128, 192, 0), (0, 64, 128)),
+)
+
+
+def build_voc(root: Path, augmented: bool = True) -> Path:
+    """VOCdevkit/VOC2012 in torchvision's layout: images 0..3 in train.txt, 10..13 in val.txt, of 8 random sizes from 13 to 27 pixels.
+
+    With `augmented` train_aug.txt lists 0..9 with the path of both files, and 1..9 have masks in SegmentationClassAug. All masks
+    are palette files with every class and 255.
+    """
+    rng = np.random.default_rng(0)
+    folder = root / "VOCdevkit" / "VOC2012"
+    for part in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation"):
+        (folder / part).mkdir(parents=True)
+    values = np.array([*range(21), 255], np.uint8)
+
+    def save_mask(part: str, name: str, size: tuple[int, int]) -> None:
+        mask = Image.fromarray(rng.permutation(np.resize(values, size[0] * size[1])).reshape(size), "P")
+        mask.putpalette([level for colour in VOC_COLOURS for level in colour])
+        mask.save(folder / part / f"{name}.png")
+
+    numbers = {"train": range(4), "val": range(10, 14), "train_aug": range(10) if augmented else []}
+    for i in sorted({*numbers["train"], *numbers["val"], *numbers["train_aug"]}):
+        name, size = f"2007_{i:06d}", (13 + 2 * (i % 8), 27 - i % 8)
+        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(folder / "JPEGImages" / f"{name}.jpg")
+        if i in numbers["train"] or i in numbers["val"]:
+            save_mask("SegmentationClass", name, size)
+        if augmented and 1 <= i <= 9:
+            save_mask("SegmentationClassAug", name, size)
+    line = {"train_aug": "/JPEGImages/2007_{0:06d}.jpg /SegmentationClassAug/2007_{0:06d}.png\n"}
+    for file, listed in numbers.items():
+        if listed:
+            text = "".join(line.get(file, "2007_{:06d}\n").format(i) for i in listed)
+            (folder / "ImageSets" / "Segmentation" / f"{file}.txt").write_text(text)
+    return root
+
+
+def label_counts(pack: Pack, split: str | None = None) -> np.ndarray:
+    """Pixels (256,) of each mask value in the images of a split, or of all."""
+    masks = [pack.mask(row) for row in range(len(pack)) if split in (None, pack.split[row])]
+    return sum((np.bincount(mask.ravel(), minlength=256) for mask in masks if mask is not None), np.zeros(256, np.int64))
+
+
+def save_h5(file: Path, image: np.ndarray, label: np.ndarray) -> None:
+    h5py = pytest.importorskip("h5py")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(file, "w") as content:
+        content["image"], content["label"] = image, label
+
+
+def build_acdc(root: Path, patients: int = 10) -> Path:
+    """Patients 1..10 with two frames of 2 to 4 random slices to train on, 11 and 12 with volumes; 18x16 or 16x20, all labels in each."""
+    rng = np.random.default_rng(0)
+    root.mkdir(parents=True, exist_ok=True)
+
+    def arrays(number: int, slices: int) -> tuple[np.ndarray, np.ndarray]:
+        shape = (slices, *((18, 16) if number % 2 else (16, 20)))
+        label = rng.permuted(np.resize(np.arange(4, dtype=np.uint8), shape).reshape(slices, -1), axis=1)
+        return rng.random(shape, np.float32), label.reshape(shape)
+
+    names: dict[str, list[str]] = {"train.list": [], "train_slices.list": [], "val.list": []}
+    for number in range(1, patients + 3):
+        for case in (f"patient{number:03d}_frame01", f"patient{number:03d}_frame02"):
+            image, label = arrays(number, 2 + number % 3)
+            if number > patients:
+                save_h5(root / "data" / f"{case}.h5", image, label)
+                names["val.list"].append(case)
+                continue
+            names["train.list"].append(case)
+            for z in range(len(image)):
+                save_h5(root / "data" / "slices" / f"{case}_slice_{z + 1}.h5", image[z], label[z])
+                names["train_slices.list"].append(f"{case}_slice_{z + 1}")
+    for name, lines in names.items():
+        (root / name).write_text("\n".join(lines[::-1]) + "\n")
+    return root
+
+
+def build_camvid(root: Path) -> Path:
+    """12 training images and 4 of val, random, 12x16, with all labels 0..11 in each mask."""
+    rng = np.random.default_rng(0)
+    for name, count in {"train": 12, "val": 4}.items():
+        for folder in (name, f"{name}annot"):
+            (root / folder).mkdir(parents=True)
+        for i in range(count):
+            mask = rng.permutation(np.resize(np.arange(12, dtype=np.uint8), 12 * 16)).reshape(12, 16)
+            Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8)).save(root / name / f"{i}.png")
+            Image.fromarray(mask).save(root / f"{name}annot" / f"{i}.png")
+        lines = [f"/SegNet/CamVid/{name}/{i}.png /SegNet/CamVid/{name}annot/{i}.png\n" for i in range(count)]
+        (root / f"{name}.txt").write_text("".join(lines))
+    return root
+
+
+BUILDERS: dict[str, Callable[[Path], Path]] = {
+    "folder": build_folder,
+    "camvid": build_camvid,
+    "oxford_pets": build_pets,
+    "scgm": build_scgm,
+    "cifar10": build_cifar10,
+    "cityscapes": build_cityscapes,
+    "voc_aug": build_voc,
+    "acdc": build_acdc,
+}
+"""How to make a small tree of each data set on disk."""
+
+
+def load_twice(data: Data, cache: Path) -> Pack:
+    """The pack, after a second start that has to take a twentieth of the CPU time of the first, where that was over a second."""
+    times = [time.process_time()]
+    load(data, cache)
+    times.append(time.process_time())
+    pack = load(data, cache)
+    first, second = times[1] - times[0], time.process_time() - times[1]
+    print(f"{data.name}: {first:.2f} s of CPU, then {second:.3f} s: {first / second:.0f} times faster")
+    assert first < 1 or first > 20 * second
+    return pack

@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet and CIFAR-10: what their files say, how they are split, what is refused in one line.
+"""Oxford-IIIT Pet, CIFAR-10 and CamVid: what their files say, how they are split, what is refused in one line.
 
 Small trees of the same file formats stand in for the real ones; the shared real files are counted without a loader where they are.
 """
@@ -10,11 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_trees import build_cifar10, build_pets, decoded, nested_and_apart, python_2_batch, shared, source_of, splits_of
+from data_trees import (
+    build_cifar10,
+    build_pets,
+    decoded,
+    label_counts,
+    load_twice,
+    nested_and_apart,
+    python_2_batch,
+    shared,
+    source_of,
+    splits_of,
+)
 from PIL import Image
 
 from semiseg.config import Data, SettingError
-from semiseg.data import load, split
+from semiseg.data import DATASETS, Source, load, split
+from semiseg.data.oxford_pets import drawn
+from semiseg.data.scgm import scans_in, slices_in
 
 # ---- Oxford-IIIT Pet
 
@@ -38,6 +51,57 @@ def test_pets_are_read_by_content_and_the_border_belongs_to_the_pet(tmp_path: Pa
             assert photo.format == {"pet_0": "PNG", "pet_1": "GIF", "pet_2": "JPEG"}[name]
             np.testing.assert_array_equal(image, np.array(photo.convert("RGB")))
             np.testing.assert_array_equal(mask, (np.array(trimap) != 2).astype(np.uint8))
+
+
+def test_pets_may_lie_in_the_folder_of_torchvision_under_the_root(tmp_path: Path) -> None:
+    build_pets(tmp_path / "oxford-iiit-pet")
+    assert splits_of(source_of("oxford_pets", tmp_path)) == splits_of(source_of("oxford_pets", tmp_path / "oxford-iiit-pet"))
+
+
+def pets(root: Path, *variant: str, seed: int = 0) -> Source:
+    return DATASETS["oxford_pets"](Data(name="oxford_pets", root=root, variant=variant, split_seed=seed))
+
+
+def test_the_border_of_a_pet_may_be_ignored(tmp_path: Path) -> None:
+    source = pets(build_pets(tmp_path), "border_ignored")
+    _, mask = decoded(source, "pet_4")
+    with Image.open(tmp_path / "annotations" / "trimaps" / "pet_4.png") as trimap:
+        assert mask.tolist() == [[{1: 1, 2: 0, 3: 255}[value] for value in line] for line in np.array(trimap).tolist()]
+    assert splits_of(source) == splits_of(pets(tmp_path))
+    assert source.stamp != pets(tmp_path).stamp
+
+
+def test_pets_of_paper_002_are_split_in_its_shares(tmp_path: Path) -> None:
+    splits = splits_of(pets(build_pets(tmp_path, images=200), "split_002"))
+    assert [list(splits.values()).count(name) for name in ("train", "selection", "test")] == [152, 8, 40]
+    assert splits == splits_of(pets(tmp_path, "border_ignored", "split_002"))
+    assert splits != splits_of(pets(tmp_path, "split_002", seed=1))
+    names = list(drawn([str(i) for i in range(7393)], Data(variant=("split_002",))).values())
+    assert [names.count(name) for name in ("train", "selection", "test")] == [5913 - 295, 295, 1480]  # 295: 5 % of 5913
+
+
+def test_the_official_lists_of_pets_may_decide_and_selection_is_carved(tmp_path: Path) -> None:
+    root = build_pets(tmp_path / "pets")
+    splits = splits_of(pets(root, "split_official"))
+    lines = {name: (root / "annotations" / f"{name}.txt").read_text().splitlines()[1:] for name in ("trainval", "test")}
+    expected = {line.split()[0]: {"trainval": "train"}.get(name, name) for name, of in lines.items() for line in of}
+    del expected["bare"]  # has no trimap
+    assert splits == expected
+    pack = load(Data(name="oxford_pets", root=root, variant=("split_official",)), tmp_path / "cache")
+    trained = list(expected.values()).count("train")
+    for selection in (0.25, 3):
+        parts = split(pack, Data(selection=selection))
+        carved = int(0.25 * trained) if selection == 0.25 else 3
+        assert (len(parts.selection), len(parts.unlabelled)) == (carved, trained - carved)
+    (root / "annotations" / "test.txt").write_text("pet_3\n")
+    with pytest.raises(SettingError, match=r"annotations: got pet_3 in trainval.txt and test.txt; allowed: one of them$"):
+        pets(root, "split_official")
+    (root / "annotations" / "test.txt").unlink()
+    with pytest.raises(
+        SettingError, match=r"annotations/test.txt: cannot be read \(no such file\); allowed: a list, for split_official$"
+    ):
+        pets(root, "split_official")
+    assert len(pets(root).items) == 39  # without pet_2, which was in test.txt only
 
 
 def test_pets_elsewhere_and_broken_trimaps_are_refused(tmp_path: Path) -> None:
@@ -123,18 +187,74 @@ def test_a_batch_that_is_not_there_is_named(tmp_path: Path) -> None:
         source_of("cifar10", tmp_path)
 
 
+# ---- CamVid
+
+
+def test_camvid_with_its_test_images_takes_val_for_selection(tmp_path: Path) -> None:
+    mask = np.eye(8, 9, dtype=np.uint8)
+    for name in ("train", "val", "test"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}annot").mkdir()
+        Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / name / "a.png")
+        Image.fromarray(mask * 11).save(tmp_path / f"{name}annot" / "a.png")
+        (tmp_path / f"{name}.txt").write_text(f"/SegNet/CamVid/{name}/a.png /SegNet/CamVid/{name}annot/a.png\n")
+    source = DATASETS["camvid"](Data(name="camvid", root=tmp_path))
+    assert {item.id: item.split for item in source.items} == {"train/a": "train", "val/a": "selection", "test/a": "test"}
+    (tmp_path / "test" / "a.png").unlink()
+    source = DATASETS["camvid"](Data(name="camvid", root=tmp_path))
+    assert {item.id: item.split for item in source.items} == {"train/a": "train", "val/a": "test"}
+    Image.fromarray(mask * 12).save(tmp_path / "trainannot" / "a.png")
+    with pytest.raises(SettingError, match=r"trainannot/a.png: got mask value 12; allowed: 0, 1, .*11 \(ignore\), 255 \(ignore\)$"):
+        source.read(source.items[0])
+    (tmp_path / "val" / "a.png").unlink()
+    with pytest.raises(SettingError, match=r"val/a.png: cannot be read \(No such file or directory\)"):
+        load(Data(name="camvid", root=tmp_path), tmp_path / "cache")
+    (tmp_path / "val.txt").write_text("a b c\n")
+    with pytest.raises(SettingError, match=r"val.txt, line 1: got 'a b c'; allowed: an image path and a mask path"):
+        load(Data(name="camvid", root=tmp_path), tmp_path / "cache")
+
+
 # ---- the shared real files
+
+
+def test_the_shared_frames_of_camvid_are_those_counted_without_a_loader(tmp_path: Path) -> None:
+    root = shared("camvid")
+    expected = json.loads((root / "stats.json").read_text())["expect"]
+    pack = load_twice(Data(name="camvid", root=root, size="native"), tmp_path)
+    for theirs, ours in (("train", "train"), ("val", "test")):
+        assert pack.split.count(ours) == expected[theirs]["images"]
+        counts = label_counts(pack, ours)
+        assert counts.sum() == expected[theirs]["pixels"]
+        for value, share in expected[theirs]["frequency"].items():
+            assert counts[255 if value == "11" else int(value)] / counts.sum() == pytest.approx(share, abs=1e-6)
+    assert split(pack, Data(name="camvid")).labelled.size == 36
+    nested_and_apart(pack)
+
+
+def test_the_shared_spinal_cords_are_those_counted_without_a_loader() -> None:
+    root = shared("spinal_gm")
+    pytest.importorskip("nibabel")
+    expected = json.loads((root / "stats.json").read_text())["expect"]
+    scans = scans_in(root)
+    for name, found in (("labelled", [s for s in scans if s.masks]), ("unlabelled", [s for s in scans if not s.masks])):
+        slices = [slices_in(scan.image) for scan in found]
+        assert len(found) == expected[name]["images"]
+        assert sum(len(scan.masks) for scan in found) == expected[name]["pairs"]
+        assert [min(slices), max(slices)] == [expected[name][f"shape_{which}"][2] for which in ("min", "max")]
 
 
 def test_the_shared_pets_are_those_counted_without_a_loader(tmp_path: Path) -> None:
     root = shared("oxford-iiit-pet")
     expected = json.loads((root / "stats.json").read_text())["expect"]["all"]
-    pack = load(Data(name="oxford_pets", root=root, size="native"), tmp_path)
+    pack = load_twice(Data(name="oxford_pets", root=root, size="native", variant=("border_ignored",)), tmp_path)
     assert len(pack) == expected["images"] - 1 == 450  # Abyssinian_34 is in no list; its trimap is background only
     assert [pack.split.count(name) for name in ("train", "selection", "test")] == [315, 90, 45]
-    masks = [pack.mask(row) for row in range(len(pack))]
-    pet = sum(int((mask == 1).sum()) for mask in masks if mask is not None)
-    assert pet / expected["pixels"] == pytest.approx(expected["frequency"]["1"] + expected["frequency"]["3"], abs=1e-6)
+    counts = label_counts(pack)
+    with Image.open(root / "annotations" / "trimaps" / "Abyssinian_34.png") as trimap:
+        counts[0] += trimap.width * trimap.height
+    assert counts.sum() == expected["pixels"]
+    for value, i in {"1": 1, "2": 0, "3": 255}.items():
+        assert counts[i] / counts.sum() == pytest.approx(expected["frequency"][value], abs=1e-6)
     nested_and_apart(pack)
     breeds = {name.rsplit("_", 1)[0] for name in pack.ids}
     tested = {pack.ids[row].rsplit("_", 1)[0] for row in range(len(pack)) if pack.split[row] == "test"}
@@ -142,10 +262,16 @@ def test_the_shared_pets_are_those_counted_without_a_loader(tmp_path: Path) -> N
     assert tested == breeds
 
 
+@pytest.mark.parametrize(("variant", "counts"), [("split_002", [342, 18, 90]), ("split_official", [300, 0, 150])])
+def test_the_shared_pets_may_be_split_otherwise(variant: str, counts: list[int]) -> None:
+    splits = list(splits_of(pets(shared("oxford-iiit-pet"), variant)).values())
+    assert [splits.count(name) for name in ("train", "selection", "test")] == counts
+
+
 def test_the_shared_cifar_images_are_those_counted_without_a_loader(tmp_path: Path) -> None:
     root = shared("cifar10_small")
     expected = json.loads((root / "stats.json").read_text())["expect"]
-    pack = load(Data(name="cifar10", root=root), tmp_path)
+    pack = load_twice(Data(name="cifar10", root=root), tmp_path)
     for name in ("train", "test"):
         rows = [row for row in range(len(pack)) if pack.split[row] == name]
         assert len(rows) == expected[name]["images"]

@@ -1,16 +1,17 @@
 """Data sets: `load` decodes one into a pack once, `split` says which rows are labelled. Imports neither torch nor ray."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from semiseg.config import Data, SettingError, require
-from semiseg.data import camvid, cifar10, folder, oxford_pets, scgm, synthetic
+from semiseg.data import acdc, camvid, cifar10, cityscapes, folder, oxford_pets, scgm, synthetic, voc_aug
+from semiseg.data.download import download
 from semiseg.data.pack import Pack, open_pack
 from semiseg.data.source import IGNORE, Item, Source
 from semiseg.data.splits import Splits, split
 
-__all__ = ["DATASETS", "IGNORE", "Item", "Pack", "Source", "Splits", "load", "split"]
+__all__ = ["DATASETS", "IGNORE", "VARIANTS", "Item", "Pack", "Source", "Splits", "load", "split"]
 
 DATASETS: dict[str, Callable[[Data], Source]] = {
     "synthetic": synthetic.synthetic,
@@ -19,12 +20,24 @@ DATASETS: dict[str, Callable[[Data], Source]] = {
     "oxford_pets": oxford_pets.oxford_pets,
     "scgm": scgm.scgm,
     "cifar10": cifar10.cifar10,
+    "cityscapes": cityscapes.cityscapes,
+    "voc_aug": voc_aug.voc_aug,
+    "acdc": acdc.acdc,
 }
+
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    "oxford_pets": oxford_pets.VARIANTS,
+    "cityscapes": cityscapes.VARIANTS,
+}
+"""What Data.variant may hold, by data set. Of the names that begin with split_ one at most: each is a whole way to split."""
 
 
 def load(data: Data, cache: Path) -> Pack:
     """The images that `data` names, from the cache folder when they were decoded before. SettingError when they cannot be used."""
     require(data.name in DATASETS, "data.name", data.name, ", ".join(DATASETS))
+    check_variant(data)
+    if data.download:
+        download(data)
     source = DATASETS[data.name](data)
     if data.classes and source.classes and data.classes != source.classes:
         if len(data.classes) != len(source.classes):
@@ -32,3 +45,13 @@ def load(data: Data, cache: Path) -> Pack:
             raise SettingError(f"data.classes: got {len(data.classes)} names; allowed: {count}, as {data.name} has {count} classes")
         source = replace(source, classes=data.classes)
     return open_pack(source, data.name, data.size, cache)
+
+
+def check_variant(data: Data) -> None:
+    """Raise SettingError for a variant that the data set does not have, one named twice, and two ways to split."""
+    known = VARIANTS.get(data.name, ())
+    allowed = f"of {', '.join(known)}" if known else f"none, as {data.name} has no variants"
+    require(set(data.variant) <= set(known), "data.variant", data.variant, allowed)
+    require(len(set(data.variant)) == len(data.variant), "data.variant", data.variant, "each name once")
+    splits = [name for name in data.variant if name.startswith("split_")]
+    require(len(splits) <= 1, "data.variant", data.variant, f"one of {', '.join(splits)}")

@@ -1,32 +1,45 @@
-"""Oxford-IIIT Pet (Parkhi et al. 2012) with its trimaps as two classes, split like paper 000.
+"""Oxford-IIIT Pet (Parkhi et al. 2012) with its trimaps as two classes, split like paper 000, like paper 002 or officially.
 
     root/images/NAME.jpg                    opened by content: some files of the real set are GIF or PNG
     root/annotations/trimaps/NAME.png       1 pet, 2 background, 3 border
     root/annotations/list.txt, trainval.txt, test.txt       a name first on each line; those that are there are joined
 
-This is the folder oxford-iiit-pet that torchvision makes. Images in no list or without a trimap file are left out.
+This is the folder oxford-iiit-pet that torchvision makes; --data.root may also be the folder it lies in. Images in no list or without a
+trimap file are left out.
+
+The variant `border_ignored` sets the border to ignore; without it the border belongs to the pet (paper 000).
+
+Splits are drawn with --data.split-seed from the sorted names: the lists are sorted by breed, so that their beginning holds a few breeds only.
+  (none)          paper 000: a tenth of all images is "test", a fifth "selection" and the rest "train"
+  split_002       paper 002: 1480/7393 of all images are "test" and 5 % of the others "selection". The paper's 7393 are the files in the
+                  folder images, three .mat files among them, which cannot be trained on, and images that are in no list: of the 7349 that
+                  are listed 1471 are for test, 293 for selection and 5585 for training, where the paper has 1480, 295 and 5618
+  split_official  test.txt is "test" and trainval.txt "train", out of which selection is carved (--data.selection)
 """
+
+from pathlib import Path
 
 import numpy as np
 
 from semiseg.config import Data, SettingError
 from semiseg.data.images import Value, read_image, read_mask, to_ids
-from semiseg.data.source import Item, Source, folder_of, read_lines, share_of, shuffled, stamp_of
+from semiseg.data.source import IGNORE, Item, Source, folder_of, read_lines, share_of, shuffled, stamp_of
 
+FOLDER = "oxford-iiit-pet"
 LISTS = ("list.txt", "trainval.txt", "test.txt")
-IDS: dict[Value, int] = {1: 1, 2: 0, 3: 1}  # the border belongs to the pet, as in paper 000
-SELECTION_SHARE, TEST_SHARE = 0.2, 0.1  # of all images; paper 000: 70/20/10 train/validation/test
+BORDER = 3
+IDS: dict[Value, int] = {1: 1, 2: 0, BORDER: 1}
+TEST_SHARE, SELECTION_SHARE = 0.1, 0.2  # of all images; paper 000: 70/20/10 train/validation/test
+TEST_SHARE_002, SELECTION_SHARE_002 = 1480 / 7393, 0.05  # of all images, and of those not for test
+VARIANTS = ("border_ignored", "split_002", "split_official")
 SIZE = (64, 64)
 
 
 def oxford_pets(data: Data) -> Source:
-    """A tenth of the images is "test", a fifth "selection" and the rest "train", drawn with --data.split-seed from sorted names.
-
-    The official lists do not decide: paper 000 has a split of its own, and they are sorted by breed, so that their beginning holds
-    a few breeds only.
-    """
+    """Pet against background; a tenth of the training images is labelled by default (paper 002)."""
     root = folder_of(data.root, "oxford_pets")
-    lists = [file for file in (root / "annotations" / name for name in LISTS) if file.is_file()]
+    root = root / FOLDER if (root / FOLDER).is_dir() else root
+    lists = {name: names_in(root / "annotations" / name) for name in LISTS if (root / "annotations" / name).is_file()}
     if not lists:
         raise SettingError(
             f"data.root: got {str(root)!r} without annotations/list.txt; allowed: a folder with images/ and annotations/, "
@@ -34,25 +47,52 @@ def oxford_pets(data: Data) -> Source:
         )
     trimaps = {
         name: root / "annotations" / "trimaps" / f"{name}.png"
-        for name in sorted({line.split()[0] for file in lists for _, line in read_lines(file)})
+        for name in sorted({name for names in lists.values() for name in names})
     }
-    names = shuffled([name for name, trimap in trimaps.items() if trimap.is_file()], data.split_seed)
-    test = share_of(TEST_SHARE, len(names))
-    selection = test + share_of(SELECTION_SHARE, len(names))
-    splits = {name: "test" if i < test else "selection" if i < selection else "train" for i, name in enumerate(names)}
-    files = {Item(name, splits[name]): (root / "images" / f"{name}.jpg", trimaps[name]) for name in sorted(names)}
+    names = [name for name, trimap in trimaps.items() if trimap.is_file()]
+    splits = official(root, lists, names) if "split_official" in data.variant else drawn(names, data)
+    files = {Item(name, split): (root / "images" / f"{name}.jpg", trimaps[name]) for name, split in sorted(splits.items())}
+    ids = {**IDS, BORDER: IGNORE} if "border_ignored" in data.variant else IDS
 
     def read(item: Item) -> tuple[np.ndarray, np.ndarray]:
         image, trimap = files[item]
-        return read_image(image), to_ids(read_mask(trimap, colour=False), IDS, trimap)
+        return read_image(image), to_ids(read_mask(trimap, colour=False), ids, trimap)
 
     return Source(
         items=tuple(files),
         classes=("background", "pet"),
         palette=((0, 0, 0), (240, 150, 60)),
         read=read,
-        stamp=stamp_of(root, [file for pair in files.values() for file in pair], [*files]),
+        stamp=stamp_of(root, [file for pair in files.values() for file in pair], [*files], *sorted(data.variant)),
         default_size=SIZE,
-        default_labelled=max(1, (len(names) - selection) // 10),
+        default_labelled=max(1, [*splits.values()].count("train") // 10),
         where=lambda item: str(files[item][1]),
     )
+
+
+def names_in(file: Path) -> list[str]:
+    return [line.split()[0] for _, line in read_lines(file)]
+
+
+def drawn(names: list[str], data: Data) -> dict[str, str]:
+    """Split by name, in the shares of paper 000 or 002."""
+    if "split_002" in data.variant:
+        test = share_of(TEST_SHARE_002, len(names))
+        selection = share_of(SELECTION_SHARE_002, len(names) - test)
+    else:
+        test, selection = share_of(TEST_SHARE, len(names)), share_of(SELECTION_SHARE, len(names))
+    order = shuffled(names, data.split_seed)
+    return {name: "test" if i < test else "selection" if i < test + selection else "train" for i, name in enumerate(order)}
+
+
+def official(root: Path, lists: dict[str, list[str]], names: list[str]) -> dict[str, str]:
+    """Split by name, of the authors' two lists."""
+    for name in ("trainval.txt", "test.txt"):
+        if name not in lists:
+            raise SettingError(f"{root / 'annotations' / name}: cannot be read (no such file); allowed: a list, for split_official")
+    both = set(lists["trainval.txt"]) & set(lists["test.txt"])
+    if both:
+        raise SettingError(f"{root / 'annotations'}: got {min(both)} in trainval.txt and test.txt; allowed: one of them")
+    there = set(names)
+    splits = {"trainval.txt": "train", "test.txt": "test"}
+    return {name: split for file, split in splits.items() for name in lists[file] if name in there}

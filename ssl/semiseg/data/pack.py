@@ -35,6 +35,7 @@ class Pack:
     """The images of a data set by row number. Opening decodes nothing; pixels are read-only views of the mapped file.
 
     ids, split      one entry per row; split is "train", "selection", "test" or "unlabelled" (training image without a mask)
+    groups          one entry per row: what the image belongs to, such as a patient; its id where images stand alone
     heights, widths int32 (N,), pixels
     mean, std       float64 (3,), per channel over the training images in [0,1]; std is at least 1/255
     image_level     whether a class belongs to a whole image: then every mask is constant
@@ -52,6 +53,7 @@ class Pack:
         self.name: str = about["name"]
         self.ids: list[str] = table["id"].to_pylist()
         self.split: list[str] = table["split"].to_pylist()
+        self.groups: list[str] = about.get("groups") or self.ids  # not there where images stand alone
         self.classes: tuple[str, ...] = tuple(about["classes"])
         self.palette: tuple[tuple[int, int, int], ...] = tuple((r, g, b) for r, g, b in about["palette"])
         self.fingerprint: str = about["fingerprint"]
@@ -125,6 +127,7 @@ def write(source: Source, name: str, size: tuple[int, int] | None, aside: Path) 
         "name": name,
         "default_labelled": source.default_labelled,
         "image_level": source.image_level,
+        "groups": tally.groups if tally.grouped else None,
         **tally.finish(name),
     }
     # What is only known after the last image goes into the schema, which an Arrow file begins with: copy batch by batch.
@@ -157,7 +160,7 @@ def batches(source: Source, classes: tuple[str, ...], size: tuple[int, int] | No
         image, mask = decoded
         check(item, image, mask, classes, seen, source.where(item))
         image, mask = resized(image, mask, size) if size else (image, mask)
-        tally.add(item, image, mask)
+        tally.add(item, image, mask, source.group(item))
         pixels = {"image": image.tobytes(), "mask": None if mask is None else mask.tobytes()}
         rows.append({"id": item.id, "split": item.split, "height": image.shape[0], "width": image.shape[1], **pixels})
         held += image.nbytes
@@ -196,7 +199,7 @@ def check(item: Item, image: np.ndarray, mask: np.ndarray | None, classes: tuple
 
 
 class Tally:
-    """What is counted while packing: fingerprint, mean and spread of the training images, classes met."""
+    """What is counted while packing: fingerprint, mean and spread of the training images, classes met, groups."""
 
     def __init__(self, labels: Labels) -> None:
         self.classes, self.palette = labels
@@ -204,9 +207,13 @@ class Tally:
         self.levels = np.zeros((3, 256), np.int64)  # how often each value occurs in the training images: exact in any order
         self.met = np.zeros(256, np.int64)
         self.splits: set[str] = set()
+        self.groups: list[str] = []
+        self.grouped = False  # whether any image's group is another than its id
 
-    def add(self, item: Item, image: np.ndarray, mask: np.ndarray | None) -> None:
+    def add(self, item: Item, image: np.ndarray, mask: np.ndarray | None, group: str) -> None:
         self.splits.add(item.split)
+        self.groups.append(group)
+        self.grouped |= group != item.id
         self.digest.update(json.dumps([item.id, item.split, image.shape, mask is not None]).encode())
         self.digest.update(image.tobytes())
         if mask is not None:

@@ -43,12 +43,14 @@ class Source:
     """
     stamp: str
     """Cheap hash of everything the decoded pixels depend on: names, sizes and times of the files, options, generating code."""
-    default_size: tuple[int, int]
-    """Height and width used when Data.size is None."""
+    default_size: tuple[int, int] | Literal["native"]
+    """Height and width used when Data.size is None; "native": each image keeps its own."""
     default_labelled: int | Literal["all"]
     """Labelled training images used when Data.labelled is None."""
     where: Callable[[Item], str] = lambda item: item.id
     """What to call an item in a message: the mask's file, or the image's when there is no mask."""
+    group: Callable[[Item], str] = lambda item: item.id
+    """What an item belongs to, such as a patient; images of one group are labelled, and carved out for selection, together."""
     discover: Callable[[], Labels] | None = None
     """Classes and palette of a data set that has to open its masks to know them; called once, while packing."""
     image_level: bool = False

@@ -3,6 +3,9 @@
 Labelled subsets are nested: one permutation, drawn with `split_seed` and never with a training seed, of which a subset is the
 beginning, so 1 % is inside 5 %. Images carved out for selection are drawn from a random stream of their own and are never
 trained on, not even without their masks; how many are labelled does not move them.
+
+Images of one group (a patient's slices, `Source.group`) stay together: groups are drawn, and as few of them taken as hold the number of
+images that was asked for.
 """
 
 import hashlib
@@ -38,11 +41,10 @@ def split(pack: Pack, data: Data) -> Splits:
     of = {name: [row for row, found in enumerate(pack.split) if found == name] for name in ("selection", "test", "unlabelled")}
     train = sorted((row for row, found in enumerate(pack.split) if found == "train"), key=lambda row: pack.ids[row])
     if not of["selection"]:
-        count = carved(data.selection, len(train))
-        of["selection"] = permuted(train, data.split_seed, "selection")[:count]
+        of["selection"] = carved(data.selection, permuted(pack, train, data.split_seed, "selection"), pack.groups)
     taken = set(of["selection"])
-    kept = [row for row in permuted(train, data.split_seed, "labelled") if row not in taken]
-    labelled = kept[: wanted(data.labelled, len(kept), pack.default_labelled)]
+    kept = [row for row in permuted(pack, train, data.split_seed, "labelled") if row not in taken]
+    labelled = kept[: whole(wanted(data.labelled, len(kept), pack.default_labelled), kept, pack.groups)]
     names = json.dumps(sorted(pack.ids[row] for row in labelled))
     return Splits(
         labelled=ascending(labelled),
@@ -53,22 +55,36 @@ def split(pack: Pack, data: Data) -> Splits:
     )
 
 
-def permuted(rows: list[int], seed: int, stream: str) -> list[int]:
-    order = np.random.default_rng([seed, STREAMS[stream]]).permutation(len(rows))
-    return [rows[i] for i in order]
+def permuted(pack: Pack, rows: list[int], seed: int, stream: str) -> list[int]:
+    """The rows, groups in an order drawn with `seed`, those of one group in the order given."""
+    members: dict[str, list[int]] = {}
+    for row in rows:
+        members.setdefault(pack.groups[row], []).append(row)
+    groups = [*members.values()]
+    order = np.random.default_rng([seed, STREAMS[stream]]).permutation(len(groups))
+    return [row for i in order for row in groups[i]]
 
 
-def carved(selection: float, available: int) -> int:
-    """How many of the training images with masks go to selection."""
+def whole(count: int, rows: list[int], groups: list[str]) -> int:
+    """`count`, raised to where a group ends among the rows, so that their first `count` are of whole groups."""
+    while 0 < count < len(rows) and groups[rows[count]] == groups[rows[count - 1]]:
+        count += 1
+    return count
+
+
+def carved(selection: float, rows: list[int], groups: list[str]) -> list[int]:
+    """Those of the training images with masks that go to selection, the first ones."""
+    available = len(rows)
     count = share_of(selection, available) if selection < 1 else int(selection)
     if count != selection and selection >= 1:
         raise SettingError(f"data.selection: got {selection}; allowed: a count >= 1 or a share in (0, 1)")
+    count = whole(count, rows, groups)
     if count >= available:
         raise SettingError(
             f"data.selection: got {selection}, which takes {count} of the {available} training images with masks; "
             f"allowed: at most {available - 1}, so that one is left to train on"
         )
-    return count
+    return rows[:count]
 
 
 def wanted(labelled: float | str | None, available: int, default: int | Literal["all"]) -> int:

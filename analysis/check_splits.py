@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tyro
 
-from semiseg.config import Data, SettingError
+from semiseg.config import Data, SettingError, require
 from semiseg.data import Pack, Splits, load, split
 
 
@@ -26,7 +26,7 @@ class Arguments:
 
     data: Data = field(default_factory=Data)
     labelled: tuple[float, ...] = (0.05, 0.1, 0.25)
-    """Shares (below 1) or counts of labelled training images, smallest first."""
+    """Shares (below 1) or counts of labelled training images."""
     cache: Path = Path("results/cache")
     """Decoded images."""
 
@@ -34,7 +34,7 @@ class Arguments:
 def violations(pack: Pack, splits: dict[float, Splits]) -> list[str]:
     """What is wrong with the splits of one pack, by the number of labels asked for; empty when nothing is."""
     found = []
-    for (fewer, small), (more, large) in pairwise(sorted(splits.items())):
+    for (fewer, small), (more, large) in pairwise(sorted(splits.items(), key=lambda one: len(one[1].labelled))):
         if not set(small.labelled) <= set(large.labelled):
             found.append(f"labelled {fewer:g} is not inside labelled {more:g}")
     first = next(iter(splits.values()))
@@ -68,6 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Exit status: 0 all is well, 1 violations, 2 unusable data."""
     arguments = tyro.cli(Arguments, args=None if words is None else list(words), description=(__doc__ or "").splitlines()[0])
     try:
+        require(len(arguments.labelled) > 0, "labelled", arguments.labelled, "at least one share or count")
         pack = load(arguments.data, arguments.cache)
         splits = {asked: split(pack, replace(arguments.data, labelled=asked)) for asked in arguments.labelled}
     except SettingError as error:

@@ -96,6 +96,26 @@ def test_every_violation_is_named(tamper: Tampering, said: list[str], monkeypatc
     assert capsys.readouterr().out.splitlines()[2:] == said
 
 
+def test_shares_and_counts_are_compared_by_the_size_of_their_subsets(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Of 24 training images 0.25 is 6, 0.5 is 12: the share 0.5 is the larger number of images though the smaller number beside 8."""
+    data, cache = tiny.data()
+    words = ("--data.size", "32", "32", "--data.classes", *tiny.CLASSES, "--labelled", "8", "0.5", "3", "0.25", "1")
+    assert check(data, cache, *words) == 0
+    counted = [int(line.split(": ")[1].split()[0]) for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert counted == [8, 12, 3, 6, 1]
+
+    def tampered(pack: Pack, asked: Data) -> Splits:
+        one = split(pack, asked)
+        return one._replace(labelled=np.setdiff1d(one.unlabelled, one.labelled)[:8]) if asked.labelled == 8 else one
+
+    monkeypatch.setattr(check_splits, "split", tampered)
+    assert check(data, cache, *words) == 1
+    assert capsys.readouterr().out.splitlines()[5:] == [
+        "labelled 0.25 is not inside labelled 8",
+        "labelled 8 is not inside labelled 0.5",
+    ]
+
+
 def test_the_same_pixels_under_another_name_are_found(tmp_path: Path, capsys: Capture) -> None:
     data = tiny.write_images(tmp_path / "images")
     for kind in ("images", "masks"):
@@ -111,6 +131,7 @@ def test_the_same_pixels_under_another_name_are_found(tmp_path: Path, capsys: Ca
         (["--data.name", "imagenet"], "data.name: got 'imagenet'"),
         (["--labelled", "8", "999"], "data.labelled: got 999"),
         (["--labelled", "0"], "data.labelled: got 0"),
+        (["--labelled"], "labelled: got (); allowed: at least one share or count"),
     ],
 )
 def test_data_that_cannot_be_used_are_refused_in_one_line(words: list[str], said: str, cache: Path, capsys: Capture) -> None:

@@ -242,7 +242,7 @@ TREE = {"steps": 3, "evaluations": 1, "batch_labelled": 4, "batch_unlabelled": 4
 WIDE = Net(name="wide_resnet", width=4, depth=1)
 IMAGE_LEVEL: dict[str, Method] = {
     "supervised": Supervised(),
-    "mean_teacher": MeanTeacher(),
+    "mean_teacher": MeanTeacher(ema_every="step"),
     "one_way": OneWay(),
     "pseudo_label": PseudoLabel(),
     "dmt": DMT(phases=(1.0,), phase_epochs=0.1),

@@ -138,6 +138,11 @@ def test_every_option_of_the_loss_changes_it(name: str) -> None:
         ({"threshold": 1.5}, "method.threshold: "),
         ({"distance": "mse"}, "method.distance: got 'mse'; allowed: ce or dice, as method.target is hard"),
         ({"ema_decay": (1.1,)}, "method.ema_decay: "),
+        (
+            {"ema_decay": (1.0, 1.0), "ema_start": (0.0, 0.5)},
+            r"method.ema_decay: got \(1.0, 1.0\); allowed: a decay below 1, or ema_warmup",
+        ),
+        ({"ema_decay": (1.0, 0.9), "ema_start": (0.0, 1.0)}, "method.ema_decay: .*; allowed: a decay below 1"),
         ({"ema_start": (0.0, 0.5)}, "method.ema_start: .*; allowed: ascending shares from 0.0, as many as ema_decay"),
         ({"ema_buffers": "own"}, "method.ema_buffers: got 'own'; allowed: average or copy, or teacher_mode train"),
     ],
@@ -155,6 +160,32 @@ def test_the_papers_settings_are_allowed_and_make_one_stage_of_both_networks() -
         assert rule.evaluated == role
         assert tiny.start(rule).roles().keys() == {"student", "teacher"}
     assert replace(MeanTeacher(), ramp=(8, 33), ramp_unit="epoch").weight_at(Moment(200, 1000, 10)) < 1.5
+
+
+JOINT, MIXED, PER_STEP = MeanTeacher(), MeanTeacher(draw="mixed"), MeanTeacher(ema_every="step")
+
+
+@pytest.mark.parametrize(("rule", "batch"), [(JOINT, (2, 2)), (JOINT, (1, 4)), (MIXED, (2, 2)), (MIXED, (2, 5)), (MIXED, (2, 0))])
+def test_a_stage_shorter_than_an_epoch_that_would_never_update_its_teacher_is_refused(
+    rule: MeanTeacher, batch: tuple[int, int]
+) -> None:
+    """The length of an epoch is the training loop's own."""
+    train = replace(tiny.TRAIN, batch_labelled=batch[0], batch_unlabelled=batch[1])
+    epoch = tiny.trainer(tiny.chain(rule, train=replace(train, steps=100))[0]).epoch_steps
+    said = f"^method.ema_every: got 'epoch'; allowed: step, as an epoch has {epoch} steps and the stage {epoch - 1}$"
+    with pytest.raises(SettingError, match=said):
+        tiny.chain(rule, train=replace(train, steps=epoch - 1))
+    for allowed, steps in ((rule, epoch), (rule, 0), (replace(rule, ema_every="step"), 1)):
+        assert tiny.chain(allowed, train=replace(train, steps=steps))
+
+
+@pytest.mark.parametrize("rule", [PER_STEP, JOINT, MIXED, replace(PER_STEP, ema_decay=(1.0, 0.9), ema_start=(0.0, 0.5))])
+def test_a_stage_that_is_allowed_updates_its_teacher(rule: MeanTeacher) -> None:
+    """The shortest stage of per-epoch updates; the second of two decays."""
+    steps = 12 if rule.draw == "mixed" else 6
+    (stage,) = tiny.chain(replace(rule, objective="ce"), train=replace(tiny.TRAIN, steps=steps, evaluations=1))
+    before = next(pupil(tiny.trainer(stage).state).parameters())
+    assert not next(pupil(tiny.run(stage).state).parameters()).equal(before)
 
 
 @pytest.mark.parametrize("rule", [replace(MeanTeacher(), objective="ce"), PAPER_001], ids=["000", "001"])

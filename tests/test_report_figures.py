@@ -144,6 +144,17 @@ def test_timeline_measures_the_busy_share(tmp_path):
     assert (later.wall, later.busy, later.earlier) == (10, 0.5, 3)  # the fourth stage ran in a later run, alone
 
 
+def test_timeline_of_a_study_that_trained_nothing_counts_the_slots_that_its_stages_had(tmp_path):
+    stages = read(make_study(tmp_path, samples=False)).stages.to_pylist()[:2]
+    for stage in stages:
+        stage |= {"started": 1e9, "ended": 1e9 + 10, "seconds": 10.0}
+    write_table(tmp_path, "stages", stages)
+    results = read(tmp_path)
+    results.study["slots"] = 0
+    info = training.timeline_info(results)
+    assert (info.slots, info.busy) == (2, 1.0)
+
+
 def test_figures_of_an_empty_study_hold_nothing(nothing):
     table = ablation(nothing)
     assert figures.forest_info(table).deltas == ()

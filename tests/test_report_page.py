@@ -94,6 +94,12 @@ def test_the_page_shows_rows_paper_provenance_and_samples(page):
         assert f'id="{anchor}"' in text
 
 
+@pytest.mark.parametrize(("url", "said"), [(PAPER["url"], f" ({PAPER['url']})"), ("", "")])
+def test_a_paper_without_an_address_has_no_empty_brackets(url, said, tmp_path):
+    text = write_report(make_study(tmp_path, samples=False, paper=PAPER | {"url": url})).read_text(encoding="utf-8")
+    assert f"Paper: {PAPER['title']}, {PAPER['table']}{said}; other data" in text
+
+
 def test_figures_are_data_the_browser_can_parse(page):
     text = page.read_text(encoding="utf-8")
     for anchor in FIGURES:
@@ -106,7 +112,7 @@ def test_a_partial_study_says_what_is_missing_and_why(tmp_path):
     states = {("s2-CR", 0): "failed", ("s3-CR", 0): "skipped", ("s3", 2): "waiting"}
     text = write_report(make_study(tmp_path, samples=False, states=states)).read_text(encoding="utf-8")
     assert "Partial study" in text
-    assert "Stage s2-CR of seed 0 failed: loss &#x27;consistency&#x27; is NaN at step 17" in text
+    assert "no CR/seed 0/s2-CR failed: loss &#x27;consistency&#x27; is NaN at step 17" in text
     assert "Not finished: full (seed 2)" in text
     assert "No sample images have been written yet." in text
 

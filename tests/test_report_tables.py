@@ -100,9 +100,16 @@ def test_a_failed_stage_costs_only_its_descendants(tmp_path):
     one = tables.line(table.row("no CR"), table)
     assert (one.score, one.delta) == ("56.50 ± 0.99 (n = 2 of 3)", "-4.40 [-12.02, +3.22] (n = 2)")  # 57.2, 55.8; half 12.706 * 0.6
     assert gaps(results, table) == [
-        "Stage s2-CR of seed 0 failed: loss 'consistency' is NaN at step 17",
+        "no CR/seed 0/s2-CR failed: loss 'consistency' is NaN at step 17",
         "Skipped, a teacher failed: no CR (seed 0)",
     ]
+
+
+@pytest.mark.parametrize(("rows", "first"), [(ROWS, "S1+S2"), (dict(reversed(ROWS.items())), "full")])
+def test_a_failed_stage_that_rows_share_is_called_after_the_first_of_them(rows, first, tmp_path):
+    """As the monitor does while it trains."""
+    results = read(make_study(tmp_path, samples=False, states={("s2", 1): "failed"}, rows=rows))
+    assert gaps(results, ablation(results))[0] == f"{first}/seed 1/s2 failed: loss 'consistency' is NaN at step 17"
 
 
 def test_rows_without_a_score_print_a_dash(tmp_path):

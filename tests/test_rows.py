@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import tiny
 
-from semiseg.config import SettingError, Train
+from semiseg.config import SettingError, Strong, Train
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.sweep.ablation import Ablation, Curve, Preset, Quick, chosen_rows, methods_of
 from semiseg.sweep.rows import Line, parse_value, read_row
@@ -106,6 +106,10 @@ REFUSED = {
     "supervised data.labelled=some": "labelled: got 'some'; allowed: int or float or all or None$",
     "supervised data.labelled=True": "labelled: got 'True'; allowed: int or float or all or None$",
     "supervised train.steps=many": "steps: got 'many'; allowed: int",
+    "mean_teacher weight=1 weight=1.0": r"weight: got \['1', '1.0'\]; allowed: one value$",
+    "dmt train.steps=4 gamma1=2 train.steps=8": r"train.steps: got \['4', '8'\]; allowed: one value$",
+    "supervised data.labelled=4 data.labelled=4 data.labelled=all": r"data.labelled: got \['4', '4', 'all'\]; allowed: one value$",
+    "supervised train.steps=0": "train.steps: got 0; allowed: a whole number >= 1 in a row$",
     "supervised train.steps=-1": "train.steps: got -1; allowed: a whole number >= 0",
     "supervised train.crop=(4,4)": r"train.crop: got \(4, 4\); allowed: height and width of at least 8 pixels",
     "supervised train.crop=None": "train.crop: got None; allowed: height and width in a row",
@@ -269,3 +273,16 @@ def test_quick_changes_only_fields_that_a_method_has() -> None:
     )
     assert Quick(rows=("a",)).apply(preset).rows == ("a",)
     assert Quick().apply(preset).rows == ("a", "b")
+
+
+def test_words_reach_into_the_parts_of_a_method() -> None:
+    line = read_row(
+        "table", "row", "S1 S2 strong.ops=1 strong.levels=(2,3) ema_decay=(0.5,0.6,0.7,0.8)", {"three_stage": ThreeStage()}
+    )
+    assert isinstance(line.method, ThreeStage)
+    assert line.method.strong == Strong(ops=1, levels=(2, 3))
+    assert line.method.ema_decay == (0.5, 0.6, 0.7, 0.8)
+    with pytest.raises(SettingError, match=r"table row 'row': no setting 'gentle.noise' in ThreeStage; there are S1"):
+        read_row("table", "row", "S1 gentle.noise=1", {"three_stage": ThreeStage()})
+    with pytest.raises(SettingError, match=r"no setting 'opps' in Strong; there are ops"):
+        read_row("table", "row", "S1 strong.opps=1", {"three_stage": ThreeStage()})

@@ -26,7 +26,7 @@ from semiseg.stage import Stage
 from semiseg.train import Trainer, optimiser
 
 JOINT = MeanTeacher(objective="ce")
-MIXED = replace(JOINT, draw="mixed")
+MIXED = replace(JOINT, draw="mixed", ema_every="step")
 STILL: dict[str, Any] = {"scale": (1.0, 1.0), "flip": 0.0}
 
 

@@ -60,11 +60,13 @@ class Averaging(Rule):
 
 
 def check_averaging(settings: Any) -> None:
-    """Raise SettingError unless decays and starts pair and the teacher's BatchNorm gets its statistics somewhere."""
+    """Raise SettingError unless decays and starts pair, the teacher ever moves, and its BatchNorm gets its statistics somewhere."""
     decays, starts = settings.ema_decay, settings.ema_start
     require(all(0 <= decay <= 1 for decay in decays), "method.ema_decay", decays, "decays in [0, 1]")
     paired = list(starts) == sorted(starts) and starts[:1] == (0.0,) and len(starts) == len(decays)
     require(paired, "method.ema_start", starts, "ascending shares from 0.0, as many as ema_decay")
+    moves = settings.ema_warmup or any(decay < 1 and start < 1 for decay, start in zip(decays, starts, strict=True))
+    require(moves, "method.ema_decay", decays, "a decay below 1, or ema_warmup, as the teacher would never be updated")
     own_eval = settings.ema_buffers == "own" and settings.teacher_mode == "eval"
     # in eval mode no forward pass gathers statistics: the teacher would keep mean 0 and variance 1 for ever
     require(not own_eval, "method.ema_buffers", settings.ema_buffers, "average or copy, or teacher_mode train")

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from semiseg.augment.gentle import colours, draw_motion, move, noisy
 from semiseg.batch import Batch, Views
-from semiseg.config import Gentle, require, require_choices
+from semiseg.config import Gentle, Net, Train, require, require_choices
 from semiseg.ema import Buffers
 from semiseg.losses import DISTANCES, SEGMENTATION
 from semiseg.methods.averaging import Averaging
 from semiseg.methods.rule import Moment, OneStage, State
 from semiseg.schedules import sigmoid_ramp
+from semiseg.stage import Split, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,15 @@ class MeanTeacher(Averaging, OneStage):
     @property
     def joint(self) -> bool:
         return self.draw == "joint"
+
+    def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
+        """One stage; SettingError when it ends before the teacher's first update, at the end of an epoch as `Trainer` counts it."""
+        drawn = train.batch_unlabelled + (train.batch_labelled if self.joint else 0)
+        epoch_steps = math.ceil(split.training / max(drawn, 1))
+        updated = self.ema_every == "step" or not 0 < train.steps < epoch_steps
+        allowed = f"step, as an epoch has {epoch_steps} steps and the stage {train.steps}"
+        require(updated, "method.ema_every", self.ema_every, allowed)
+        return super().stages(split, net, train, seed)
 
     def updates(self, now: Moment) -> int | None:
         if self.ema_every == "step":

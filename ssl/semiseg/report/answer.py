@@ -97,7 +97,7 @@ def gaps(results: Results, table: Ablation) -> list[str]:
     lines = []
     for stage in results.stages.to_pylist():
         if stage["state"] == "failed":
-            lines.append(f"Stage {stage['name']} of seed {stage['seed']} failed: {stage['error'] or 'no message'}")
+            lines.append(f"{_label(results, stage)} failed: {stage['error'] or 'no message'}")
     states: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row, seed, cell in unfinished(table):
         states[cell.state][row].append(str(seed))
@@ -109,6 +109,13 @@ def gaps(results: Results, table: Ablation) -> list[str]:
             f"{ {'waiting': 'Not finished', 'skipped': 'Skipped, a teacher failed'}.get(state, state.capitalize()) }: {named}"
         )
     return lines
+
+
+def _label(results: Results, stage: Mapping) -> str:
+    """row/seed/stage of the first row that needs the stage, as the monitor calls it (`Plan.label`)."""
+    users = {line["row"] for line in results.rows.to_pylist() if line["key"] == stage["key"]}
+    row = next((f"{row}/" for row in results.study["rows"] if row in users), "")
+    return f"{row}seed {stage['seed']}/{stage['name']}"
 
 
 class Sharing(NamedTuple):

@@ -154,7 +154,8 @@ def _table(results: Results, table: Ablation, label: str) -> str:
     below = "".join(f'<p class="note">{note}</p>' for note in said)
     paper = results.study.get("paper")
     if paper:
-        where = f"Paper: {paper['title']}, {paper['table']} ({paper['url']}); other data, network and budget. In brackets its own delta."
+        url = f" ({paper['url']})" if paper["url"] else ""
+        where = f"Paper: {paper['title']}, {paper['table']}{url}; other data, network and budget. In brackets its own delta."
         below += f'<p class="note">{_e(where)}</p>'
     heading = "Ablation table" if table.switches and not table.comparison else "Table"
     return _section("table", heading, _wide_table(heads, body) + below)

@@ -211,6 +211,7 @@ def timeline_info(results: Results) -> TimelineInfo:
     lengths = [stage["ended"] - stage["started"] for stage in latest]
     # A stage that was continued counts only what it trained in this run.
     busy = sum(min(stage["seconds"] or length, length) for stage, length in zip(latest, lengths, strict=True))
+    slots = slots or len(free)  # a study that found all its stages in the store has had no slots of its own
     return TimelineInfo(slots, tuple(bars), wall, busy / slots / wall, first)
 
 

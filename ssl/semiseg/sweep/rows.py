@@ -3,7 +3,7 @@
 import ast
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from semiseg.config import Data, SettingError, Train, require
@@ -34,7 +34,10 @@ def read_row(table: str, row: str, words: str, methods: Mapping[str, Method]) ->
 
 
 def _line(words: list[str], methods: Mapping[str, Method]) -> Line:
-    settings = [word.partition("=")[::2] for word in words if "=" in word]
+    settings: dict[str, list[str]] = {}
+    for name, equals, text in (word.partition("=") for word in words):
+        if equals:
+            settings.setdefault(name, []).append(text)
     bare = [word for word in words if "=" not in word]
     named = [word for word in bare if word in methods]
     if len(named) > 1:
@@ -49,21 +52,43 @@ def _line(words: list[str], methods: Mapping[str, Method]) -> Line:
     changes: dict[str, Any] = {}
     train: dict[str, Any] = {}
     labelled = None
-    for name, text in settings:
+    for name, texts in settings.items():
+        require(len(texts) == 1, name, texts, "one value")
+        text = texts[0]
         if name == LABELLED:
             labelled = parse_value(Data, "labelled", text)
             Data(labelled=labelled)
         elif name.startswith("train."):
             train[name.removeprefix("train.")] = parse_value(Train, name.removeprefix("train."), text)
         else:
-            changes[name] = parse_value(type(method), name, text)
+            part, field = part_of(method, name)
+            changes[name] = parse_value(type(part), field, text)
     check_train(train)
-    return Line(replace(method, **changes), labelled, train)
+    return Line(with_values(method, changes), labelled, train)
+
+
+def part_of(settings: Any, name: str) -> tuple[Any, str]:
+    """The dataclass that a field such as `strong.ops` is in, and the rest of the name there."""
+    head, dot, rest = name.partition(".")
+    part = getattr(settings, head, None)
+    return part_of(part, rest) if dot and is_dataclass(part) else (settings, name)
+
+
+def with_values(settings: Any, changes: Mapping[str, Any]) -> Any:
+    """A dataclass with other values of fields, of its parts as `part.field`; all at once, as some go only together."""
+    direct = {name: value for name, value in changes.items() if "." not in name}
+    inner: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        head, dot, rest = name.partition(".")
+        if dot:
+            inner.setdefault(head, {})[rest] = value
+    return replace(settings, **direct, **{head: with_values(getattr(settings, head), part) for head, part in inner.items()})
 
 
 def check_train(train: Mapping[str, Any]) -> None:
     """Raise SettingError for training settings of a row that cannot be, or that only a whole study can fill in."""
     settings = Train(**train)
+    require(settings.steps >= 1, "train.steps", settings.steps, "a whole number >= 1 in a row")
     require(settings.score in METRICS, "train.score", settings.score, ", ".join(METRICS))
     require(train.get("precision") != "auto", "train.precision", "auto", "fp32 or bf16 in a row")
     require("crop" not in train or settings.crop is not None, "train.crop", None, "height and width in a row")

@@ -79,7 +79,7 @@ def finish(
 
 
 @contextmanager
-def started(place: Path, cache: Path, *words: str, group: bool = False) -> Iterator[subprocess.Popen[str]]:
+def started(place: Path, cache: Path, *words: str, group: bool = False, script: Path = SCRIPT) -> Iterator[subprocess.Popen[str]]:
     """The command in the background, its output in place/stdout and place/stderr; killed at the end if it still runs.
 
     With `group` it leads a process group, as a job of a shell does.
@@ -87,7 +87,7 @@ def started(place: Path, cache: Path, *words: str, group: bool = False) -> Itera
     place.mkdir(parents=True, exist_ok=True)
     with (place / "stdout").open("w") as out, (place / "stderr").open("w") as err:
         process = subprocess.Popen(
-            command(place, cache, *words),
+            command(place, cache, *words, script=script),
             cwd=place,
             env=environment(),
             stdout=out,

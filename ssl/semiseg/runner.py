@@ -101,7 +101,7 @@ class StageRun:
     def finished(self) -> bool:
         return self.trainer.finished
 
-    def advance(self, seconds: float) -> dict[str, float]:
+    def advance(self, seconds: float) -> dict[str, Any]:
         """Train for about `seconds`, checkpoint when it is time, publish at the end; returns figures for whoever watches."""
         begun, before = time.perf_counter(), self.trainer.progress.step
         self.trainer.advance(seconds)
@@ -115,6 +115,7 @@ class StageRun:
             "training_step": self.trainer.progress.step,
             "steps": self.stage.train.steps,
             "selection_score": self.trainer.progress.selection,
+            "selection_curve": self.trainer.selection_curve(),
             "images_per_second": rate,
             "seconds": self._clock()["seconds"],
         }

@@ -130,6 +130,11 @@ class Trainer:
         self.rule.after_step(self.state, now)
         self.progress.step += 1
 
+    def selection_curve(self) -> list[tuple[int, float]]:
+        """(step, selection score) of the network that is reported, for every scoring so far."""
+        name = f"selection/{self.rule.evaluated}/{self.train.score}"
+        return [(line["step"], line["value"]) for line in self.progress.curves if line["name"] == name]
+
     def _batch(self, step: int, generator: torch.Generator) -> Batch:
         """The mini-batch of a step, as the rule wants it: labelled rows, then unlabelled ones."""
         rows, n_labelled = self._rows(step)

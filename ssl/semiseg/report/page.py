@@ -1,18 +1,14 @@
 """One self-contained HTML page: style, plotly.js, data and pictures are inside it, and its content policy forbids any request."""
 
-import html
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from semiseg.report import curve, figures, training
 from semiseg.report.answer import Sharing, answer, flat, gaps, sharing
 from semiseg.report.grid import percent
+from semiseg.report.markup import Plot, document, escaped, facts_list, numeral, pairs_table, plot_section, section, wide_table
 from semiseg.report.metrics import PAPER_LINE, Metrics, metrics_grid
 from semiseg.report.samples import Picture, samples_info
 from semiseg.report.scores import Ablation, parts
@@ -20,61 +16,20 @@ from semiseg.report.statistics import Paired, Standing
 from semiseg.report.tables import grid, interval, notes
 from semiseg.results import Results
 
-HERE = Path(__file__).parent
 # Plotly writes style elements and draws through inline scripts; everything else, above all any address, is refused by the browser.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 COLOUR_OF = {"earns its place": "good", "hurts here": "bad", "better here": "good", "worse here": "bad"}
 KINDS = {"tick": "tick", "number": "number", "paper": "number"}  # what a column holds -> class of its cells
-
-
-class Plot(NamedTuple):
-    """A figure of the page with its heading, what to read from it, and the words that stand there when it has no data."""
-
-    anchor: str
-    heading: str
-    note: str
-    empty: str
-    figure: go.Figure | None
-    wide: bool = False  # scrolls sideways on a phone instead of shrinking
 
 
 def render(results: Results, table: Ablation, label: str, more: Metrics) -> str:
     """The whole page as text. `label` names the score, such as "test mIoU"; `more` are all metrics, if asked for."""
     study = results.study
     made = [("answer", "Answer", _answer(table, label)), ("table", "Table", _table(results, table, label))]
-    plots = [(plot.anchor, plot.heading, _plot(plot)) for plot in _plots(results, table, label)]
+    plots = [(plot.anchor, plot.heading, plot_section(plot)) for plot in _plots(results, table, label)]
     after = 1 if study.get("curve") else 0  # the curve comes first
     made += [*plots[:after], *_metrics(more), *plots[after:], ("samples", "Samples", _samples(results))]
     made.append(("provenance", "Provenance", _provenance(results)))
-    links = "".join(f'<a href="#{anchor}">{_e(name)}</a>' for anchor, name, _ in made)
-    body = [_banner(results, table), *(content for _, _, content in made)]
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
-<title>{_e(study["title"])}</title><style>{_asset("page.css")}</style></head><body>
-<header><h1>{_e(study["title"])}</h1><p class="question">{_e(study["question"])}</p>{_facts(results)}</header>
-<nav><div>{links}</div></nav><main>
-{"".join(body)}
-</main><footer>Written by semiseg from {_e(results.folder.name)}/. Nothing on this page is loaded from anywhere else.</footer>
-<script>{get_plotlyjs()}</script><script>{_asset("page.js")}</script></body></html>
-"""
-
-
-def _e(words: object) -> str:
-    return html.escape(str(words))
-
-
-def _n(words: str) -> str:
-    """Escaped, with real minus signs before digits; a number keeps its %."""
-    return re.sub(r"-(?=\d)", "−", _e(words)).replace(" %", "&nbsp;%")
-
-
-def _asset(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
-
-
-def _section(anchor: str, heading: str, content: str, kind: str = "") -> str:
-    return f'<section id="{anchor}" class="{kind}"><h2>{_e(heading)}</h2>{content}</section>\n'
+    return document(study["title"], study["question"], _facts(results), _banner(results, table), made, results.folder.name)
 
 
 def _facts(results: Results) -> str:
@@ -90,17 +45,16 @@ def _facts(results: Results) -> str:
         "seeds": ", ".join(map(str, study["seeds"])),
         "device": study["provenance"].get("device"),
     }
-    items = "".join(f"<li>{name} <b>{_e(value)}</b></li>" for name, value in facts.items() if value not in (None, ""))
-    return f'<ul class="facts">{items}</ul>'
+    return facts_list(facts)
 
 
 def _banner(results: Results, table: Ablation) -> str:
     lines = gaps(results, table)
     if not lines:
         return ""
-    items = "".join(f"<li>{_e(one)}</li>" for one in lines)
+    items = "".join(f"<li>{escaped(one)}</li>" for one in lines)
     words = "<p>Numbers below come from what has finished; a row's n says how many seeds that is.</p>"
-    return _section("partial", "Partial study", f"{words}<ul>{items}</ul>", "banner")
+    return section("partial", "Partial study", f"{words}<ul>{items}</ul>", "banner")
 
 
 def _answer(table: Ablation, label: str) -> str:
@@ -119,8 +73,8 @@ def _answer(table: Ablation, label: str) -> str:
         cards = [
             _card(row.row, row.delta, row.standing, row.paper_delta, f"against: {row.against}", seeds) for row in said.compared
         ]
-    below = f'<ul class="parts">{"".join(cards)}</ul><p class="note">{_e(how)} {_e(said.caveat)}</p>' if cards else ""
-    return _section("answer", heading, f'<p class="answer">{_n(" ".join(said.sentences))}</p>{below}')
+    below = f'<ul class="parts">{"".join(cards)}</ul><p class="note">{escaped(how)} {escaped(said.caveat)}</p>' if cards else ""
+    return section("answer", heading, f'<p class="answer">{numeral(" ".join(said.sentences))}</p>{below}')
 
 
 def _card(what: str, delta: Paired, said: Standing, paper: Iterable[float], where: str, seeds: int) -> str:
@@ -129,10 +83,10 @@ def _card(what: str, delta: Paired, said: Standing, paper: Iterable[float], wher
         span += f" (n = {delta.n} of {seeds})"
     stated = [f"{one:+.2f}" for one in paper if not math.isnan(one)]
     lines = (span, f"paper: {' / '.join(stated)}" if stated else "", where)
-    small = "".join(f'<div class="small">{_n(words)}</div>' for words in lines if words)
+    small = "".join(f'<div class="small">{numeral(words)}</div>' for words in lines if words)
     return (
-        f'<li class="part {COLOUR_OF.get(said, "")}"><div class="what">{_n(what)}</div>'
-        f'<div class="size">{_n(mean)}</div>{small}<div class="say">{_e(said)}</div></li>'
+        f'<li class="part {COLOUR_OF.get(said, "")}"><div class="what">{numeral(what)}</div>'
+        f'<div class="size">{numeral(mean)}</div>{small}<div class="say">{escaped(said)}</div></li>'
     )
 
 
@@ -140,29 +94,27 @@ def _table(results: Results, table: Ablation, label: str) -> str:
     made = grid(table, label)
     kinds = [KINDS.get(kind, "") for kind in made.kinds]
     after = kinds.index("number") + 1
-    heads = [f'<th class="{kind}">{_e(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
+    heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
     heads.insert(after, f'<th class="number">each seed ({",&nbsp;".join(map(str, table.seeds))})</th>')
     for words in ("mean ± sd", "[95 % interval]"):  # heads wrap, but not inside these
         heads = [one.replace(words, words.replace(" ", "&nbsp;")) for one in heads]
     body = []
     for row, line in zip(table.rows, made.lines, strict=True):
-        cells = [f'<td class="{kind}">{_n(cell) if kind else _e(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)]
+        cells = [
+            f'<td class="{kind}">{numeral(cell) if kind else escaped(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)
+        ]
         values = "&ensp;".join(percent(row.cells[seed].value) for seed in table.seeds)
         cells.insert(after, f'<td class="number seeds">{values}</td>')
         body.append(f'<tr class="{"reference" if row.delta is None else ""}">{"".join(cells)}</tr>')
-    said = [*map(_n, notes(table, results.study["score"]["rule"])), *map(_e, _shared(sharing(results)))]
+    said = [*map(numeral, notes(table, results.study["score"]["rule"])), *map(escaped, _shared(sharing(results)))]
     below = "".join(f'<p class="note">{note}</p>' for note in said)
     paper = results.study.get("paper")
     if paper:
         url = f" ({paper['url']})" if paper["url"] else ""
         where = f"Paper: {paper['title']}, {paper['table']}{url}; other data, network and budget. In brackets its own delta."
-        below += f'<p class="note">{_e(where)}</p>'
+        below += f'<p class="note">{escaped(where)}</p>'
     heading = "Ablation table" if table.switches and not table.comparison else "Table"
-    return _section("table", heading, _wide_table(heads, body) + below)
-
-
-def _wide_table(heads: list[str], lines: list[str]) -> str:
-    return f'<div class="wide"><table class="results"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    return section("table", heading, wide_table(heads, body) + below)
 
 
 def _shared(shared: Sharing) -> list[str]:
@@ -182,16 +134,18 @@ def _metrics(more: Metrics) -> list[tuple[str, str, str]]:
     if made is None:
         return []
     kinds = [KINDS.get(kind, "") for kind in made.kinds]
-    heads = [f'<th class="{kind}">{_e(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
+    heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
     body = []
     for line in made.lines:
-        cells = [f'<td class="{kind}">{_n(cell) if kind else _e(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)]
+        cells = [
+            f'<td class="{kind}">{numeral(cell) if kind else escaped(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)
+        ]
         body.append(f'<tr class="{"" if line[0] != PAPER_LINE else "paper"}">{"".join(cells)}</tr>')
     return [
         (
             "metrics",
             "All metrics",
-            _section("metrics", "All metrics", f'<p class="note">{_e(made.title)}.</p>{_wide_table(heads, body)}'),
+            section("metrics", "All metrics", f'<p class="note">{escaped(made.title)}.</p>{wide_table(heads, body)}'),
         )
     ]
 
@@ -238,34 +192,24 @@ def _curve(results: Results, table: Ablation, label: str) -> list[Plot]:
     return [Plot("curve", "Curve", note, "No row of the curve has a score yet.", made)]
 
 
-def _plot(plot: Plot) -> str:
-    if plot.figure is None:
-        return _section(plot.anchor, plot.heading, f'<p class="empty">{_e(plot.empty)}</p>')
-    data = (plot.figure.to_json() or "").replace("</", "<\\/")
-    wide = "plot-wide" if plot.wide else ""
-    holder = f'<div class="wide"><div class="{wide}" data-plot="data-{plot.anchor}"></div></div>'
-    script = f'<script type="application/json" id="data-{plot.anchor}">{data}</script>'
-    return _section(plot.anchor, plot.heading, f'<p class="note">{_e(plot.note)}</p>{holder}{script}')
-
-
 def _samples(results: Results) -> str:
     info = samples_info(results)
     if not info.lines:
-        return _section("samples", "Samples", '<p class="empty">No sample images have been written yet.</p>')
-    heads = "".join(f'<div class="head">{_e(name)}</div>' for name in info.columns)
+        return section("samples", "Samples", '<p class="empty">No sample images have been written yet.</p>')
+    heads = "".join(f'<div class="head">{escaped(name)}</div>' for name in info.columns)
     cells = "".join(_picture(picture) for pictures in info.lines for picture in pictures)
     grid = f'<div class="wide"><div class="panel" style="grid-template-columns: repeat({len(info.columns)}, 1fr)">{heads}{cells}</div></div>'
     swatches = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in info.classes]
-    legend = "".join(f'<li><i style="background:{colour}"></i>{_e(name)}</li>' for name, colour in swatches)
+    legend = "".join(f'<li><i style="background:{colour}"></i>{escaped(name)}</li>' for name, colour in swatches)
     where = f"Row '{results.study['reference']}', seed {results.study['seeds'][0]}; below each prediction the share of pixels that match."
-    return _section("samples", "Samples", f'<p class="note">{_e(where)}</p>{grid}<ul class="legend">{legend}</ul>')
+    return section("samples", "Samples", f'<p class="note">{escaped(where)}</p>{grid}<ul class="legend">{legend}</ul>')
 
 
 def _picture(picture: Picture) -> str:
     if not picture.source:
-        return f'<figure><div class="missing">not there yet</div><figcaption>{_e(picture.caption)}</figcaption></figure>'
+        return f'<figure><div class="missing">not there yet</div><figcaption>{escaped(picture.caption)}</figcaption></figure>'
     below = "" if picture.agreement is None else f"{picture.agreement:.1%}"
-    return f'<figure><img src="{picture.source}" alt="{_e(picture.caption)}"><figcaption>{below}</figcaption></figure>'
+    return f'<figure><img src="{picture.source}" alt="{escaped(picture.caption)}"><figcaption>{below}</figcaption></figure>'
 
 
 def _provenance(results: Results) -> str:
@@ -281,12 +225,5 @@ def _provenance(results: Results) -> str:
         share = 1 - shared.seconds / shared.asked_seconds
         known["stages"] = f"{known['stages']} where each row from scratch takes {shared.asked_seconds:.0f} ({share:.0%} saved)"
     known["wall seconds"] = study.get("wall_seconds")
-    settings = f"<details><summary>Every setting</summary>{_pairs(flat(study['settings']))}</details>"
-    return _section("provenance", "Provenance", _pairs(known) + settings)
-
-
-def _pairs(pairs: Mapping[str, object]) -> str:
-    lines: Iterable[str] = (
-        f"<tr><th>{_e(name)}</th><td><code>{_e(value)}</code></td></tr>" for name, value in pairs.items() if value not in (None, "")
-    )
-    return f'<table class="provenance"><tbody>{"".join(lines)}</tbody></table>'
+    settings = f"<details><summary>Every setting</summary>{pairs_table(flat(study['settings']))}</details>"
+    return section("provenance", "Provenance", pairs_table(known) + settings)

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from semiseg.config import SettingError
 from semiseg.sweep.ablation import Ablation
@@ -20,10 +20,15 @@ def main(table: Ablation, argv: Sequence[str] | None = None) -> int:
     0: all stages done; 1: some stage failed; 2: unusable arguments or data (one line says what, where and what is allowed);
     128 + the signal's number after Ctrl-C or SIGTERM.
     """
+    return guarded(lambda words: Study(table, parse(table, words), words).run(), argv)
+
+
+def guarded(run: Callable[[list[str]], int], argv: Sequence[str] | None) -> int:
+    """The exit status of `run(words)`, or that of what it raised, after one line about it."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with stopping():
-            return Study(table, parse(table, words), words).run()
+            return run(words)
     except SettingError as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE

@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry; read when ray is imported
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -18,6 +18,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.util.metrics import Gauge
 
@@ -39,13 +40,13 @@ TAGS: tuple[str, ...] = ("study", "row", "seed", "stage")
 class StageTrial(tune.Trainable):
     """A Tune trial that trains one stage of the plan; its repr is what the dashboard's Actors page shows."""
 
-    def setup(self, config: dict[str, Any], stages: Mapping[str, Stage], place: Place, study: str) -> None:  # type: ignore[override]
-        self.stages, self.place, self.study = stages, place, study
+    def setup(self, config: dict[str, Any], place: Place, study: str) -> None:  # type: ignore[override]
+        self.place, self.study = place, study
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another stage in the same process; nothing of the last one is kept but the opened data."""
-        self.stage = self.stages[new_config["key"]]
+        self.stage: Stage = new_config["stage"]
         self.label = str(new_config["label"])
         self.run: StageRun | None = None
         return True
@@ -91,35 +92,94 @@ class StageTrial(tune.Trainable):
                 _gauge(f"semiseg_{name}").set(value, tags)
 
 
-class GraphSearcher(Searcher):
+class Feed(Protocol):
+    """What to train, and who is told how it goes."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to start, when `take` found nothing."""
+        ...
+
+    def take(self) -> Stage | None:
+        """A stage that can start now, or None when there is none (yet)."""
+        ...
+
+    def label(self, stage: Stage) -> str:
+        """row/seed N/stage: what people see of it."""
+        ...
+
+    def progress(self, key: str, figures: Mapping[str, Any]) -> bool:
+        """A running stage has reported; whether it is to stop."""
+        ...
+
+    def finish(self, key: str) -> None:
+        """A stage is in the store."""
+        ...
+
+    def stop(self, key: str) -> None:
+        """A stage was stopped as `progress` wished."""
+        ...
+
+    def fail(self, key: str, error: str) -> None:
+        """A stage failed for good."""
+        ...
+
+
+class PlanFeed:
+    """The stages of a plan, none of which is stopped early."""
+
+    def __init__(self, plan: Plan, queue: Queue, monitor: Monitor) -> None:
+        self.plan, self.queue, self.monitor = plan, queue, monitor
+        self.take, self.label = queue.take, plan.label
+
+    @property
+    def exhausted(self) -> bool:
+        return self.queue.exhausted
+
+    def progress(self, key: str, figures: Mapping[str, Any]) -> bool:
+        self.monitor.progress(key, figures)
+        return False
+
+    def finish(self, key: str) -> None:
+        self.queue.finish(key)
+        self.monitor.ended(key)
+
+    def stop(self, key: str) -> None:
+        """Never."""
+
+    def fail(self, key: str, error: str) -> None:
+        self.queue.fail(key, error)
+        self.monitor.ended(key)
+
+
+class FeedSearcher(Searcher):
     """Suggests a stage as soon as its teachers are finished."""
 
-    def __init__(self, queue: Queue, plan: Plan, monitor: Monitor) -> None:
+    def __init__(self, feed: Feed) -> None:
         super().__init__()
-        self.queue, self.plan, self.monitor = queue, plan, monitor
-        self.keys: dict[str, str] = {}
+        self.feed = feed
+        self.stages: dict[str, Stage] = {}
+        """By the id of their Tune trial."""
 
     def suggest(self, trial_id: str) -> Any:
         """Config of the next trial, None to wait, FINISHED when no stage is left."""
-        stage = self.queue.take()
+        stage = self.feed.take()
         if stage is None:
-            return Searcher.FINISHED if self.queue.exhausted else None
-        self.keys[trial_id] = stage.key
-        return {"key": stage.key, "label": self.plan.label(stage)}
+            return Searcher.FINISHED if self.feed.exhausted else None
+        self.stages[trial_id] = stage
+        return {"stage": stage, "label": self.feed.label(stage)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        key = self.keys[trial_id]
-        if result and result.get("error_text"):
-            self.queue.fail(key, result["error_text"])
-        elif result and result.get("finished"):
-            self.queue.finish(key)
-        else:  # stopped from outside, or failed, which `Failures` is told with the cause
+        key = self.stages[trial_id].key
+        if error:  # which `Failures` is told with the cause
             return
-        self.monitor.ended(key)
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if result.get("steps"):
-            self.monitor.progress(self.keys[trial_id], result)
+        if result and result.get("error_text"):
+            self.feed.fail(key, result["error_text"])
+        elif result and result.get("finished"):
+            self.feed.progress(key, result)  # Tune shows the last report to no scheduler
+            self.feed.finish(key)
+        else:
+            self.feed.stop(key)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher with the experiment, which is never restored
@@ -131,20 +191,34 @@ class GraphSearcher(Searcher):
         """Nothing, as `save`."""
 
 
+class FeedScheduler(FIFOScheduler):
+    """Hands every report to the feed and stops the trials that it no longer wants."""
+
+    def __init__(self, searcher: FeedSearcher) -> None:
+        super().__init__()
+        self.searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        key = self.searcher.stages[trial.trial_id].key
+        if result.get("steps") and self.searcher.feed.progress(key, result):
+            return FIFOScheduler.STOP
+        return FIFOScheduler.CONTINUE
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
 class Failures(tune.Callback):
     """Takes note of trials that Tune has given up."""
 
-    def __init__(self, searcher: GraphSearcher) -> None:
+    def __init__(self, searcher: FeedSearcher) -> None:
         self.searcher = searcher
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         lines = [line for line in str(trial.get_error() or "").splitlines() if line.strip()]
         cause = lines[-1].strip() if lines else "its process died"
-        key = self.searcher.keys[trial.trial_id]
-        self.searcher.queue.fail(
-            key, f"{self.searcher.plan.label(self.searcher.plan.stages[key])}: {cause} (tried {RETRIES + 1} times)"
-        )
-        self.searcher.monitor.ended(key)
+        stage, feed = self.searcher.stages[trial.trial_id], self.searcher.feed
+        feed.fail(stage.key, f"{feed.label(stage)}: {cause} (tried {RETRIES + 1} times)")
 
 
 def slots(settings: Ray, gpus_per_trial: float) -> int:
@@ -185,26 +259,25 @@ def cluster(settings: Ray) -> Iterator[None]:
             ray.shutdown()
 
 
-def run(
-    plan: Plan, queue: Queue, place: Place, settings: Ray, monitor: Monitor, *, study: str, gpus_per_trial: float, count: int
-) -> int:
-    """Train what the queue holds, `count` stages at a time; returns the signal that stopped it, or 0.
+def run(feed: Feed, place: Place, settings: Ray, *, study: str, gpus_per_trial: float, count: int) -> int:
+    """Train what the feed gives, `count` stages at a time; returns the signal that stopped it, or 0.
 
-    Failed and skipped stages are in the queue afterwards. SIGINT and SIGTERM let running stages save a checkpoint.
+    SIGINT and SIGTERM let running stages save a checkpoint.
     """
-    trainable = tune.with_parameters(StageTrial, stages=plan.stages, place=place, study=study)
+    trainable = tune.with_parameters(StageTrial, place=place, study=study)
     trainable = tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": gpus_per_trial})
     with tempfile.TemporaryDirectory(prefix="semiseg-tune-", ignore_cleanup_errors=True) as folder, stop_signals() as stopped_by:
-        searcher = GraphSearcher(queue, plan, monitor)
+        searcher = FeedSearcher(feed)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=FeedScheduler(searcher),
                 num_samples=-1,
                 max_concurrent_trials=count,
                 reuse_actors=not settings.dashboard,  # Ray fixes an actor's repr when it starts, so the page would name its first stage
-                trial_name_creator=lambda trial: trial.config["key"][:12],
-                trial_dirname_creator=lambda trial: trial.config["key"][:12],
+                trial_name_creator=lambda trial: trial.config["stage"].key[:12],
+                trial_dirname_creator=lambda trial: trial.config["stage"].key[:12],
             ),
             run_config=tune.RunConfig(
                 name=study,

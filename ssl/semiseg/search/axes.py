@@ -1,0 +1,131 @@
+"""Parameters named on a command line: the fields of a method that they set, and the values that they may have."""
+
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import chain, islice, product
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from optuna.trial import BaseTrial
+
+from semiseg.config import SettingError, require
+from semiseg.sweep.rows import spelled
+
+FLOATS = tuple[float, ...]
+LARGEST = 10_000
+"""Combinations that are tried until one allows a value that the base method alone does not."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One parameter: the fields it sets, all alike, and the ends of its range or its choices."""
+
+    name: str
+    fields: tuple[str, ...]
+    values: tuple[Any, ...]
+    ranged: bool
+    log: bool
+
+    def suggest(self, trial: BaseTrial) -> Any:
+        if not self.ranged:
+            return trial.suggest_categorical(self.name, self.values)
+        low, high = self.values
+        suggest = trial.suggest_int if isinstance(low, int) else trial.suggest_float
+        return suggest(self.name, low, high, log=self.log)
+
+
+def axis_of(names: tuple[str, ...], values: Sequence[Any], *, choices: bool, log: bool) -> Axis:
+    """The parameter named like the first field: a range if there are two numbers that are not meant as choices.
+
+    Raises SettingError for an empty range, no or equal choices, or a log scale of what is no range above 0.
+    """
+    name, said = names[0], " ".join(map(str, values))
+    ranged = len(values) == 2 and not choices and all(type(value) in (int, float) for value in values)
+    if ranged:
+        require(values[0] < values[1], f"space.{name}", said, "two numbers, low < high")
+    require(len(set(values)) == len(values) > 0, f"space.{name}", said, "two numbers, low < high, or different choices")
+    require(not log or (ranged and values[0] > 0), "space.log", f"{name} {said}", "a range of numbers above 0")
+    return Axis(name, names, tuple(values), ranged, log)
+
+
+def changes_of(axes: Sequence[Axis], values: Sequence[Any]) -> dict[str, Any]:
+    """Values of fields, from one value per parameter."""
+    return {name: value for axis, value in zip(axes, values, strict=True) for name in axis.fields}
+
+
+def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
+    """A dataclass with other values of fields, of its parts as `part.field`; all at once, as some go only together."""
+    direct: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        head, dot, rest = name.partition(".")
+        if dot:
+            inner.setdefault(head, {})[rest] = value
+        else:
+            old = getattr(settings, head)
+            direct[head] = (value,) * len(old) if isinstance(old, tuple) else value
+    return replace(settings, **direct, **{head: changed(getattr(settings, head), part) for head, part in inner.items()})
+
+
+def check_values(axes: Sequence[Axis], base: Any) -> None:
+    """Raise SettingError for an end or a choice that the method refuses, whatever the ends and choices of the others."""
+
+    def refusal(changes: dict[str, Any]) -> SettingError | None:
+        try:
+            changed(base, changes)
+        except SettingError as error:
+            return error
+
+    for axis in axes:
+        others = [other for other in axes if other is not axis]
+        for value in axis.values:
+            mine = changes_of([axis], [value])
+            rest = (changes_of(others, combination) for combination in product(*(other.values for other in others)))
+            tries = chain([{}], islice(rest, LARGEST))
+            refusals = (refusal(mine | changes) for changes in tries)
+            first = next(refusals)
+            if first is not None and all(refusals):
+                raise SettingError(f"space.{axis.name}: {first}")
+
+
+def searchable(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Annotations of the fields that are numbers or choices, by name."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(type(settings))
+    for field in fields(settings):
+        value, hint = getattr(settings, field.name), hints[field.name]
+        if is_dataclass(value):
+            found |= searchable(value, f"{prefix}{field.name}.")
+        elif all(kind in (int, float, bool, type(None), FLOATS) or get_origin(kind) is Literal for kind in _kinds(hint)):
+            found[prefix + field.name] = hint
+    return found
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def read_word(name: str, hint: Any, word: str) -> Any:
+    """A word as the annotation reads it; SettingError when it does not."""
+    values: dict[str, Any] = {}
+    for kind in _kinds(hint):
+        if get_origin(kind) is Literal:
+            values |= {str(value): value for value in get_args(kind)}
+        elif kind is bool:
+            values |= {"true": True, "false": False, "True": True, "False": False}
+        elif kind is type(None):
+            values["None"] = None
+        elif is_number(word) and math.isfinite(float(word)) and (kind is not int or word.lstrip("+-").isdecimal()):
+            values[word] = int(word) if kind is int else float(word)
+    allowed = "finite numbers" if hint == FLOATS else spelled(hint)
+    require(word in values, f"space.{name}", word, allowed)
+    return values[word]
+
+
+def is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""What a search says at the end: the best configuration as words, what it cost, the closing table."""
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from math import isnan
+from statistics import fmean
+from typing import Any
+
+from optuna.trial import TrialState
+
+from semiseg.methods import Method, name_of
+from semiseg.search.ledger import Ledger
+
+
+def words_of(method: Method, base: Method) -> str:
+    """The words of a table's row that make `method` out of `base`: its name, the switches that are on, and what differs."""
+    switches = [name for name in method.SWITCHES if getattr(method, name)]
+    return " ".join([name_of(method), *switches, *differences(method, base, method.SWITCHES)])
+
+
+def differences(one: Any, base: Any, left_out: Sequence[str] = (), prefix: str = "") -> list[str]:
+    """`field=value` of every field that differs, also inside fields that are dataclasses."""
+    found = []
+    for field in fields(one):
+        value, before = getattr(one, field.name), getattr(base, field.name)
+        if value == before or field.name in left_out:
+            continue
+        if is_dataclass(value) and is_dataclass(before):
+            found += differences(value, before, prefix=f"{prefix}{field.name}.")
+        else:
+            found.append(f"{prefix}{field.name}={str(value).replace(' ', '')}")
+    return found
+
+
+def spent(ledger: Ledger) -> dict[str, float]:
+    """Stage-seconds that the trials have cost, and what training each in full and alone would have: measured on finished trials."""
+    ended = ledger.all(TrialState.COMPLETE, TrialState.PRUNED)
+    alone = [trial.user_attrs["alone"] for trial in ended if "alone" in trial.user_attrs]
+    mean = fmean(alone) if alone else 0.0
+    cost = {name: sum(trial.user_attrs[name] for trial in ended) for name in ("seconds", "used")}
+    whole = sum(trial.user_attrs.get("alone", mean) for trial in ended)
+    early = sum(max(mean - trial.user_attrs["used"], 0.0) for trial in ended if "alone" not in trial.user_attrs)
+    return {"spent": cost["seconds"], "alone": whole, "saved_by_sharing": cost["used"] - cost["seconds"], "saved_by_pruning": early}
+
+
+def closing(summary: dict[str, Any], metric: str) -> str:
+    """The last lines of a search."""
+
+    def percent(value: float | None, sign: str = "") -> str:
+        return "-" if value is None or isnan(value) else f"{value:{sign}.2%}".replace("%", " %")
+
+    def line(name: str, selection: float | None, test: dict[str, Any] | None, sign: str = "") -> str:
+        spread = f"{percent(test['mean'], sign)} ± {percent(test['sd'])} (n = {test['n']})" if test else "-"
+        return f"{name:<12}{percent(selection, sign):>18}   {spread}"
+
+    counts, seconds = summary["counts"], summary["seconds"]
+    share = {name: seconds[name] / seconds["alone"] if seconds["alone"] else 0.0 for name in seconds}
+    cost = (
+        f"stage-seconds: {seconds['spent']:.0f} spent, {share['spent']:.0%} of the {seconds['alone']:.0f} that every trial in full and "
+        f"alone would take (saved by sharing {share['saved_by_sharing']:.0%}, by stopping early {share['saved_by_pruning']:.0%})"
+    )
+    return "\n".join(
+        [
+            f"{'':<12}{'selection ' + metric:>18}   test {metric}, mean ± sd",
+            line("best", summary["best"]["selection"], summary["best"]["test"]),
+            line("default", summary["default"]["selection"], summary["default"]["test"]),
+            line("delta", summary["delta_selection"], summary["delta_test"], "+"),
+            f"trials: {counts['finished']} finished, {counts['pruned']} stopped early, {counts['failed']} failed",
+            cost,
+        ]
+    )
+
+
+def finite(value: Any) -> Any:
+    """The same with None for what is not a number, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    return None if isinstance(value, float) and isnan(value) else value

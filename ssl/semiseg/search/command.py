@@ -1,0 +1,17 @@
+"""The command line that every search script shares."""
+
+from collections.abc import Sequence
+
+from semiseg.search.declared import Search, parse
+from semiseg.search.hunt import Hunt
+from semiseg.sweep.command import guarded
+
+
+def main(search: Search, argv: Sequence[str] | None = None) -> int:
+    """Run a search with the command line's settings; returns the exit status, as `semiseg.sweep.command.main` does."""
+
+    def run(words: list[str]) -> int:
+        arguments, space = parse(search, words)
+        return Hunt(search, arguments, space, words).run()
+
+    return guarded(run, argv)

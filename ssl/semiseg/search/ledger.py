@@ -1,0 +1,186 @@
+"""The Optuna study of a search in its journal file, which is the only truth about it: asked, told and continued here and nowhere else."""
+
+import fcntl
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from semiseg.config import SettingError
+from semiseg.stage import stream
+
+STUDY = "search"
+JOURNAL = "search.journal"
+Sampler = Literal["tpe", "random", "grid", "nsga2"]
+STARTUP = 8
+"""Trials that TPE draws at random before it begins to learn; the first points count among them."""
+BOTH: list[StudyDirection | Literal["minimize", "maximize"]] = ["maximize", "minimize"]
+"""Of the score and of the seconds."""
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+def make_sampler(name: Sampler, seed: int, number: int, parallel: bool) -> BaseSampler:
+    """The sampler of trial `number`, whose random numbers are a function of (seed, number): nothing to save, nothing to restore."""
+    own = stream(seed, "sampler", number) % 2**32
+    if name == "tpe":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return TPESampler(seed=own, multivariate=True, group=True, constant_liar=parallel, n_startup_trials=STARTUP)
+    return NSGAIISampler(seed=own) if name == "nsga2" else RandomSampler(seed=own)  # of a grid every point is waiting already
+
+
+def rungs(total: int, eta: int) -> tuple[int, ...]:
+    """Where asynchronous successive halving compares trials: at least 2 of `total` selection scores, then eta times as many.
+
+    >>> rungs(8, 3), rungs(16, 3), rungs(40, 3)
+    ((2, 6), (2, 6), (5, 15))
+    """
+    found = [max(2, -(-total // eta**2))]
+    while found[-1] * eta < total:
+        found.append(found[-1] * eta)
+    return tuple(found[:-1]) if found[-1] >= total else tuple(found)
+
+
+class Ledger:
+    """One study for one driver at a time; a context manager.
+
+    `identity` is everything that trials must have in common: continuing with another one raises SettingError. `trials` is how many
+    to ask for in all. With `total` resources a trial that is behind at a rung is to stop (ASHA: Li et al. 2020, arXiv:1810.05934).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        trials: int,
+        sampler: Sampler = "tpe",
+        seed: int = 0,
+        objectives: int = 1,
+        total: int = 0,
+        eta: int = 3,
+        parallel: bool = False,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.trials, self.seed, self.parallel = trials, seed, parallel
+        self.sampler: Sampler = sampler
+        self._lock = _locked(path)
+        _drop_torn_line(path)
+        pruner: BasePruner = NopPruner()
+        if total and objectives == 1 and rungs(total, eta):
+            pruner = SuccessiveHalvingPruner(min_resource=rungs(total, eta)[0], reduction_factor=eta)
+        self.study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(path))),
+            study_name=STUDY,
+            directions=BOTH[:objectives],
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        self._check(path, dict(identity or {}))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another driver use the journal."""
+        os.close(self._lock)
+
+    def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Points to try before the sampler proposes any, in their order; those that the study has are left out."""
+        for point in points:
+            self.study.enqueue_trial(dict(point), skip_if_exists=True)
+
+    @property
+    def asked(self) -> int:
+        """Trials that have begun."""
+        return sum(trial.state != TrialState.WAITING for trial in self.all())
+
+    def all(self, *states: TrialState) -> list[FrozenTrial]:
+        """Trials in their order, of the given states or of all."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def left_running(self) -> list[Trial]:
+        """Trials that a driver began and did not end, to go on with."""
+        return [self._open(trial) for trial in self.all(TrialState.RUNNING)]
+
+    def ask(self) -> Trial | None:
+        """The next trial; None when all have begun, or of a grid no point is left."""
+        asked = self.asked
+        if asked >= self.trials or (self.sampler == "grid" and not self.all(TrialState.WAITING)):
+            return None
+        self.study.sampler = make_sampler(self.sampler, self.seed, asked, self.parallel)
+        return self.study.ask()
+
+    def report(self, trial: Trial, resource: int, score: float) -> bool:
+        """Note a selection score, unless it is known; whether the trial is to stop. With two objectives neither."""
+        if len(self.study.directions) > 1:
+            return False
+        known = dict(self.frozen(trial).intermediate_values)
+        if resource not in known:
+            trial.report(score, resource)
+        return resource >= max(known, default=0) and trial.should_prune()
+
+    def tell(self, trial: Trial, values: Sequence[float] | None, state: TrialState, attributes: Mapping[str, Any]) -> None:
+        """End a trial."""
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+        self.study.tell(trial, list(values) if values is not None else None, state=state)
+
+    def frozen(self, trial: Trial) -> FrozenTrial:
+        """What the journal says of a trial."""
+        return self.study.get_trials(deepcopy=False)[trial.number]
+
+    def best(self) -> FrozenTrial | None:
+        """The finished trial of the highest score, of equal ones the first."""
+        done = [trial for trial in self.all(TrialState.COMPLETE) if trial.values]
+        return max(done, key=lambda trial: trial.values[0], default=None)
+
+    def _open(self, trial: FrozenTrial) -> Trial:
+        self.study.sampler = make_sampler(self.sampler, self.seed, trial.number, self.parallel)
+        return Trial(self.study, trial._trial_id)
+
+    def _check(self, path: Path, identity: dict[str, Any]) -> None:
+        text = json.dumps(identity, sort_keys=True)
+        before = self.study.user_attrs.get("identity")
+        if before is None:
+            self.study.set_user_attr("identity", text)
+        elif before != text:
+            theirs = json.loads(before)
+            changed = sorted(name for name in identity.keys() | theirs.keys() if identity.get(name) != theirs.get(name))
+            raise SettingError(
+                f"out: {path} holds a search with another {', '.join(changed)}; allowed: the same settings, or another --out"
+            )
+
+
+def _locked(path: Path) -> int:
+    """Descriptor of the journal's lock, which the system frees when the process ends, however it does."""
+    descriptor = os.open(path.with_name(f"{path.name}.driver"), os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise SettingError(f"out: {path} is being written by another search; allowed: wait for it, or another --out") from None
+    return descriptor
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a killed driver did not finish: Optuna would refuse the journal after the next one."""
+    if path.exists():
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
+            with path.open("r+b") as file:
+                file.truncate(content.rfind(b"\n") + 1)

@@ -1,0 +1,232 @@
+"""Search spaces: what varies in a method, between which values; a function of a trial, or read from the words of a command line."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.trial import BaseTrial, FixedTrial
+
+from semiseg.config import SettingError, require
+from semiseg.methods import Method, name_of
+from semiseg.search.axes import Axis, axis_of, changed, changes_of, check_values, is_number, read_word, searchable
+from semiseg.stage import Stage
+
+Suggest = Callable[[BaseTrial, Method], Method]
+Point = dict[str, Any]
+"""A configuration: values by parameter."""
+FLAG = "--space."
+DRAWS = 32
+
+
+@dataclass(frozen=True)
+class Space:
+    """Configurations of a method, all made by changing one base method."""
+
+    name: str
+    suggest: Suggest
+    """The base method with what `trial.suggest_*` says; with FixedTrial(point) a worker builds the same again.
+
+    SettingError where the drawn values do not go together; in the spaces of SPACES they always do."""
+    point: Callable[[Method], Point]
+    """The configuration that gives the base method back; empty when the base lies outside the space."""
+    further: tuple[Point, ...] = ()
+    """More first points, other published values: what they change of the base's configuration."""
+
+
+def space_of(name: str, suggest: Suggest, values: Callable[[Method], Point], further: tuple[Point, ...] = ()) -> Space:
+    """A space from its function and the value that every parameter has in a method; values of parameters not asked for are dropped."""
+    return Space(name, suggest, partial(_point, suggest, values), further)
+
+
+def first_points(space: Space, base: Method) -> list[Point]:
+    """The base's configuration, then the published ones that lie in the space; distinct, and empty when the base lies outside."""
+    point, found = space.point(base), []
+    for changes in ({}, *space.further) if point else ():
+        held = _held(space.suggest, base, point | changes)
+        if held is not None and held[1] not in found:
+            found.append(held[1])
+    return found
+
+
+def _point(suggest: Suggest, values: Callable[[Method], Point], base: Method) -> Point:
+    held = _held(suggest, base, values(base))
+    return held[1] if held is not None and held[0] == base else {}
+
+
+def _held(suggest: Suggest, base: Method, point: Point) -> tuple[Method, Point] | None:
+    """The method of a configuration, and of its values those that were asked for; None when one is missing or out of range."""
+    trial = FixedTrial(point)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # FixedTrial only warns of a number out of range
+            return suggest(trial, base), dict(trial.params)
+    except (ValueError, UserWarning, SettingError):
+        return None
+
+
+# ---- spaces from a command line
+
+
+def split_words(argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """What follows each `--space.NAME` by name, and the rest of a command line; dashes in names become underscores.
+
+    >>> split_words(["--seeds", "0", "--space.ema-decay", "0.9", "0.99", "--space.log=lambda1", "--quick"])
+    ({'ema_decay': ['0.9', '0.99'], 'log': ['lambda1']}, ['--seeds', '0', '--quick'])
+    """
+    words: dict[str, list[str]] = {}
+    rest: list[str] = []
+    taking = rest
+    for word in argv:
+        if word.startswith(FLAG):
+            name, equals, value = word.removeprefix(FLAG).partition("=")
+            name = name.replace("-", "_")
+            if name in words:
+                raise SettingError(f"space.{name}: got it twice; allowed: once, with all its words")
+            taking = words[name] = [value] if equals else []
+            continue
+        if word.startswith("-") and not is_number(word):
+            taking = rest
+        taking.append(word)
+    for name in {"log", "tie", "choices"} & set(words):
+        words[name] = [word.replace("-", "_") for word in words[name]]
+    return words, rest
+
+
+def named_space(words: Mapping[str, Sequence[str]], base: Method) -> Space:
+    """The space of `--space.FIELD` words: two numbers are a range, ends included; anything else are choices.
+
+    FIELD is a number or a choice of the method or, as in `strong.ops`, of its parts; where the method has several numbers one after
+    the other, such as ema_decay, the parameter replaces them all. `log` and `choices` name fields whose numbers are on a log scale,
+    or no range; `tie` names fields with one parameter, that of the only one among them that has words.
+
+    Raises SettingError for an unknown field, words that are no value of it, an empty range, a log scale from 0, or a value that the
+    method refuses whatever the other fields are. Values that only do not go together are refused when they are drawn.
+    """
+    named = {name: list(values) for name, values in words.items() if name not in ("log", "tie", "choices")}
+    log, tie, choices = (list(words.get(name, ())) for name in ("log", "tie", "choices"))
+    hints = searchable(base)
+    known = ", ".join(hints)
+    for name in (*named, *tie):
+        if name not in hints:
+            raise SettingError(f"space.{name}: no number or choice of {name_of(base)}; there are {known}")
+    if not named:
+        raise SettingError(f"space: got no field; allowed: --space.FIELD LOW HIGH with FIELD one of {known}")
+    for name in {"log", "choices"} & set(words):
+        require(0 < len(words[name]) and set(words[name]) <= set(named), f"space.{name}", " ".join(words[name]), ", ".join(named))
+    owners = [name for name in tie if name in named]
+    alike = len(owners) == 1 and len(set(tie)) == len(tie) >= 2 and all(hints[name] == hints[tie[0]] for name in tie)
+    require(
+        "tie" not in words or alike, "space.tie", " ".join(tie), "different fields of one kind, exactly one of them with values"
+    )
+    axes = tuple(
+        axis_of(
+            (name, *(other for other in tie if name in owners and other != name)),
+            [read_word(name, hints[name], word) for word in texts],
+            choices=name in choices,
+            log=name in log,
+        )
+        for name, texts in named.items()
+    )
+    check_values(axes, base)
+    return space_of(name_of(base), partial(_suggest, axes), partial(_values, axes))
+
+
+def _suggest(axes: tuple[Axis, ...], trial: BaseTrial, base: Method) -> Method:
+    return changed(base, changes_of(axes, [axis.suggest(trial) for axis in axes]))
+
+
+def _values(axes: tuple[Axis, ...], base: Method) -> Point:
+    found: Point = {}
+    for axis in axes:
+        value: Any = base
+        for part in axis.name.split("."):
+            value = getattr(value, part)
+        found[axis.name] = value[0] if isinstance(value, tuple) else value
+    return found
+
+
+# ---- what a space holds
+
+
+class Walk(FixedTrial):
+    """A trial that takes the options whose numbers `path` says, one after the other, and then first ones."""
+
+    def __init__(self, path: Sequence[int]) -> None:
+        super().__init__({})
+        self.path, self.counts, self.point, self.endless = path, list[int](), Point(), list[str]()
+
+    def _take(self, name: str, options: Sequence[Any]) -> Any:
+        if name not in self.point:
+            at = len(self.counts)
+            self.counts.append(len(options))
+            self.point[name] = options[self.path[at] if at < len(self.path) else 0]
+        return self.point[name]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._take(name, choices)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        return self._take(name, range(low, high + 1, step))
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> float:
+        self.endless.append(name)
+        return low
+
+
+def grid(space: Space, base: Method) -> list[Point]:
+    """All configurations, depth first, of a space of choices and whole numbers; those that the method refuses are left out.
+
+    Raises SettingError for a range of floats, and when the method refuses every configuration.
+    """
+    found: list[Point] = []
+    refused: SettingError | None = None
+    path: list[int] = []
+    while True:
+        walk = Walk(path)
+        try:
+            space.suggest(walk, base)
+            found.append(walk.point)
+        except SettingError as error:
+            refused = error
+        require(not walk.endless, "grid", f"a range of {' '.join(walk.endless)}", "choices or whole numbers")
+        path += [0] * (len(walk.counts) - len(path))
+        while path and path[-1] + 1 == walk.counts[len(path) - 1]:
+            path.pop()
+        if not path:
+            break
+        path[-1] += 1
+    if refused is not None and not found:
+        raise refused
+    return found
+
+
+def shared_stages(space: Space, base: Method, chain_of: Callable[[Method], tuple[Stage, ...]], seed: int) -> int:
+    """How many leading stages of a chain are the same at the first points and at 32 random ones, drawn with `seed`.
+
+    Random points that make no chain do not count; SettingError when none makes one.
+    """
+    chains: list[list[str]] = []
+    refused: SettingError | None = None
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        fixed: list[BaseTrial] = [FixedTrial(point) for point in first_points(space, base)]
+        for trial in (*fixed, *(study.ask() for _ in range(DRAWS))):
+            try:
+                chains.append([stage.key for stage in chain_of(space.suggest(trial, base))])
+            except SettingError as error:
+                refused = error
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    if refused is not None and not chains:
+        raise refused
+    shared = 0
+    for keys in zip(*chains, strict=False):
+        if len(set(keys)) > 1:
+            break
+        shared += 1
+    return shared

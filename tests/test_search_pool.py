@@ -1,0 +1,200 @@
+"""What a search trains next: simulated stages through the real pool, ledger and store."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import BaseTrial, TrialState
+from search_drive import BASE, RESOURCE, SPACE, chain_of, drive, hill, make_pool, open_ledger, publish, states
+
+from semiseg.methods import MeanTeacher, Method, ThreeStage
+from semiseg.search.pool import Pool
+from semiseg.search.space import Space
+from semiseg.stage import Stage
+
+POINT = {"weight": 0.3, "ema_decay": 0.6}
+
+
+def search(
+    folder: Path, trials: int, *, most: int | None = None, score: Any = hill, pool: dict[str, Any] | None = None, **ledger: Any
+) -> Pool:
+    folder.mkdir(exist_ok=True)
+    with open_ledger(folder, trials, **ledger) as opened:
+        opened.enqueue([POINT])
+        made = make_pool(folder, opened, **(pool or {}))
+        drive(made, score, most=most)
+        return made
+
+
+def proposals(folder: Path) -> list[dict[str, Any]]:
+    with open_ledger(folder, 0) as ledger:
+        return [trial.params for trial in ledger.all()]
+
+
+def test_every_trial_is_told_its_score(tmp_path: Path) -> None:
+    pool = search(tmp_path, 6)
+    assert states(pool.ledger) == [TrialState.COMPLETE] * 6
+    for trial in pool.ledger.all():
+        (stage,) = chain_of(SPACE.suggest(optuna.trial.FixedTrial(trial.params), BASE), 0)
+        assert trial.value == hill(stage, RESOURCE)
+        assert trial.intermediate_values == {number: hill(stage, number) for number in range(1, RESOURCE + 1)}
+        assert trial.user_attrs["seconds"] == trial.user_attrs["alone"] == RESOURCE
+    assert [trial.user_attrs["default"] for trial in pool.ledger.all()] == [True] + [False] * 5
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_halving_spends_less_and_never_stops_the_default(tmp_path: Path, slots: int) -> None:
+    whole = search(tmp_path / "whole", 24, pool={"slots": slots})
+    halved = search(tmp_path / "halved", 24, pool={"slots": slots}, total=RESOURCE)
+    assert states(whole.ledger) == [TrialState.COMPLETE] * 24
+    assert set(states(halved.ledger)) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert states(halved.ledger)[0] == TrialState.COMPLETE
+    spent = [sum(trial.user_attrs["seconds"] for trial in pool.ledger.all()) for pool in (whole, halved)]
+    assert spent[0] == 24 * RESOURCE
+    assert spent[1] < 0.7 * spent[0]
+    for trial in halved.ledger.all(TrialState.PRUNED):
+        assert trial.last_step in (2, 6)
+        assert trial.user_attrs["seconds"] == trial.last_step
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_driver_killed_at_any_moment_leaves_the_search_it_would_have_been(tmp_path: Path, seed: int) -> None:
+    """With one slot: the same proposals and states, though five drivers died between two reports; no trial twice, none left running."""
+    whole = search(tmp_path / "whole", 12, total=RESOURCE, seed=seed)
+    rng = random.Random(seed)
+    for _ in range(5):
+        search(tmp_path / "killed", 12, most=rng.randint(1, 12), total=RESOURCE, seed=seed)
+    killed = search(tmp_path / "killed", 12, total=RESOURCE, seed=seed)
+    assert proposals(tmp_path / "killed") == proposals(tmp_path / "whole")
+    assert states(killed.ledger) == states(whole.ledger)
+    assert len(killed.ledger.all()) == 12
+    assert TrialState.RUNNING not in states(killed.ledger)
+
+
+def test_a_configuration_in_the_store_is_answered_without_training(tmp_path: Path) -> None:
+    first = search(tmp_path, 8)
+    (tmp_path / "search.journal").unlink()
+    with open_ledger(tmp_path, 8) as ledger:
+        ledger.enqueue([POINT])
+        assert drive(make_pool(tmp_path, ledger), hill) == []
+        assert [trial.value for trial in ledger.all()] == [trial.value for trial in first.ledger.all()]
+        assert {trial.user_attrs["seconds"] for trial in ledger.all()} == {0.0}
+        assert {trial.user_attrs["used"] for trial in ledger.all()} == {float(RESOURCE)}
+
+
+def lambda_and_own(trial: BaseTrial, base: Method) -> Method:
+    value = trial.suggest_float("lambda1", 0.1, 2.0)
+    return ThreeStage(lambda1=value, lambda2=value)
+
+
+CHAIN = Space("three_stage", lambda_and_own, lambda method: {"lambda1": method.lambda1})  # type: ignore[attr-defined]
+
+
+def by_lambda(stage: Stage, evaluation: int) -> float:
+    weight = getattr(stage.rule, "lambda1", None)
+    return 0.5 if weight is None else 0.5 + 0.1 * stage.number - 0.1 * abs(weight - 0.7) + 0.001 * evaluation
+
+
+def test_stages_that_trials_share_are_trained_once_and_give_no_scores(tmp_path: Path) -> None:
+    settings = {"space": CHAIN, "base": ThreeStage(), "shared": 1, "slots": 2}
+    with open_ledger(tmp_path, 5) as ledger:
+        pool = make_pool(tmp_path, ledger, **settings)
+        done = drive(pool, by_lambda)
+    assert len(done) == len(set(done)) == 1 + 2 * 5
+    for trial in pool.ledger.all():
+        assert sorted(trial.intermediate_values) == list(range(1, 2 * RESOURCE + 1))
+        assert trial.intermediate_values[1] == pytest.approx(0.7 - 0.1 * abs(trial.params["lambda1"] - 0.7) + 0.001)
+    seconds = [trial.user_attrs["seconds"] for trial in pool.ledger.all()]
+    assert sorted(seconds) == [2 * RESOURCE] * 4 + [3 * RESOURCE]
+    assert {trial.user_attrs["alone"] for trial in pool.ledger.all()} == {3.0 * RESOURCE}
+
+
+def test_a_failed_stage_fails_its_trial_alone_and_a_shared_one_all(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, 6) as ledger:
+        pool = make_pool(tmp_path, ledger)
+        drive(pool, hill, dies=lambda stage: stage.rule.weight > 2)
+        failed = [trial.params["weight"] > 2 for trial in ledger.all()]
+        assert [state == TrialState.FAIL for state in states(ledger)] == failed
+        assert 0 < sum(failed) < 6
+    (tmp_path / "shared").mkdir()
+    with open_ledger(tmp_path / "shared", 4) as ledger:
+        pool = make_pool(tmp_path / "shared", ledger, space=CHAIN, base=ThreeStage(), shared=1, slots=2)
+        assert drive(pool, by_lambda, dies=lambda stage: stage.number == 1) == []
+        assert states(ledger) == [TrialState.FAIL] * 4
+
+
+def test_further_seeds_are_for_those_that_lead(tmp_path: Path) -> None:
+    """The told value is the mean over the seeds, which only trials in the best third by their first seed get."""
+
+    def noisy(stage: Stage, evaluation: int) -> float:
+        return hill(stage, evaluation) + 0.01 * stage.seed
+
+    pool = search(tmp_path, 12, score=noisy, pool={"seeds": (0, 1, 2)})
+    seen: list[float] = []
+    for trial in pool.ledger.all():
+        scores = trial.user_attrs["scores"]
+        better = sum(other > scores["0"] for other in seen)
+        assert len(scores) == (3 if trial.user_attrs["default"] or 3 * better <= len(seen) else 1)
+        assert trial.value == pytest.approx(scores["0"] + (0.01 if len(scores) == 3 else 0.0))
+        seen.append(scores["0"])
+    assert {len(trial.user_attrs["scores"]) for trial in pool.ledger.all()} == {1, 3}
+
+
+def test_two_objectives_are_score_and_seconds(tmp_path: Path) -> None:
+    pool = search(tmp_path, 4, objectives=2, pool={"costs": True})
+    for trial in pool.ledger.all():
+        assert trial.values[1] == RESOURCE
+        assert trial.values[0] == trial.user_attrs["scores"]["0"]
+
+
+def test_tpe_beats_random_search_on_a_hill(tmp_path: Path) -> None:
+    """Five repetitions: in four or more TPE finds within 30 trials what random search does not (the hill's top is 0.8)."""
+
+    def best(sampler: str, seed: int) -> float:
+        (tmp_path / f"{sampler}{seed}").mkdir()
+        with open_ledger(tmp_path / f"{sampler}{seed}", 30, sampler=sampler, seed=seed) as ledger:
+            while (trial := ledger.ask()) is not None:
+                (stage,) = chain_of(SPACE.suggest(trial, BASE), 0)
+                ledger.tell(trial, [hill(stage, RESOURCE)], TrialState.COMPLETE, {})
+            found = ledger.best()
+        assert found is not None
+        return found.values[0]
+
+    pairs = [(best("tpe", seed), best("random", seed)) for seed in range(5)]
+    assert sum(tpe > drawn for tpe, drawn in pairs) >= 4, pairs
+
+
+def test_scores_of_no_class_are_failures(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, 1) as ledger:
+        pool = make_pool(tmp_path, ledger)
+        stage = pool.take()
+        assert stage is not None
+        publish(pool.store, stage, lambda stage, number: float("nan"), 1.0)
+        pool.finish(stage.key)
+        assert states(ledger) == [TrialState.FAIL]
+
+
+def test_labels_name_trial_seed_and_stage(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, 2) as ledger:
+        pool = make_pool(tmp_path, ledger, slots=2)
+        labels = [pool.label(stage) for stage in (pool.take(), pool.take()) if stage is not None]
+        assert labels == ["trial 0/seed 0/mean_teacher", "trial 1/seed 0/mean_teacher"]
+        assert pool.take() is None
+        assert isinstance(pool.active[0].method, MeanTeacher)
+
+
+def test_values_that_do_not_go_together_fail_alone(tmp_path: Path) -> None:
+    def hard_or_soft(trial: BaseTrial, base: Method) -> Method:
+        target = trial.suggest_categorical("target", ("hard", "soft"))
+        return MeanTeacher(weight=trial.suggest_float("weight", 0.1, 10), target=target, distance="mse", ema_every="step")
+
+    space = Space("mean_teacher", hard_or_soft, lambda method: {})
+    with open_ledger(tmp_path, 8, sampler="random") as ledger:
+        pool = make_pool(tmp_path, ledger, space=space)
+        done = drive(pool, hill)
+        hard = [trial.params["target"] == "hard" for trial in ledger.all()]
+        assert [state == TrialState.FAIL for state in states(ledger)] == hard
+        assert len(done) == 8 - sum(hard)
+        assert 0 < sum(hard) < 8

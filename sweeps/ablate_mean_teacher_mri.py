@@ -6,13 +6,15 @@ classes, so the metrics are means over four of them) 3 seeds take about 6 minute
 
     python sweeps/ablate_mean_teacher_mri.py
     python sweeps/ablate_mean_teacher_mri.py --preset mri --data.root ../shared/data/spinal_gm
+    python sweeps/ablate_mean_teacher_mri.py --preset paper --dry-run
 """
 
 import sys
+from dataclasses import replace
 
 from semiseg.config import Data, Gentle, Net, Train
 from semiseg.methods import MeanTeacher, Supervised
-from semiseg.sweep.ablation import Ablation, Paper, Preset
+from semiseg.sweep.ablation import Ablation, Paper, Preset, Quick
 from semiseg.sweep.command import main
 
 # of the paper: rotations of 4.5 degrees, noise of 0.01 drawn apart for student and teacher, no change of colour
@@ -61,7 +63,40 @@ TABLE = Ablation(
             net=Net(width=8, outputs="one"),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=2e-3, score="image_dice", flip=0.0),
         ),
+        # of the paper, and where it is silent of its group's later code (medicaltorch, domainadaptation); docs/paper_presets.md
+        "paper": Preset(
+            data=Data(name="scgm", labelled="all"),  # 200 x 200 pixels of 0.25 mm; a third split selects
+            method=replace(
+                METHOD,
+                ramp=(0.0, 100 / 350),  # epochs 0 to 100 of 350
+                ema_decay=(0.99, 0.999),
+                ema_start=(0.0, 50 / 350),  # epochs 0 and 50
+                mask_out_of_frame=False,  # code: no validity mask
+            ),
+            others=(Supervised(objective="soft_dice"),),
+            net=Net(name="unet_mri", width=64, outputs="one", dropout=0.5),
+            train=Train(
+                steps=350 * 10,  # 86 labelled slices are 10 batches of 8 an epoch, the rest dropped (code)
+                batch_labelled=8,
+                batch_unlabelled=8,  # code: a second loader of the same batch; the paper only says 8
+                learning_rate=6e-4,
+                warmup=50 / 350,
+                decay="cosine",
+                weight_decay=6e-4,
+                scale=(1.0, 1.0),
+                flip=0.0,
+                score="image_dice",
+                threshold=0.9,  # code (main.py:95-101); the paper does not say
+                empty_images="zero",  # code
+            ),
+            seeds=tuple(range(10)),  # the paper's 10 runs
+            # 1,600 epochs of the same 10 batches, 50 of them warm-up
+            words={
+                "supervised": "train.steps=16000 train.batch_unlabelled=0 train.warmup=0.03125 train.weight_decay=0.0008",
+            },
+        ),
     },
+    quick=Quick(seeds=1),
     paper=Paper(
         title="Deep semi-supervised segmentation with weight-averaged consistency targets",
         url="https://arxiv.org/abs/1807.04657",

@@ -6,6 +6,8 @@ sharing of stage 3's branch (N2). On the built-in scenes with 8 labelled images,
 
     python sweeps/ablate_three_stage.py
     python sweeps/ablate_three_stage.py --preset small --data.name camvid --data.root ../shared/data/camvid
+    python sweeps/ablate_three_stage.py --preset paper --dry-run
+    python sweeps/ablate_three_stage.py --preset paper-voc --data.root VOCdevkit --net.weights coco.pth
 """
 
 import sys

@@ -7,9 +7,11 @@ built-in scenes the directions take about 10 minutes for 2 seeds on 2 CPU cores;
     python sweeps/compare_consistency_directions.py
     python sweeps/compare_consistency_directions.py --preset camvid --data.root ../shared/data/camvid
     python sweeps/compare_consistency_directions.py --preset cifar10 --data.root ../shared/data/cifar10_small
+    python sweeps/compare_consistency_directions.py --preset paper --dry-run
 """
 
 import sys
+from dataclasses import replace
 
 from semiseg.config import Data, Net, Train
 from semiseg.methods import OneWay
@@ -45,6 +47,31 @@ FIGURE = {  # half-resolution Cityscapes, SwiftNet-RN18
     "MT-CutMix": (59.3, 63.3, 66.8, 69.7),
     "MT-CutMix*": (61.6, 64.6, 67.6, 69.9),
 }
+
+# Paper 003 through its authors' code (vidlu v0.1.0); docs/paper_presets.md has the source of every value. A supervised batch has no
+# images in the place of the unlabelled ones.
+CITYSCAPES = Preset(
+    data=Data(name="cityscapes", labelled=0.25, size=(512, 1024), selection=100),  # half resolution; the code reports on val alone
+    method=OneWay(weight=0.5),
+    net=Net(name="swiftnet", weights="imagenet"),
+    train=Train(
+        steps=74_400,  # 1,600, 800, 400 or 200 epochs of 1/8, 1/4, 1/2 or all of 2,975 images in batches of 8: 372 x 200
+        batch_labelled=8,
+        batch_unlabelled=8,
+        betas=(0.9, 0.99),
+        learning_rate=4e-4,
+        weight_decay=1e-4,
+        backbone_rate=0.25,  # 1e-4
+        backbone_decay=0.25,  # 2.5e-5
+        decay="quarter_cosine",  # here by step, in the code by epoch
+        crop=(448, 448),
+        scale=(1 / 1.5, 1.5),
+        scale_law="log_uniform",
+        flip=0.5,
+    ),
+    seeds=(0, 1, 2, 3, 4),
+    words=dict.fromkeys(("supervised", *CURVES["supervised"].values()), "train.batch_unlabelled=0"),
+)
 
 TABLE = Ablation(
     name="consistency_directions",
@@ -92,6 +119,36 @@ TABLE = Ablation(
             ),
             seeds=(0, 1),
             rows=SHARED,
+        ),
+        "paper": CITYSCAPES,
+        # the figure's DeepLabv2 curves: half the epochs in batches of 4 are as many steps
+        "paper-deeplab": replace(
+            CITYSCAPES,
+            net=Net(name="deeplabv2", weights="imagenet"),
+            train=replace(CITYSCAPES.train, batch_labelled=4, batch_unlabelled=4),
+            rows=tuple(row for name in ("supervised", "MT-PhTPS", "MT-CutMix*") for row in CURVES[name].values()),
+        ),
+        "paper-cifar10": Preset(
+            data=Data(name="cifar10", labelled=4000, selection=1000),  # 2/25 of 50,000
+            method=OneWay(weight=1.0),
+            net=Net(name="wide_resnet", depth=4, width=32),  # WRN-28-2
+            train=Train(
+                steps=1000 * 32,  # 1,000 epochs of 4,000 images in batches of 128
+                batch_labelled=128,
+                batch_unlabelled=512,
+                # vidlu's settings for this network (configs/training.py: wrn_cifar); neither paper nor slides give any
+                optimiser="sgd",
+                betas=(0.9, 0.999),  # the first is the momentum
+                learning_rate=0.1,
+                weight_decay=5e-4,
+                decay="cosine",
+                scale=(1.0, 1.0),  # code: crops of 32 out of the image padded by 4, which our weak augmentation has not
+                flip=0.5,
+                score="accuracy",
+            ),
+            seeds=(0, 1, 2, 3, 4),
+            rows=SHARED,
+            words={"supervised": "train.batch_unlabelled=0"},
         ),
     },
     quick=Quick(

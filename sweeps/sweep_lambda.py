@@ -5,11 +5,12 @@ built-in scenes 3 seeds take about 7 minutes on 2 CPU cores, or 5 after the abla
 
     python sweeps/sweep_lambda.py
     python sweeps/sweep_lambda.py --preset small --data.name camvid --data.root ../shared/data/camvid
+    python sweeps/sweep_lambda.py --preset paper --dry-run
 """
 
 import sys
 
-from semiseg.sweep.ablation import Ablation, Curve, Paper
+from semiseg.sweep.ablation import Ablation, Curve, Paper, Quick
 from semiseg.sweep.command import main
 from semiseg.sweep.presets import THREE_STAGE
 
@@ -24,6 +25,7 @@ TABLE = Ablation(
     reference="lambda 1/2",
     baseline="S1",
     presets=THREE_STAGE,
+    quick=Quick(seeds=1),
     curve=Curve(x="lambda1 = lambda2", log=True, series={"full": VALUES}, levels=("S1",)),
     paper=Paper(
         title="A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation",

@@ -185,7 +185,11 @@ def test_a_dry_run_prints_the_plan_and_its_cost_and_writes_no_results(run: Run) 
     assert status == 0
     assert err == ""
     plan = r"7 rows x 3 seeds: 54 stages, 30 distinct, 0 done, 30 to train, about \d+ (s|min) on \d+ slots?\n"
-    assert re.fullmatch(plan, out)
+    *settings, last = out.splitlines(keepends=True)
+    assert re.fullmatch(plan, last)
+    assert {"[data]\n", "[net]\n", "[train]\n", "[three_stage]\n", "[rows]\n"} <= set(settings)
+    for line in ('name = "synthetic"', "width = 2", "steps = 6", "lambda1 = 0.5", '"S1 + S2" = "S1 S2 CR T2 SA"'):
+        assert line + "\n" in settings
     assert not Path("results/three_stage").exists()
     assert not [path for path in Path("results/store").iterdir() if len(path.name) == 64]
 

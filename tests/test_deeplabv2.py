@@ -12,8 +12,8 @@ from semiseg.config import Net, SettingError, Train
 from semiseg.nets import BlockNet, MultiTask, build
 from semiseg.nets.blocks import FrozenBatchNorm
 from semiseg.nets.deeplabv2 import Aspp, branch, deeplabv2
+from semiseg.nets.optimiser import optimiser
 from semiseg.nets.resnet import ENCODER, torchvision_names
-from semiseg.train import optimiser
 
 CLASSES = 3
 PLAIN = Net(name="deeplabv2")

@@ -12,7 +12,7 @@ from semiseg.methods.supervised import Supervised
 from semiseg.stage import Stage
 from semiseg.sweep.ablation import Ablation, Preset, chosen_rows
 from semiseg.sweep.collect import row_lines
-from semiseg.sweep.estimate import simulate, stage_seconds
+from semiseg.sweep.estimate import measured, simulate, stage_seconds
 from semiseg.sweep.plan import Plan, Queue, make_plan
 
 
@@ -183,7 +183,10 @@ def test_equal_stages_fill_the_slots_and_a_chain_cannot_be_split() -> None:
 
 def test_a_stage_is_timed_by_a_few_of_its_steps(tmp_path) -> None:
     place = tiny.place(tmp_path)
-    short, long = (stage_seconds(tiny.chain(train=replace(tiny.TRAIN, steps=steps))[1], place) for steps in (100, 10_000))
+    short, long = (
+        stage_seconds(stage, place, measured(stage, place))
+        for stage in (tiny.chain(train=replace(tiny.TRAIN, steps=steps))[1] for steps in (100, 10_000))
+    )
     assert 0.05 < short < 60
     assert 10 < long / short < 1000
     assert list(tmp_path.rglob("*")) == []
@@ -220,3 +223,26 @@ def test_rows_are_chosen_by_name_or_given_and_the_reference_is_always_there() ->
         chosen_rows(table, ("none",), method)
     with pytest.raises(SettingError, match=r"table row 'mine': no switch or method \['SX'\]"):
         chosen_rows(table, ("mine=S1 SX",), method)
+
+
+def test_a_presets_words_are_added_to_the_row_of_that_name() -> None:
+    words = {"S1": "train.steps=7 data.labelled=3"}
+    table = ablation(presets={"demo": Preset(), "long": Preset(words=words)})
+    method = table.presets["long"].methods()
+    assert chosen_rows(table, (), method, words) == {"S1": "S1 train.steps=7 data.labelled=3", "full": tiny.FULL}
+    assert chosen_rows(table, ("S1",), method, words)["S1"] == "S1 train.steps=7 data.labelled=3"
+    assert chosen_rows(table, ("full",), method, words) == {"full": tiny.FULL}
+    assert chosen_rows(table, ("mine=S1",), method, words) == {"mine": "S1", "full": tiny.FULL}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"S1": "train.step=7"}, "table row 'S1': no setting 'step' in Train"),
+        ({"S1": "S9"}, "table row 'S1': no switch or method"),
+        ({"oops": "train.steps=7"}, "table: no row 'oops'; there are S1, full"),
+    ],
+)
+def test_a_presets_words_are_checked_where_the_table_is_declared(words: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        ablation(presets={"demo": Preset(), "long": Preset(words=words)})

@@ -187,7 +187,7 @@ def test_labels_name_trial_seed_and_stage(tmp_path: Path) -> None:
 
 def test_values_that_do_not_go_together_fail_alone(tmp_path: Path) -> None:
     def hard_or_soft(trial: BaseTrial, base: Method) -> Method:
-        target = trial.suggest_categorical("target", ("hard", "soft"))
+        target: Any = trial.suggest_categorical("target", ("hard", "soft"))
         return MeanTeacher(weight=trial.suggest_float("weight", 0.1, 10), target=target, distance="mse", ema_every="step")
 
     space = Space("mean_teacher", hard_or_soft, lambda method: {})

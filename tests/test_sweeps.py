@@ -15,15 +15,17 @@ import ablate_mean_teacher_mri
 import ablate_three_stage
 import compare_consistency_directions
 import compare_dmt
+import compare_label_counts
 import compare_label_fractions
 import sweep_lambda
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.stage import Split, Stage
-from semiseg.sweep.ablation import Ablation, Preset
+from semiseg.sweep.ablation import Ablation, Preset, worded
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.command import main
 from semiseg.sweep.plan import Plan, make_plan
 from semiseg.sweep.rows import Line, read_row
+from semiseg.sweep.study import Study
 
 SCRIPTS = (
     ablate_three_stage,
@@ -31,6 +33,7 @@ SCRIPTS = (
     ablate_mean_teacher_mri,
     compare_consistency_directions,
     compare_dmt,
+    compare_label_counts,
     compare_label_fractions,
 )
 TABLES: dict[str, Ablation] = {script.__name__: script.TABLE for script in SCRIPTS}
@@ -62,7 +65,8 @@ def test_method_flags_are_those_of_the_presets_method(script: str, name: str, ca
 
 def plan(table: Ablation, preset: Preset) -> Plan:
     """All rows of the table at one seed; a number of labels is a split of its own."""
-    lines = {row: read_row(table.name, row, words, preset.methods()) for row, words in table.rows.items()}
+    rows = worded(table.rows, preset.words)
+    lines = {row: read_row(table.name, row, words, preset.methods()) for row, words in rows.items()}
 
     def split(line: Line) -> Split:
         labelled = preset.data.labelled if line.labelled is None else line.labelled
@@ -81,25 +85,70 @@ DISTINCT = {
     + (2 + 5 * 2 + 1)
     + 1
     + 3 * 11,  # Pseudo-Label adds one; one length is DMT's own, the others share a0 and b0
+    "compare_label_counts": 12 * 3 + 1,
     "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1),
 }
 
 
 @pytest.mark.parametrize(("script", "name"), PRESETS)
 def test_a_table_trains_as_many_stages_as_its_rows_differ_in(script: str, name: str) -> None:
-    shared = {"camvid": 3}.get(name, 0)  # its data have a quarter labelled: three rows are points of the figure
+    # where a quarter is labelled three rows are points of the figure
+    shared = 3 if script == "compare_consistency_directions" and TABLES[script].presets[name].data.labelled == 0.25 else 0
     assert len(plan(TABLES[script], TABLES[script].presets[name]).stages) == DISTINCT[script] - shared
 
 
 @pytest.mark.parametrize("name", sweep_lambda.TABLE.presets)
-def test_lambda_one_half_is_the_full_row_of_the_ablation(name: str) -> None:
+def test_the_full_row_of_the_ablation_is_that_of_its_lambda(name: str) -> None:
     def chain(table: Ablation, row: str) -> list[str]:
         return [stage.key for stage in plan(table, table.presets[name]).chains[row, 0]]
 
-    half, full = chain(sweep_lambda.TABLE, "lambda 1/2"), chain(ablate_three_stage.TABLE, "full")
-    assert half == full
-    assert chain(sweep_lambda.TABLE, "lambda 1/4")[0] == full[0]
-    assert not set(chain(sweep_lambda.TABLE, "lambda 1/4")[1:]) & set(full)
+    same, other = ("lambda 1/4", "lambda 1/2") if name == "paper-voc" else ("lambda 1/2", "lambda 1/4")
+    full = chain(ablate_three_stage.TABLE, "full")
+    assert chain(sweep_lambda.TABLE, same) == full
+    assert chain(sweep_lambda.TABLE, other)[0] == full[0]
+    assert not set(chain(sweep_lambda.TABLE, other)[1:]) & set(full)
+
+
+LAMBDAS = {  # paper 004, section 4.2
+    "paper": {100: 0.5, 372: 0.5, 744: 0.5, 1488: 0.5},
+    "paper-voc": {106: 0.25, 212: 0.25, 529: 1.25, 1323: 0.625},
+}
+
+
+@pytest.mark.parametrize("name", LAMBDAS)
+def test_lambda_follows_the_number_of_labels_and_stage_1_is_the_supervised_row(name: str) -> None:
+    table = compare_label_counts.TABLE
+    found = plan(table, table.presets[name])
+    for count, weight in LAMBDAS[name].items():
+        first, *more = found.chains[f"three-stage, {count}", 0]
+        assert {(stage.rule.lambda1, stage.rule.lambda2) for stage in more} == {(weight, weight)}
+        assert found.chains[f"supervised, {count}", 0] == (first,)
+        images = (3, 2) if count == 1488 else (1, 4) if name == "paper" else (2, 8) if count == 1323 else (1, 9)
+        assert (first.train.batch_labelled, first.train.batch_unlabelled) == images
+    counts = {f"{series}, {count}" for series in ("supervised", "three-stage") for count in LAMBDAS[name]}
+    assert set(table.presets[name].rows) == counts | {"supervised, all"}
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "points"),
+    [
+        ("compare_label_counts", "--preset paper", {"supervised": {"372", "744"}, "three-stage": {"100", "372", "744", "1488"}}),
+        (
+            "compare_label_counts",
+            "--preset paper-voc",
+            {"supervised": {"212", "529", "1323"}, "three-stage": {"106", "212", "529", "1323"}},
+        ),
+        ("compare_label_counts", "", {}),
+        ("compare_label_fractions", "", {"supervised": {"0.05", "0.1", "0.25", "1.0"}, "mean teacher": {"0.05", "0.1", "0.25"}}),
+    ],
+)
+def test_a_papers_curve_has_the_points_whose_rows_are_trained(
+    script: str, words: str, points: dict[str, set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    curve = Study(TABLES[script], parse(TABLES[script], words.split()), words.split())._curve()
+    assert curve is not None
+    assert {name: set(line) for name, line in curve["paper"].items()} == points
 
 
 def test_rows_of_the_lambda_table_set_both_weights_to_their_number() -> None:

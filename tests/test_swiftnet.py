@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from semiseg.config import Net, Train
 from semiseg.nets import BlockNet, build
+from semiseg.nets.optimiser import optimiser
 from semiseg.nets.swiftnet import PyramidPooling
-from semiseg.train import optimiser
 
 LAYERS = {"conv2x": "layer1", "conv3x": "layer2", "conv4x": "layer3", "conv5x": "layer4"}
 

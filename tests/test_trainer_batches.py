@@ -20,10 +20,11 @@ from semiseg.config import Data, Train
 from semiseg.data import load, split
 from semiseg.evaluate import evaluate, predict
 from semiseg.methods import DMT, METHODS, MeanTeacher, Method, OneWay, PseudoLabel, Supervised
+from semiseg.nets.optimiser import optimiser
 from semiseg.pseudo import Learned
 from semiseg.runner import split_of
 from semiseg.stage import Stage
-from semiseg.train import Trainer, optimiser
+from semiseg.train import Trainer
 
 JOINT = MeanTeacher(objective="ce")
 MIXED = replace(JOINT, draw="mixed", ema_every="step")

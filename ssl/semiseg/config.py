@@ -47,7 +47,7 @@ class Data:
     split_seed: int = 0
     """Draws the labelled subset and the carved selection split; never depends on the training seed."""
     variant: tuple[str, ...] = ()
-    """Choices that the data set offers under names, such as border_ignored of oxford_pets or ego_ignored of cityscapes."""
+    """Choices that the data set offers under names, such as border_ignored of oxford_pets or ego_black of cityscapes."""
     download: bool = False
     """Fetch what is missing under `root` with torchvision, for data sets that it can fetch."""
     classes: tuple[str, ...] = ()

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from semiseg.augment.views import weak
 from semiseg.batch import IGNORE, Batch
-from semiseg.config import Train
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.device import autocast
 from semiseg.evaluate import evaluate, predict
 from semiseg.methods.rule import Moment
 from semiseg.metrics import decide
-from semiseg.nets import BlockNet, MultiTask, parameters
+from semiseg.nets import BlockNet, MultiTask
+from semiseg.nets.optimiser import optimiser
 from semiseg.pseudo import Learned, load, network, whole
 from semiseg.schedules import DECAYS, warmed_up
 from semiseg.stage import Stage, stream
@@ -285,18 +285,6 @@ class Trainer:
         chosen = self.progress.best_step if self.train.weights == "best" else self.progress.step
         images = self.progress.step * self.images_per_step
         return Outcome(weights, metrics, self.progress.curves, samples, chosen, self.progress.seconds, images)
-
-
-def optimiser(net: torch.nn.Module, train: Train) -> torch.optim.Optimizer:
-    """The optimiser that the settings ask for, with a group for the backbone; fused: one pass over the parameters, on CPU too."""
-    backbone, rest = parameters(net)
-    kinds = ((backbone, train.backbone_rate, train.backbone_decay), (rest, 1.0, 1.0))
-    groups = [
-        {"params": found, "factor": rate, "weight_decay": train.weight_decay * decay} for found, rate, decay in kinds if found
-    ]
-    if train.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.betas[0], fused=True)
-    return torch.optim.Adam(groups, lr=train.learning_rate, betas=train.betas, fused=True)
 
 
 @lru_cache(maxsize=16)

@@ -49,8 +49,8 @@ KNOWN: Mapping[str, Known] = {
     "cityscapes": Known(train=2975, test=500, classes=19, size=(1024, 2048), default=cityscapes.SIZE, labelled=cityscapes.LABELLED),
     # Everingham et al. 2010 with Hariharan et al. 2011, paper 004 section 4.1
     "voc_aug": Known(train=10_582, test=1449, classes=21, size=(375, 500), default=(375, 500), labelled=voc_aug.LABELLED),
-    # Bernard et al. 2018 in SSL4MIS: 1312 slices of 70 patients to train; 590 others, of which the 10 and 20 patients of val and test
-    # have about a third and two thirds
+    # Bernard et al. 2018 in SSL4MIS: 1312 slices of 70 patients to train; 590 of the 30 others, of whom 10 select and 20 test: about a
+    # third and two thirds
     "acdc": Known(train=1312, selection=197, test=393, classes=4, size=(216, 256), default=acdc.SIZE, labelled=131),
 }
 VARIANTS: Mapping[str, Mapping[str, int]] = {

@@ -17,7 +17,7 @@ from semiseg.nets.unet_mri import unet_mri
 from semiseg.nets.weights import load_weights, located
 from semiseg.nets.wide_resnet import wide_resnet
 
-__all__ = ["BACKBONES", "BRANCHES", "NETS", "BlockNet", "MultiTask", "build", "check_network", "located", "parameters"]
+__all__ = ["BACKBONES", "BRANCHES", "NETS", "BlockNet", "MultiTask", "build", "check_network", "located"]
 
 NETS: Mapping[str, Callable[[Net, int], dict[str, nn.Module]]] = {
     "deeplabv2": deeplabv2,
@@ -84,15 +84,6 @@ def own_blocks(net: Net, classes: int, names: list[str]) -> dict[str, nn.Module]
         return BRANCHES[net.name](net, classes, len(names))
     again = make(net, classes)
     return {name: again[name] for name in names}
-
-
-def parameters(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Trained parameters of the backbone, and all others; an auxiliary branch is not part of the backbone."""
-    segmentation = network.segmentation if isinstance(network, MultiTask) else network
-    backbone = [segmentation.blocks[name] for name in segmentation.backbone] if isinstance(segmentation, BlockNet) else []
-    first = [one for block in backbone for one in block.parameters() if one.requires_grad]
-    known = set(map(id, first))
-    return first, [one for one in network.parameters() if one.requires_grad and id(one) not in known]
 
 
 def sample(net: Net, classes: int) -> BlockNet:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from semiseg.config import Data, Net, SettingError, Train
@@ -52,6 +53,8 @@ class Preset:
     seeds: tuple[int, ...] = (0, 1, 2)
     rows: tuple[str, ...] = ()
     """Rows when the command line names none; none: all of the table."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Words added to the table's row of that name, such as settings that a paper changes with the number of labels."""
 
     def methods(self) -> dict[str, Method]:
         """Methods that rows may name, the preset's own one first."""
@@ -109,10 +112,10 @@ class Ablation:
 
     def __post_init__(self) -> None:
         for preset in self.presets.values():
-            for row, words in self.rows.items():
+            for row, words in worded(self.rows, preset.words).items():
                 check_row(self.name, row, words, preset.methods())
         against = self.against or {}
-        chosen = [*self.quick.rows, *(row for preset in self.presets.values() for row in preset.rows)]
+        chosen = [*self.quick.rows, *(row for preset in self.presets.values() for row in (*preset.rows, *preset.words))]
         points = [row for line in (self.curve.series if self.curve else {}).values() for row in line.values()]
         levels = self.curve.levels if self.curve else ()
         for name in (self.reference, self.baseline, *against, *against.values(), *points, *levels, *chosen):
@@ -132,6 +135,11 @@ def methods_of(method: Method, others: tuple[Method, ...]) -> dict[str, Method]:
     return found | {name: one for name, one in (("supervised", Supervised()),) if name not in found}
 
 
+def worded(rows: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
+    """The rows with a preset's own words at the end of each."""
+    return {row: f"{text} {words.get(row, '')}".rstrip() for row, text in rows.items()}
+
+
 def check_row(table: str, row: str, words: str, methods: Mapping[str, Method]) -> None:
     """Raise SettingError naming table, row and what is allowed when the words mean nothing or make no chain of stages."""
     method = read_row(table, row, words, methods).method
@@ -142,21 +150,24 @@ def check_row(table: str, row: str, words: str, methods: Mapping[str, Method]) -
         raise SettingError(f"{table} row {row!r}: {error}") from None
 
 
-def chosen_rows(table: Ablation, wanted: tuple[str, ...], methods: Mapping[str, Method]) -> dict[str, str]:
+def chosen_rows(
+    table: Ablation, wanted: tuple[str, ...], methods: Mapping[str, Method], words: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """Rows of a command line: names of the table's rows, or `name=WORDS` for new ones; all rows when none are named.
 
-    What the named rows are compared with is always among them.
+    The table's rows get the preset's `words`. What the named rows are compared with is always among them.
     """
+    known = worded(table.rows, words)
     if not wanted:
-        return table.rows
+        return known
     rows: dict[str, str] = {}
     for text in wanted:
-        name, equals, words = text.partition("=")
-        if text in table.rows:
-            rows[text] = table.rows[text]
+        name, equals, new = text.partition("=")
+        if text in known:
+            rows[text] = known[text]
         elif equals:
-            check_row(table.name, name, words, methods)
-            rows[name] = " ".join(words.split())
+            check_row(table.name, name, new, methods)
+            rows[name] = " ".join(new.split())
         else:
             raise SettingError(f"rows: no row {text!r}; there are {', '.join(table.rows)}, or NAME='WORD WORD ...' for a new one")
     against = table.against or {}
@@ -164,6 +175,6 @@ def chosen_rows(table: Ablation, wanted: tuple[str, ...], methods: Mapping[str, 
     while waiting:
         name = against.get(waiting.pop(), table.reference)
         if name not in rows:
-            rows[name] = table.rows[name]
+            rows[name] = known[name]
             waiting.append(name)
     return rows

@@ -30,11 +30,14 @@ from semiseg.store import writable_folder
 from semiseg.sweep.ablation import Ablation, chosen_rows, methods_of
 from semiseg.sweep.arguments import Arguments
 from semiseg.sweep.collect import collect
+from semiseg.sweep.dry_run import KnownPlace, absent, notice, offline, printed, sections
 from semiseg.sweep.estimate import estimate
+from semiseg.sweep.feed import PlanFeed
 from semiseg.sweep.monitor import Monitor
 from semiseg.sweep.plan import Plan, Queue, make_plan
 from semiseg.sweep.ray_settings import check_resources
 from semiseg.sweep.rows import Line, read_row
+from semiseg.sweep.saved import read_config, with_config
 from semiseg.sweep.stop import Stopped
 from semiseg.train import StageError
 
@@ -50,9 +53,12 @@ class Study:
     def __init__(self, table: Ablation, arguments: Arguments, words: Sequence[str]) -> None:
         self.table, self.arguments, self.words = table, arguments, words
         require(arguments.train.score in METRICS, "train.score", arguments.train.score, ", ".join(METRICS))
-        methods = methods_of(arguments.method, table.preset(arguments.preset, arguments.quick).others)
-        self.rows = chosen_rows(table, arguments.rows, methods)
-        self.lines = {row: read_row(table.name, row, words, methods) for row, words in self.rows.items()}
+        preset = table.preset(arguments.preset, arguments.quick)
+        if arguments.config is not None:
+            preset = with_config(preset, read_config(arguments.config), arguments.config)
+        self.methods = methods_of(arguments.method, preset.others)
+        self.rows = chosen_rows(table, arguments.rows, self.methods, preset.words)
+        self.lines = {row: read_row(table.name, row, words, self.methods) for row, words in self.rows.items()}
         self.net = located(arguments.net)
         self.name = table.name
         if arguments.data.name != "synthetic":
@@ -74,8 +80,8 @@ class Study:
 
     def run(self) -> int:
         """Plan, train what is missing, write results and report."""
-        place, pack, splits = self._open()
-        plan = self._plan(place, pack, splits)
+        place, pack, splits = self.open()
+        plan = self.plan(place, pack, splits)
         queue = Queue(plan.to_train, plan.done)
         print(plan, end="" if plan.to_train else "\n", flush=True)
         if plan.to_train:
@@ -96,19 +102,19 @@ class Study:
             raise Stopped(stopped)
         return status
 
-    def _open(self) -> tuple[Place, Pack, Splits]:
+    def open(self) -> tuple[Place, Pack, Splits]:
         a = self.arguments
         if a.ray.address is None:  # of a joined cluster the resources are known only when it is joined
-            check_resources(a.ray, self._gpus(), os.cpu_count() or 1, torch.cuda.device_count())
+            check_resources(a.ray, self.gpus(), os.cpu_count() or 1, torch.cuda.device_count())
         data = replace(a.data, root=a.data.root.expanduser().resolve() if a.data.root else None)
         cache = a.cache.expanduser().resolve()
         writable_folder(cache, "cache")
         store = a.store if "://" in a.store else str(Path(a.store).expanduser().resolve())
-        place = Place(
+        place = (KnownPlace if a.dry_run and absent(data) else Place)(
             data=data,
             cache=cache,
             store=store,
-            device="cuda" if self._gpus() > 0 else "cpu",
+            device="cuda" if self.gpus() > 0 else "cpu",
             threads=a.ray.cpus_per_trial,
             checkpoint_seconds=a.checkpoint_seconds,
             git=git_revision(),
@@ -123,32 +129,36 @@ class Study:
             require(counted, f"{name} masks of {a.data.name}", "only ignored pixels", "at least one pixel of a class")
         return place, pack, splits
 
-    def _gpus(self) -> float:
+    def gpus(self) -> float:
         asked = self.arguments.ray.gpus_per_trial
         return asked if asked is not None else float(torch.cuda.is_available())
 
     def _cost(self, plan: Plan, place: Place) -> str:
-        slots = self._expected_slots()
+        slots = self.expected_slots()
         if place.device == "cuda" and not torch.cuda.is_available():
             return "cost unknown: no GPU on this machine to measure on"
         try:
             seconds = estimate(plan, place, slots)
         except StageError as error:  # it will fail alone when it is trained
             return f"cost unknown: {error}"
-        return f"about {_duration(seconds)} on {slots} slot{'s' if slots != 1 else ''}"
+        return f"about {duration(seconds)} on {slots} slot{'s' if slots != 1 else ''}"
 
-    def _expected_slots(self) -> int:
+    def expected_slots(self) -> int:
         ray = self.arguments.ray
         fit = max((os.cpu_count() or 1) // ray.cpus_per_trial, 1)
-        if (gpus := self._gpus()) > 0:
+        if (gpus := self.gpus()) > 0:
             fit = min(fit, max(int(torch.cuda.device_count() / gpus), 1))
         return min(fit, ray.trials or fit)
 
-    def _plan(self, place: Place, pack: Pack, splits: Splits) -> Plan:
+    def plan(self, place: Place, pack: Pack, splits: Splits) -> Plan:
         a = self.arguments
         sizes = set(zip(pack.heights.tolist(), pack.widths.tolist(), strict=True))
         train = resolve(a.train, sizes.pop() if len(sizes) == 1 else None, torch.device(place.device))
-        check_network(self.net, len(pack.classes), train, image_level=pack.image_level)
+        check_network(offline(self.net) if a.dry_run else self.net, len(pack.classes), train, image_level=pack.image_level)
+        if a.dry_run:
+            if isinstance(place, KnownPlace):
+                print(notice(place.data, splits, place.device), end="\n\n")
+            print(printed(sections(place.data, self.net, train, self.methods, self.rows, a.seeds)), flush=True)
 
         def split(line: Line) -> Split:
             return split_of(*place.open(line.labelled))
@@ -158,7 +168,7 @@ class Study:
     def _train(self, plan: Plan, queue: Queue, place: Place, write: Callable[[], None]) -> int:
         from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
 
-        settings, gpus = self.arguments.ray, self._gpus()
+        settings, gpus = self.arguments.ray, self.gpus()
         began = time.time()
 
         def row_finished(row: str, seed: int) -> None:
@@ -168,7 +178,8 @@ class Study:
         with tune.cluster(settings):
             self.slots = tune.slots(settings, gpus)
             with Monitor(plan, queue, row_finished) as monitor:
-                stopped = tune.run(plan, queue, place, settings, monitor, study=self.name, gpus_per_trial=gpus, count=self.slots)
+                feed = PlanFeed(plan, queue, monitor)
+                stopped = tune.run(feed, place, settings, study=self.name, gpus_per_trial=gpus, count=self.slots)
         self.wall = time.time() - began
         return stopped
 
@@ -259,15 +270,18 @@ class Study:
         if curve is None:
             return None
         series = {name: {str(x): row for x, row in line.items() if row in self.rows} for name, line in curve.series.items()}
-        paper = {name: {str(x): value for x, value in line.items()} for name, line in (curve.paper or {}).items()}
+        known = {name: {str(x): value for x, value in line.items()} for name, line in (curve.paper or {}).items()}
+        paper = {name: {x: value for x, value in line.items() if x in series[name]} for name, line in known.items()}
         return {
             "x": curve.x,
             "log": curve.log,
             "series": {name: line for name, line in series.items() if line},
             "levels": [row for row in curve.levels if row in self.rows],
-            "paper": paper,
+            "paper": {name: line for name, line in paper.items() if line},
         }
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    if seconds >= 48 * 3600:
+        return f"{seconds / 86400:.0f} days"
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

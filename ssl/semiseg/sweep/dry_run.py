@@ -1,0 +1,90 @@
+"""What --dry-run prints before the plan, and a place without data to plan in."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+from semiseg.config import Data, Net, Train
+from semiseg.data import Pack, Splits, split
+from semiseg.data.known import KNOWN, StandIn
+from semiseg.methods import Method
+from semiseg.nets.weights import IMAGENET
+from semiseg.runner import Place
+from semiseg.stage import plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownPlace(Place):
+    """A place whose data set is not there: published numbers of images, stand-in pixels."""
+
+    def open(self, labelled: float | Literal["all"] | None = None) -> tuple[Pack, Splits]:
+        return _opened(self.data if labelled is None else replace(self.data, labelled=labelled))
+
+
+@lru_cache(maxsize=32)
+def _opened(data: Data) -> tuple[Pack, Splits]:
+    pack = _stand_in(replace(data, labelled=None))
+    return pack, split(pack, data)
+
+
+@lru_cache(maxsize=1)
+def _stand_in(data: Data) -> StandIn:
+    return StandIn(data)
+
+
+def absent(data: Data) -> bool:
+    """Whether no folder is given for a data set whose numbers are known."""
+    return data.root is None and data.name in KNOWN
+
+
+def notice(data: Data, splits: Splits, device: str) -> str:
+    """One line that says with what numbers a study without data is planned."""
+    numbers = f"{len(splits.unlabelled)} to train, {len(splits.selection)} to select, {len(splits.test)} to test"
+    where = "this machine's CPU" if device == "cpu" else "this machine's GPU"
+    return (
+        f"{data.name} is not here (no --data.root): published numbers of images ({numbers}); cost on {where} with stand-in images"
+    )
+
+
+def offline(net: Net) -> Net:
+    """The network with random weights where it would fetch others."""
+    return replace(net, weights="") if net.weights == IMAGENET else net
+
+
+Sections = dict[str, dict[str, Any]]
+"""Plain values by section and dotted name."""
+
+
+def sections(
+    data: Data, net: Net, train: Train, methods: Mapping[str, Method], rows: Mapping[str, str], seeds: Sequence[int]
+) -> Sections:
+    """All settings of a study; of the methods those that a row names, without the switches, which are the rows'."""
+    named = {word for words in rows.values() for word in words.split()}
+    default = next(iter(methods))
+    silent = any(not set(words.split()) & set(methods) for words in rows.values())
+    used = {name: method for name, method in methods.items() if name in named or (name == default and silent)}
+    return {
+        **{name: flat(plain(settings)) for name, settings in (("data", data), ("net", net), ("train", train))},
+        **{name: {key: value for key, value in flat(plain(one)).items() if key not in one.SWITCHES} for name, one in used.items()},
+        "rows": dict(rows),
+        "seeds": {"seeds": list(seeds)},
+    }
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def printed(found: Sections) -> str:
+    """The settings as lines `name = value` below a line [section]; values as in JSON."""
+    lines = []
+    for section, values in found.items():
+        names = {name: json.dumps(name) if section == "rows" else name for name in values}
+        lines += [f"[{section}]", *(f"{names[name]} = {json.dumps(value)}" for name, value in values.items()), ""]
+    return "\n".join(lines)

@@ -1,0 +1,184 @@
+"""A dry run without data: published numbers, stand-in images, all settings; and the estimate that scales up from a small step."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from data_trees import build_acdc, build_camvid, build_cifar10, build_cityscapes, build_pets, build_scgm, build_voc
+
+import compare_consistency_directions
+import compare_label_fractions
+import semiseg.nets
+from semiseg.config import Data
+from semiseg.data import DATASETS, IGNORE, split
+from semiseg.data.known import KNOWN, StandIn
+from semiseg.methods import ThreeStage
+from semiseg.stage import plain
+from semiseg.sweep import estimate
+from semiseg.sweep.ablation import Ablation
+from semiseg.sweep.command import main
+from semiseg.sweep.plan import Plan
+
+BUILDERS: dict[str, Callable[[Path], Path]] = {
+    "camvid": build_camvid,
+    "oxford_pets": build_pets,
+    "scgm": build_scgm,
+    "cifar10": build_cifar10,
+    "cityscapes": build_cityscapes,
+    "voc_aug": build_voc,
+    "acdc": build_acdc,
+}
+
+
+def test_every_data_set_that_needs_a_folder_is_known_but_the_users_own() -> None:
+    assert set(KNOWN) == set(DATASETS) - {"synthetic", "folder"} == set(BUILDERS)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_is_known_is_what_the_loader_makes(name: str, tmp_path: Path) -> None:
+    source, known = DATASETS[name](Data(name=name, root=BUILDERS[name](tmp_path / "tree"))), KNOWN[name]
+    assert known.classes == len(source.classes)
+    assert source.default_size in (known.default, "native")
+    assert known.image_level == source.image_level
+    assert (known.selection > 0) == any(item.split == "selection" for item in source.items) or name in ("camvid", "acdc")
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers"),
+    [
+        (Data(name="cityscapes", labelled=1488, selection=100), (1488, 2875, 100, 500)),
+        (Data(name="voc_aug", labelled=0.125), (1190, 9524, 1058, 1449)),
+        (Data(name="oxford_pets", labelled=0.05), (257, 5146, 1469, 734)),
+        (Data(name="oxford_pets", labelled=0.1, variant=("split_002",)), (558, 5585, 293, 1471)),
+        (Data(name="oxford_pets", variant=("split_official", "border_ignored"), selection=0.25), (368, 2760, 920, 3669)),
+        (Data(name="scgm"), (86, 699, 90, 137)),
+        (Data(name="cifar10", labelled=4000, selection=1000), (4000, 49_000, 1000, 10_000)),
+    ],
+)
+def test_a_stand_in_has_the_published_numbers_of_images(data: Data, numbers: tuple[int, ...]) -> None:
+    assert tuple(map(len, split(StandIn(data), data)[:4])) == numbers
+
+
+@pytest.mark.parametrize(("size", "expected"), [(None, (512, 1024)), ("native", (1024, 2048)), ((24, 40), (24, 40))])
+def test_a_stand_in_has_images_of_the_size_asked_for(size: Any, expected: tuple[int, int]) -> None:
+    pack = StandIn(Data(name="cityscapes", size=size))
+    mask = pack.mask(7)
+    assert mask is not None
+    assert pack.image(7).shape[:2] == mask.shape == (pack.heights[7], pack.widths[7]) == expected
+    assert set(np.unique(mask)) <= set(range(19)) - {IGNORE}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """main() in an empty folder without ray: exit status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    def call(table: Ablation, *words: str) -> tuple[int, str, str]:
+        status = main(table, [*words, "--seeds", "0"])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+def test_a_dry_run_without_data_says_so_and_prints_every_setting(run: Callable[..., tuple[int, str, str]]) -> None:
+    words = ("--preset", "paper", "--dry-run", "--net.width", "2", "--rows", "mean teacher, 5 %")
+    status, out, err = run(compare_label_fractions.TABLE, *words)
+    assert (status, err) == (0, "")
+    first, *lines = out.splitlines()
+    assert first.startswith("oxford_pets is not here (no --data.root): published numbers of images (5146 to train, 1469 to select,")
+    found: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        if line.startswith("["):
+            found[line[1:-1]] = {}
+        elif " = " in line:
+            name, value = line.split('" = ') if line.startswith('"') else line.split(" = ")
+            found[[*found][-1]][name.removeprefix('"')] = json.loads(value)
+    preset = compare_label_fractions.TABLE.presets["paper"]
+    assert found["data"] == plain(preset.data)
+    assert found["net"] == plain(preset.net) | {"width": 2}
+    assert found["train"] == plain(preset.train) | {"crop": [64, 64], "precision": found["train"]["precision"]}
+    assert found["train"]["precision"] in ("fp32", "bf16")
+    assert found["mean_teacher"]["gentle.noise"] == 0.05
+    assert found["supervised"] == {"objective": "dice"}
+    assert found["rows"] == {
+        "mean teacher, 5 %": "mean_teacher data.labelled=0.05",
+        "supervised, 5 %": "supervised data.labelled=0.05 train.steps=900",
+    }
+    assert found["seeds"] == {"seeds": [0]}
+    assert lines[-1].startswith("2 rows x 1 seeds: 2 stages, 2 distinct, 0 done, 2 to train, about ")
+
+
+def test_without_dry_run_or_with_a_wrong_root_the_data_are_asked_for(run: Callable[..., tuple[int, str, str]]) -> None:
+    status, out, err = run(compare_label_fractions.TABLE, "--preset", "paper")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: data.root: got None; allowed: data set 'oxford_pets' needs --data.root")
+    status, out, err = run(compare_label_fractions.TABLE, "--preset", "paper", "--dry-run", "--data.root", "/no/such/place")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: data.root: got '/no/such/place'; allowed: a folder that exists")
+
+
+def test_a_dry_run_fetches_no_weights(run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(*_: object) -> None:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr(semiseg.nets, "load_weights", fetched)
+    words = ["--preset", "paper", "--dry-run", "--train.crop", "64", "64", "--train.batch-labelled", "2", "--data.size", "64", "64"]
+    status, out, err = run(compare_consistency_directions.TABLE, *words, "--rows", "supervised, 1/8")
+    assert (status, err) == (0, "")
+    assert 'weights = "imagenet"\n' in out
+    with pytest.raises(AssertionError, match="fetched"):  # so the poison does work
+        semiseg.nets.build(compare_consistency_directions.CITYSCAPES.net, 19, mean=(0.5,) * 3, std=(0.2,) * 3, seed=0)
+
+
+class Clock:
+    """A second passes between two looks."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_a_slow_step_is_scaled_up_from_a_small_one_in_images_and_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for 1 + 1 images of 16 x 16, so 4 x 3 seconds for 2 + 4 of 32 x 32; a second per network for 16 x 16 scored."""
+    monkeypatch.setattr(estimate, "time", Clock())
+    monkeypatch.setattr(estimate, "PROBE", 16)
+    s1, s2, _ = tiny.chain(train=replace(tiny.TRAIN, batch_unlabelled=4))
+    assert estimate.measured(s1, tiny.place(tmp_path)) == (12.0, 4.0)
+    assert estimate.measured(s2, tiny.place(tmp_path)) == (12.0, 8.0)  # student and teacher
+
+
+def test_a_stage_costs_its_steps_and_scorings(tmp_path: Path) -> None:
+    """4 selection and 5 test images; 8 evaluations, then both at the end with the last and the best weights."""
+    (stage,) = tiny.chain(ThreeStage().with_switches("S1"), train=replace(tiny.TRAIN, steps=1000, evaluations=8))
+    assert estimate.stage_seconds(stage, tiny.place(tmp_path), estimate.Cost(2.0, 10.0)) == 2000 + 10 * (8 * 4 + 2 * (4 + 5))
+
+
+def test_kinds_that_differ_in_real_numbers_alone_are_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+    monkeypatch.setattr(estimate, "measured", lambda stage, place: timed.append(stage.name) or estimate.Cost(1.0, 0.0))
+    chains = {
+        ("half", 0): tiny.chain(),
+        ("quarter", 0): tiny.chain(ThreeStage(lambda1=0.25)),
+        ("none", 0): tiny.chain(ThreeStage(lambda1=0.0)),
+    }
+    found = estimate.estimate(Plan(chains, frozenset()), tiny.place(tmp_path), 99)
+    assert sorted(timed) == ["s1", "s2", "s2", "s3", "s3"]  # lambda1 = 0 is another kind
+    assert found == 3 * tiny.TRAIN.steps
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.5, True), (0.0, False), (3, 3), ("a", "a"), ({"x": [0.1, 2]}, {"x": [True, 2]}), (None, None)]
+)
+def test_signs_keep_everything_but_real_numbers(value: Any, expected: Any) -> None:
+    assert estimate.signs(value) == expected

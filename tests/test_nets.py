@@ -246,3 +246,10 @@ def test_an_unknown_network_and_a_branch_that_owns_all_blocks_are_refused() -> N
         made("vnet")
     with pytest.raises(SettingError, match=r"own blocks of the auxiliary branch: got 6; allowed: 0..5 for unet"):
         made(own=6)
+
+
+def test_a_network_without_enough_blocks_for_the_branch_is_refused() -> None:
+    train = Train(batch_labelled=1, batch_unlabelled=1, crop=(16, 16))
+    check_network(Net(depth=2), CLASSES, train, branch=3)  # enc1 enc2 dec1 head
+    with pytest.raises(SettingError, match=r"net.name: got 'unet'; allowed: one of more than 4 blocks, .* this one has 4"):
+        check_network(Net(depth=2), CLASSES, train, branch=4)

@@ -92,8 +92,10 @@ def sample(net: Net, classes: int) -> BlockNet:
     return network
 
 
-def check_network(net: Net, classes: int, train: Train, image_level: bool = False) -> None:
+def check_network(net: Net, classes: int, train: Train, image_level: bool = False, branch: int = 0) -> None:
     """Raise SettingError when the network cannot be built or cannot train on the crops, such as too small ones for its depth.
+
+    `branch` is the largest number of blocks that an auxiliary branch is to have of its own; the network must have more.
 
     Data with one class per image (`image_level`) need a network with one output per image, other data one with an output per pixel.
     """
@@ -103,6 +105,9 @@ def check_network(net: Net, classes: int, train: Train, image_level: bool = Fals
         fitting = [name for name in NETS if sample(Net(name=name, width=2), classes).image_level == image_level]
         what = "a whole image" if image_level else "each pixel"
         raise SettingError(f"net.name: got {net.name!r}; allowed: {', '.join(fitting)}, as the data set has a class for {what}")
+    count = len(network.blocks)
+    enough = f"one of more than {branch} blocks, as the method's second branch has {branch} of its own; this one has {count}"
+    require(branch < count, "net.name", net.name, enough)
     images = train.batch_labelled + train.batch_unlabelled
     what = f"{net.name} cannot train on {images} crops of {train.crop}"
     own = file_of(net.name) is not None

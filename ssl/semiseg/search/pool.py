@@ -69,6 +69,7 @@ class Pool:
         self.running: dict[str, Stage] = {}
         self.payers: dict[str, Candidate] = {}
         self.curves: dict[str, Curve] = {}
+        self.unwanted: set[str] = set()
         self.errors: dict[str, str] = {}
         self.said: dict[str, float] = {}
         self.active: list[Candidate] = []
@@ -108,7 +109,10 @@ class Pool:
         self.payers[key].seconds[key] = figures["seconds"]
         for candidate in self._needing(key):
             self._advance(candidate)
-        return not self._needing(key)
+        if self._needing(key):
+            return False
+        self.unwanted.add(key)
+        return True
 
     def finish(self, key: str) -> None:
         """A stage is in the store."""
@@ -121,8 +125,11 @@ class Pool:
             self._advance(candidate)
 
     def stop(self, key: str) -> None:
-        """A stage was stopped."""
+        """A stage was stopped: its checkpoint goes if `progress` wished it, and stays for later if a signal came."""
         self.running.pop(key, None)
+        if key in self.unwanted:
+            self.unwanted.discard(key)
+            self.store.drop_checkpoint(key)
 
     def fail(self, key: str, error: str) -> None:
         """A stage failed for good, and with it the trials that need it."""

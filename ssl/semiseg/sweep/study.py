@@ -154,16 +154,18 @@ class Study:
         a = self.arguments
         sizes = set(zip(pack.heights.tolist(), pack.widths.tolist(), strict=True))
         train = resolve(a.train, sizes.pop() if len(sizes) == 1 else None, torch.device(place.device))
-        check_network(offline(self.net) if a.dry_run else self.net, len(pack.classes), train, image_level=pack.image_level)
-        if a.dry_run:
-            if isinstance(place, KnownPlace):
-                print(notice(place.data, splits, place.device), end="\n\n")
-            print(printed(sections(place.data, self.net, train, self.methods, self.rows, a.seeds)), flush=True)
 
         def split(line: Line) -> Split:
             return split_of(*place.open(line.labelled))
 
-        return make_plan(self.lines, a.seeds, split=split, net=self.net, train=train, has=place.open_store().has)
+        plan = make_plan(self.lines, a.seeds, split=split, net=self.net, train=train, has=place.open_store().has)
+        branch = max(stage.rule.own_blocks for stage in plan.stages.values())
+        check_network(offline(self.net) if a.dry_run else self.net, len(pack.classes), train, pack.image_level, branch)
+        if a.dry_run:
+            if isinstance(place, KnownPlace):
+                print(notice(place.data, splits, place.device), end="\n\n")
+            print(printed(sections(place.data, self.net, train, self.methods, self.rows, a.seeds)), flush=True)
+        return plan
 
     def _train(self, plan: Plan, queue: Queue, place: Place, write: Callable[[], None]) -> int:
         from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
@@ -265,9 +267,9 @@ class Study:
         }
 
     def _curve(self) -> dict[str, Any] | None:
-        """The table's curve with the rows of this run."""
+        """The table's curve with the rows of this run; None when it has no point in it."""
         curve = self.table.curve
-        if curve is None:
+        if curve is None or not any(row in self.rows for line in curve.series.values() for row in line.values()):
             return None
         series = {name: {str(x): row for x, row in line.items() if row in self.rows} for name, line in curve.series.items()}
         known = {name: {str(x): value for x, value in line.items()} for name, line in (curve.paper or {}).items()}

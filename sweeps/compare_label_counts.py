@@ -3,7 +3,7 @@
 Two curves over the number of labelled images: stage 1, which is the supervised baseline, and all three stages. The labelled images of
 a point are among those of the next. On the built-in scenes 4, 8, 16 and 32 of them for 2 seeds take about 7 minutes on 2 CPU cores.
 The presets `paper` (Cityscapes, 100, 372, 744, 1488 labels) and `paper-voc` (1/100, 1/50, 1/20, 1/8 of 10,582) set lambda and the
-labelled images in a batch per number of labels, as the paper and its authors' code do.
+labelled images in a batch per number of labels, as the paper does; its text has 1448 for the 1488 = 2975/2 of Table 1.
 
     python sweeps/compare_label_counts.py
     python sweeps/compare_label_counts.py --preset small --data.root ../shared/data/camvid
@@ -53,13 +53,13 @@ TABLE = Ablation(
     presets={
         "demo": replace(THREE_STAGE["demo"], seeds=(0, 1), rows=at(DEMO)),
         "small": replace(THREE_STAGE["small"], data=Data(name="camvid", size=(96, 128)), rows=at((8, 16, 32, 100))),
-        # code: 1 labelled image of 5, of 1488 labels 3 of 5; lambda1 = lambda2 = 1/2 throughout (4.2)
+        # section 4.2: 1 labelled image of 5, of 1488 labels 3 of 5; lambda1 = lambda2 = 1/2 throughout
         "paper": replace(
             CITYSCAPES,
             rows=at(CITIES),
             words={CURVES[series][1488]: "train.batch_labelled=3 train.batch_unlabelled=2" for series in WORDS},
         ),
-        # 4.2: lambda1 = lambda2 = 1/4, 1/4, 5/4, 5/8; code: 1 labelled image of 10, of 1/8 of the labels 2 of 10
+        # section 4.2: lambda1 = lambda2 = 1/4, 1/4, 5/4, 5/8; 1 labelled image of 10, of 1/8 of the labels 2 of 10
         "paper-voc": replace(
             VOC,
             rows=at(OBJECTS),

@@ -96,7 +96,8 @@ def make_search(
             state, 0
         )
         known = {step: score - 0.15 * math.exp(-step / 5) + chance.gauss(0, 0.005) for step in range(1, ends + 1)}
-        attributes = {"seconds": seconds * ends / 16, "alone": 2 * seconds, "default": i == 0}
+        attributes = {"used": seconds * ends / 16, "alone": 2 * seconds, "default": i == 0}
+        study.set_user_attr(f"paid:{i:064x}", seconds * ends / 16)
         if state == TrialState.COMPLETE:
             attributes["scores"] = {"0": score - 0.01, "1": score + 0.01}
         study.add_trial(

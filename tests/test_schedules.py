@@ -35,9 +35,21 @@ def test_the_cosine_goes_from_one_to_zero_through_a_half() -> None:
 def test_every_decay_starts_at_one_and_only_the_constant_one_stays_there() -> None:
     assert [decay(0.0) for decay in DECAYS.values()] == [1.0] * len(DECAYS)
     ends = {name: decay(1.0) for name, decay in DECAYS.items()}
-    assert ends == pytest.approx({"constant": 1, "cosine": 0, "quarter_cosine": 0, "poly": 0}, abs=1e-12)
+    assert ends == pytest.approx({"constant": 1, "cosine": 0, "quarter_cosine": 0, "poly": 0, "multistep": 0.008}, abs=1e-12)
     assert DECAYS["quarter_cosine"](2 / 3) == pytest.approx(0.5)
     assert DECAYS["poly"](0.75) == pytest.approx(0.25**0.9)
+
+
+def test_the_multistep_decay_is_torchs_at_30_60_and_80_of_100_epochs() -> None:
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[30, 60, 80], gamma=0.2)
+    rates = []
+    for _ in range(100):
+        rates.append(schedule.get_last_lr()[0])
+        optimiser.step()
+        schedule.step()
+    assert [DECAYS["multistep"](epoch / 100) for epoch in range(100)] == pytest.approx(rates)
+    assert [DECAYS["multistep"](share) for share in (0.29, 0.3, 0.6, 0.8)] == pytest.approx([1, 1 / 5, 1 / 25, 1 / 125])
 
 
 def test_the_ramp_is_that_of_mean_teacher() -> None:

@@ -4,9 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import optuna
 import pytest
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from search_drive import open_ledger
 
@@ -85,9 +84,9 @@ def test_what_was_running_is_opened_again_with_its_params(tmp_path: Path) -> Non
         assert again.suggest_float("x", 0, 1) == x
         ledger.report(again, 1, 0.75)
         assert ledger.frozen(again).intermediate_values == {1: 0.25}
-        ledger.tell(again, [0.5], TrialState.COMPLETE, {"seconds": 2.0})
+        ledger.tell(again, [0.5], TrialState.COMPLETE, {"used": 2.0})
         assert ledger.all(TrialState.RUNNING) == []
-        assert ledger.all()[0].user_attrs["seconds"] == 2.0
+        assert ledger.all()[0].user_attrs["used"] == 2.0
 
 
 def test_a_line_that_a_killed_driver_did_not_finish_is_dropped(tmp_path: Path) -> None:
@@ -121,7 +120,10 @@ def test_rungs(total: int, eta: int, expected: tuple[int, ...]) -> None:
 
 
 def test_halving_stops_whom_a_slow_reading_of_the_rule_stops(tmp_path: Path) -> None:
-    """At a rung a trial goes on if its score is among the best third of those that came there, or the best of the first two."""
+    """At a rung a trial goes on if its score is among the best third of those that came there, or the best of the first two.
+
+    A verdict is kept: asked again by a later driver, when others have come, it is the same.
+    """
     scores = [0.5, 0.4, 0.6, 0.55, 0.45, 0.7, 0.58, 0.65, 0.9, 0.1]
     stopped, seen = [], []
     with open_ledger(tmp_path, len(scores), total=8) as ledger:
@@ -133,8 +135,9 @@ def test_halving_stops_whom_a_slow_reading_of_the_rule_stops(tmp_path: Path) -> 
             keep = max(len(seen) // 3, 1)
             stopped.append(ledger.report(trial, 2, score))
             assert stopped[-1] == (score < sorted(seen)[-keep])
-            ledger.tell(trial, None, TrialState.PRUNED, {})
     assert 0 < sum(stopped) < len(scores)
+    with open_ledger(tmp_path, len(scores), total=8) as ledger:
+        assert [ledger.report(trial, 2, 0.0) for trial in ledger.left_running()] == stopped
 
 
 def test_nothing_is_stopped_without_a_total_or_with_two_objectives(tmp_path: Path) -> None:
@@ -147,7 +150,39 @@ def test_nothing_is_stopped_without_a_total_or_with_two_objectives(tmp_path: Pat
                 assert not ledger.report(trial, 2, score)
 
 
-def test_samplers_are_those_named(tmp_path: Path) -> None:
-    assert isinstance(make_sampler("tpe", 0, 0, False), TPESampler)
-    assert isinstance(make_sampler("random", 0, 0, False), RandomSampler)
-    assert isinstance(make_sampler("nsga2", 0, 0, False), optuna.samplers.NSGAIISampler)
+def test_samplers_are_those_named() -> None:
+    kinds = {"tpe": TPESampler, "random": RandomSampler, "grid": RandomSampler, "nsga2": NSGAIISampler}
+    for name, kind in kinds.items():
+        assert type(make_sampler(name, 0, 0, False).joint) is kind  # type: ignore[arg-type]
+
+
+def test_a_parameter_is_drawn_alike_whatever_was_drawn_before_it(tmp_path: Path) -> None:
+    """A driver that died between two parameters goes on with the second as if nothing had happened."""
+    values = []
+    for most in (2, 1):
+        folder = tmp_path / str(most)
+        folder.mkdir()
+        with open_ledger(folder, 1) as ledger:
+            trial = ledger.ask()
+            assert trial is not None
+            values.append([trial.suggest_float(name, 0, 1) for name in "xy"[:most]])
+    with open_ledger(tmp_path / "1", 1) as ledger:
+        (again,) = ledger.left_running()
+        assert [again.suggest_float(name, 0, 1) for name in "xy"] == values[0]
+    assert values[0][0] != values[0][1]
+
+
+def test_a_refused_search_leaves_the_journal_to_others(tmp_path: Path) -> None:
+    open_ledger(tmp_path, 1, identity={"a": 1}).close()
+    with pytest.raises(SettingError, match="another a"):
+        open_ledger(tmp_path, 1, identity={"a": 2})
+    (tmp_path / f"{JOURNAL}.lock").symlink_to(tmp_path / JOURNAL)  # of a driver killed while it wrote
+    open_ledger(tmp_path, 1, identity={"a": 1}).close()
+
+
+def test_costs_are_kept_by_stage_and_never_shrink(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, 1) as ledger:
+        for key, seconds in (("a", 0.0), ("b", 2.0), ("a", 3.0), ("b", 1.0)):
+            ledger.pay(key, seconds)
+    with open_ledger(tmp_path, 1) as ledger:
+        assert ledger.paid() == {"a": 3.0, "b": 2.0}

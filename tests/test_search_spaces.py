@@ -29,9 +29,9 @@ DECLARED: list[Ablation | Search] = [
 BASES = [
     pytest.param(method, id=f"{declared.name}-{preset}-{'quick-' * quick}{name}")
     for declared in DECLARED
-    for preset in declared.presets
+    for preset, made in declared.presets.items()
     for quick in (False, True)
-    for name, method in declared.preset(preset, quick).methods().items()
+    for name, method in (declared.quick.apply(made) if quick else made).methods().items()
     if name in SPACES
 ]
 

@@ -1,13 +1,16 @@
 """The scripts of sweeps/: their flags, the stages that rows and tables share, and every one run as a user would with --quick."""
 
+import math
 import re
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
+import torch
 from conftest import finish
 from data_trees import build_cifar10
 
@@ -18,7 +21,10 @@ import compare_dmt
 import compare_label_counts
 import compare_label_fractions
 import sweep_lambda
+from semiseg.data.scgm import prepared_image
+from semiseg.losses import DISTANCES
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
+from semiseg.methods.rule import Moment
 from semiseg.stage import Split, Stage
 from semiseg.sweep.ablation import Ablation, Preset, worded
 from semiseg.sweep.arguments import parse
@@ -149,6 +155,70 @@ def test_a_papers_curve_has_the_points_whose_rows_are_trained(
     curve = Study(TABLES[script], parse(TABLES[script], words.split()), words.split())._curve()
     assert curve is not None
     assert {name: set(line) for name, line in curve["paper"].items()} == points
+
+
+def test_the_figures_of_paper_003_are_those_of_the_presets_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """data/tables.ods of the authors' repository."""
+    shares, stated = ("0.125", "0.25", "0.5", "1.0"), {}
+    for preset in ("paper", "paper-deeplab"):
+        monkeypatch.chdir(tmp_path)
+        words = ["--preset", preset]
+        curve = Study(compare_consistency_directions.TABLE, parse(compare_consistency_directions.TABLE, words), words)._curve()
+        assert curve is not None
+        stated[preset] = {name: [line[share] for share in shares] for name, line in curve["paper"].items()}
+    assert stated["paper-deeplab"] == {
+        "supervised": [56.7, 62.5, 67.8, 69.0],
+        "MT-PhTPS": [61.9, 66.8, 69.9, 71.7],
+        "MT-CutMix*": [62.4, 65.0, 67.6, 69.0],
+    }
+    assert stated["paper"]["MT-PhTPS"] == [62.0, 66.0, 69.1, 71.2]
+    assert len(stated["paper"]) == 6
+    paper = compare_consistency_directions.TABLE.paper
+    assert paper is not None
+    for name, preset in (("Cityscapes, SwiftNet", "paper"), ("Cityscapes, DeepLabv2", "paper-deeplab")):
+        column = paper.columns.index(name)
+        for series, values in stated[preset].items():
+            rows = [paper.rows[f"{series}, {share}"] for share in ("1/8", "1/4", "1/2", "1/1")]
+            assert [row[column] for row in rows] == values
+
+
+@pytest.mark.parametrize("script", TABLES)
+def test_a_paper_has_a_number_or_none_for_every_column_of_rows_that_exist(script: str) -> None:
+    paper = TABLES[script].paper
+    assert paper is not None
+    assert set(paper.rows) <= set(TABLES[script].rows)
+    assert {len(values) for values in paper.rows.values()} == {len(paper.columns)}
+
+
+def test_paper_000_ramps_between_epochs_8_and_33_of_its_161_steps() -> None:
+    method = compare_label_fractions.TABLE.presets["paper"].method
+    assert isinstance(method, MeanTeacher)
+    weights = [method.weight_at(Moment(step, 16_100, 161)) for step in (8 * 161 - 1, 8 * 161, 33 * 161 - 1, 33 * 161, 16_099)]
+    last = math.exp(-5 * (1 / 25) ** 2)  # in epoch 32
+    assert weights == pytest.approx([0, 1.5 * math.exp(-5), 1.5 * last, 1.5, 1.5])
+
+
+@pytest.mark.parametrize("preset", ["mri", "paper"])
+def test_paper_001_perturbs_its_baseline_as_the_student_by_noise_of_z_scores(preset: str) -> None:
+    methods = ablate_mean_teacher_mri.TABLE.presets[preset].methods()
+    teacher, baseline = methods["mean_teacher"], methods["supervised"]
+    assert isinstance(teacher, MeanTeacher)
+    assert isinstance(baseline, Supervised)
+    assert baseline.gentle == teacher.gentle
+    scores = np.random.default_rng(0).standard_normal((200, 200)).astype(np.float32)
+    one = prepared_image(scores, (0.25, 0.25)).std() / 255  # in the packed image
+    assert (teacher.gentle.noise, teacher.gentle.noise_teacher) == pytest.approx((0.01 * one, 0.01 * one), rel=0.01)
+    assert teacher.gentle.rotation == 4.5
+
+
+def test_the_mse_row_of_one_output_is_the_squared_error_of_its_probability() -> None:
+    table = ablate_mean_teacher_mri.TABLE
+    method = read_row("mri", "MSE", table.rows["MSE"], table.presets["paper"].methods()).method
+    assert isinstance(method, MeanTeacher)
+    score, target = torch.randn(2, 1, 8, 8), torch.rand(2, 1, 8, 8)
+    logits, probs = torch.cat([torch.zeros_like(score), score], 1), torch.cat([1 - target, target], 1)
+    found = DISTANCES[method.distance](logits, probs, torch.ones(2, 8, 8, dtype=torch.bool))
+    assert found.item() == pytest.approx(torch.nn.functional.mse_loss(score.sigmoid(), target).item(), rel=1e-5)
 
 
 def test_rows_of_the_lambda_table_set_both_weights_to_their_number() -> None:

@@ -65,8 +65,9 @@ class OneWay(OneStage):
     teacher: Literal["simple", "mean"] = "mean"
     """Whose targets: the student's own, in training mode without gradient, or those of its moving average, in evaluation mode."""
     perturbation: Literal["phtps", "cutmix", "cutmix*", "cutout"] = "phtps"
-    """Colours and thin-plate splines (colours alone: phtps.tps_sd 0); CutMix of pairs of the mini-batch, "*" with L2 distance and
-    confidence threshold as in French et al. 2020 (arXiv:1906.01916); their Cutout, whose pixels do not count."""
+    """Colours and thin-plate splines (colours alone: phtps.tps_sd 0); CutMix of each image with the one before it in the mini-batch (the
+    authors' code pairs 0 with 1, 2 with 3 and so on), "*" with L2 distance and confidence threshold as in French et al. 2020
+    (arXiv:1906.01916); their Cutout, whose pixels do not count."""
     phtps: PhTPS = field(default_factory=PhTPS)
     """Ranges of the perturbation "phtps"."""
     distance: Literal["auto", "kl", "mse_sum"] = "auto"

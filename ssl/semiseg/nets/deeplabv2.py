@@ -1,4 +1,4 @@
-"""DeepLabv2 (Chen et al. 2018, arXiv:1606.00915) on ResNet-101, as papers 001, 002 and 004 train it: one scale, no CRF."""
+"""DeepLabv2 (Chen et al. 2018, arXiv:1606.00915) on ResNet-101, as papers 003 and 004 train it: one scale, no CRF."""
 
 from torch import Tensor, nn
 from torchvision.models import ResNet

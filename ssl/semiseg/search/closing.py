@@ -33,14 +33,17 @@ def differences(one: Any, base: Any, left_out: Sequence[str] = (), prefix: str =
 
 
 def spent(ledger: Ledger) -> dict[str, float]:
-    """Stage-seconds that the trials have cost, and what training each in full and alone would have: measured on finished trials."""
+    """Stage-seconds that the search has cost, and what training each ended trial in full and alone would have.
+
+    What a full trial takes is measured on the finished ones; trials that failed count in what was spent alone.
+    """
     ended = ledger.all(TrialState.COMPLETE, TrialState.PRUNED)
-    alone = [trial.user_attrs["alone"] for trial in ended if "alone" in trial.user_attrs]
-    mean = fmean(alone) if alone else 0.0
-    cost = {name: sum(trial.user_attrs[name] for trial in ended) for name in ("seconds", "used")}
-    whole = sum(trial.user_attrs.get("alone", mean) for trial in ended)
+    finished = [trial.user_attrs["alone"] for trial in ended if "alone" in trial.user_attrs]
+    mean = fmean(finished) if finished else 0.0
+    cost = sum(ledger.paid().values())
     early = sum(max(mean - trial.user_attrs["used"], 0.0) for trial in ended if "alone" not in trial.user_attrs)
-    return {"spent": cost["seconds"], "alone": whole, "saved_by_sharing": cost["used"] - cost["seconds"], "saved_by_pruning": early}
+    used = sum(trial.user_attrs["used"] for trial in ended)
+    return {"spent": cost, "alone": used + early, "saved_by_sharing": used - cost, "saved_by_pruning": early}
 
 
 def closing(summary: dict[str, Any], metric: str) -> str:

@@ -28,11 +28,6 @@ class Search:
     quick: Quick = field(default_factory=lambda: Quick(seeds=1))
     quick_trials: int = 4
 
-    def preset(self, name: str, quick: bool) -> Preset:
-        """The preset, made small for --quick. Raises SettingError for an unknown name."""
-        require(name in self.presets, "preset", name, ", ".join(self.presets))
-        return self.quick.apply(self.presets[name]) if quick else self.presets[name]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SearchArguments(Common[M], Generic[M]):
@@ -57,7 +52,7 @@ class SearchArguments(Common[M], Generic[M]):
 def parse(search: Search, words: Sequence[str]) -> tuple[SearchArguments[Any], Space]:
     """Arguments with the defaults of the chosen preset, and the space. SettingError for values that cannot be, SystemExit(2) for words."""
     axes, rest = split_words(words)
-    preset, known = chosen_preset(search.preset, rest)
+    preset, known = chosen_preset(search.presets, search.quick, rest)
     trials = search.quick_trials if known["quick"] else search.trials
     arguments = tyro.cli(
         SearchArguments[type(preset.method)],

@@ -25,7 +25,7 @@ from semiseg.search.declared import Search, SearchArguments
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.pool import Pool, evaluations
 from semiseg.search.report import write_report
-from semiseg.search.space import Space, first_points, grid, shared_stages
+from semiseg.search.space import Space, extent, first_points, grid, shared_stages
 from semiseg.stage import Stage, by_content, plain
 from semiseg.store import writable_folder
 from semiseg.sweep.ablation import Ablation
@@ -34,6 +34,7 @@ from semiseg.sweep.estimate import measured, stage_seconds
 from semiseg.sweep.saved import Saved, write_config
 from semiseg.sweep.stop import Stopped
 from semiseg.sweep.study import DONE, FAILED, Study, duration
+from semiseg.train import StageError
 
 DEFAULT, BEST = "default", "best"
 FINAL = "final"
@@ -62,10 +63,15 @@ class Hunt:
             ledger = stack.enter_context(self._ledger())
             ledger.study.set_user_attr("about", self._about())
             ledger.enqueue(points)
-            left = self.arguments.trials - len(ledger.all(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+            wanted = len(points) if self.arguments.sampler == "grid" else self.arguments.trials
+            left = wanted - len(ledger.all(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
             print(f"{self._head()}, {max(left, 0)} to go", flush=True)
-            if self._train(ledger, stack):
+            try:
+                self._train(ledger, stack)
+            except StageError as error:
+                print(f"failed: {error}", file=sys.stderr)
                 write_report(self.out)
+                return FAILED
             best = ledger.best()
             if best is None:
                 print(f"no trial has finished; report: {write_report(self.out)}", file=sys.stderr)
@@ -76,13 +82,13 @@ class Hunt:
             self._close(ledger, best, method)
         return status
 
-    def _train(self, ledger: Ledger, stack: ExitStack) -> bool:
-        """Train until all trials have ended; whether there was anything to do. Raises Stopped when a signal came."""
+    def _train(self, ledger: Ledger, stack: ExitStack) -> None:
+        """Train until all trials have ended. Raises Stopped when a signal came, StageError when a stage that all share failed."""
         settings, gpus = self.arguments.ray, self.opening.gpus()
         pool = self._pool(ledger, self.opening.expected_slots())
         first = pool.take()
         if first is None:
-            return False
+            return
         pool.stop(first.key)
         from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
 
@@ -90,18 +96,21 @@ class Hunt:
         pool.slots = tune.slots(settings, gpus)
         if stopped := tune.run(pool, self.place, settings, study=self.opening.name, gpus_per_trial=gpus, count=pool.slots):
             raise Stopped(stopped)
-        return True
+        if pool.broken:
+            raise StageError(f"{pool.broken}; all trials need this stage, and the same command tries it again")
+        pool.tidy()
 
     def chain_of(self, method: Method, seed: int) -> tuple[Stage, ...]:
         """The stages of a configuration."""
-        one = next(iter(self.plan.stages.values()))
-        return method.stages(one.split, one.net, one.train, seed)
+        split = next(iter(self.plan.stages.values())).split
+        return method.stages(split, self.opening.net, self.opening.train, seed)
 
     @cached_property
     def shared(self) -> int:
-        """Leading stages that all configurations have in common."""
+        """Leading stages that all configurations have in common; never all of the default's."""
         seed = self.arguments.search_seeds[0]
-        return shared_stages(self.space, self.default, lambda method: self.chain_of(method, seed), seed)
+        count = shared_stages(self.space, self.default, lambda method: self.chain_of(method, seed), seed)
+        return min(count, len(self.chain_of(self.default, seed)) - 1)
 
     @property
     def _compared(self) -> tuple[Stage, ...]:
@@ -115,6 +124,9 @@ class Hunt:
         points = first_points(self.space, self.default)
         if self.arguments.sampler == "grid":
             points += [point for point in grid(self.space, self.default) if point not in points]
+            left_out = len(points) - self.arguments.trials
+            if left_out > 0:
+                print(f"note: the grid has {len(points)} points, --trials {self.arguments.trials} leaves out the last {left_out}")
         return points[: self.arguments.trials]
 
     def _ledger(self) -> Ledger:
@@ -133,8 +145,10 @@ class Hunt:
             identity={
                 "data": plain(one.split),
                 "net": by_content(one.net),
-                "train": plain(one.train),
+                "train": plain(self.opening.train),
                 "method": {"name": name_of(self.default), **plain(self.default)},
+                "space": extent(self.space, self.default),
+                "sampler": [a.sampler, a.sampler_seed],
                 "search_seeds": list(a.search_seeds),
                 "objectives": a.objectives,
                 "pruner": [a.pruner, a.eta],
@@ -227,12 +241,11 @@ class Hunt:
             "git": about["git"],
             "versions": about["versions"],
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "settings": {"net": by_content(one.net), "train": plain(one.train), "method": plain(self.default)},
+            "settings": {"net": by_content(one.net), "train": plain(self.opening.train), "method": plain(self.default)},
         }
 
     def _close(self, ledger: Ledger, best: FrozenTrial, method: Method) -> None:
         """Write best.json, search.json and the report; print the closing table."""
-        one = self._compared[0]
         table = ablation(read(self.out / FINAL))
         rows = {row.name: row for row in table.rows}
         first = next((trial for trial in ledger.all(TrialState.COMPLETE) if trial.user_attrs.get("default")), None)
@@ -250,7 +263,7 @@ class Hunt:
             "seconds": spent(ledger),
         }
         (self.out / "search.json").write_text(json.dumps(finite(summary), indent=1) + "\n", encoding="utf-8")
-        saved = Saved(self.arguments.data, self.opening.net, one.train, method)
+        saved = Saved(self.arguments.data, self.opening.net, self.opening.train, method)
         score = {"selection": best.values[0], "test": finite(chosen.score._asdict()), "seeds": list(self.arguments.seeds)}
         write_config(self.out / "best.json", saved, {"score": score, "trial": best.number})
         page = write_report(self.out)

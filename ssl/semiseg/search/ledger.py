@@ -2,19 +2,21 @@
 
 import fcntl
 import json
+import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from semiseg.config import SettingError
@@ -22,22 +24,61 @@ from semiseg.stage import stream
 
 STUDY = "search"
 JOURNAL = "search.journal"
+PAID = "paid:"
+"""Begins the names of the study's attributes that hold seconds by stage."""
 Sampler = Literal["tpe", "random", "grid", "nsga2"]
 STARTUP = 8
 """Trials that TPE draws at random before it begins to learn; the first points count among them."""
 BOTH: list[StudyDirection | Literal["minimize", "maximize"]] = ["maximize", "minimize"]
 """Of the score and of the seconds."""
+POPULATION = 8
+"""Of NSGA-II."""
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
-def make_sampler(name: Sampler, seed: int, number: int, parallel: bool) -> BaseSampler:
-    """The sampler of trial `number`, whose random numbers are a function of (seed, number): nothing to save, nothing to restore."""
-    own = stream(seed, "sampler", number) % 2**32
-    if name == "tpe":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return TPESampler(seed=own, multivariate=True, group=True, constant_liar=parallel, n_startup_trials=STARTUP)
-    return NSGAIISampler(seed=own) if name == "nsga2" else RandomSampler(seed=own)  # of a grid every point is waiting already
+class Seeded(BaseSampler):
+    """A sampler whose random numbers are a function of (seed, parameter), whatever was drawn before or by a driver that died."""
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self.make, self.seed = make, seed
+        self.joint = make(seed % 2**32)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self.joint.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        return self.joint.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        alone = self.make(stream(self.seed, param_name) % 2**32)
+        return alone.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self.joint.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self.joint.after_trial(study, trial, state, values)
+
+
+def make_sampler(name: Sampler, seed: int, number: int, parallel: bool) -> Seeded:
+    """The sampler of trial `number`, whose random numbers follow from (seed, number): nothing to save, nothing to restore."""
+
+    def make(own: int) -> BaseSampler:
+        if name == "tpe":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return TPESampler(
+                    seed=own,
+                    multivariate=True,
+                    group=True,
+                    constant_liar=parallel,
+                    n_startup_trials=STARTUP,
+                )
+        if name == "nsga2":
+            return NSGAIISampler(seed=own, population_size=POPULATION)
+        return RandomSampler(seed=own)  # of a grid every point is waiting already
+
+    return Seeded(make, stream(seed, "sampler", number))
 
 
 def rungs(total: int, eta: int) -> tuple[int, ...]:
@@ -75,19 +116,21 @@ class Ledger:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.trials, self.seed, self.parallel = trials, seed, parallel
         self.sampler: Sampler = sampler
+        self.eta, self.rungs = eta, rungs(total, eta) if total and objectives == 1 else ()
         self._lock = _locked(path)
-        _drop_torn_line(path)
-        pruner: BasePruner = NopPruner()
-        if total and objectives == 1 and rungs(total, eta):
-            pruner = SuccessiveHalvingPruner(min_resource=rungs(total, eta)[0], reduction_factor=eta)
-        self.study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(path))),
-            study_name=STUDY,
-            directions=BOTH[:objectives],
-            pruner=pruner,
-            load_if_exists=True,
-        )
-        self._check(path, dict(identity or {}))
+        try:
+            mend(path)
+            self.study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(path))),
+                study_name=STUDY,
+                directions=BOTH[:objectives],
+                pruner=NopPruner(),  # `behind` decides
+                load_if_exists=True,
+            )
+            self._check(path, dict(identity or {}))
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -126,13 +169,26 @@ class Ledger:
         return self.study.ask()
 
     def report(self, trial: Trial, resource: int, score: float) -> bool:
-        """Note a selection score, unless it is known; whether the trial is to stop. With two objectives neither."""
+        """Note a selection score, unless it is known; whether the trial is behind there. With two objectives neither."""
         if len(self.study.directions) > 1:
             return False
-        known = dict(self.frozen(trial).intermediate_values)
-        if resource not in known:
+        if resource not in self.frozen(trial).intermediate_values:
             trial.report(score, resource)
-        return resource >= max(known, default=0) and trial.should_prune()
+        return resource in self.rungs and self._behind(trial, resource)
+
+    def _behind(self, trial: Trial, rung: int) -> bool:
+        """Whether the score at a rung is not among the best 1/eta of those that came there so far, itself one of them.
+
+        Of fewer than eta the best one goes on. The verdict is written down, so that a later driver finds it again.
+        """
+        name = f"behind_at_{rung}"
+        known = self.frozen(trial).user_attrs.get(name)
+        if known is None:
+            scores = {one.number: one.intermediate_values[rung] for one in self.all() if rung in one.intermediate_values}
+            ranked = sorted((-math.inf if math.isnan(score) else score for score in scores.values()), reverse=True)
+            known = not scores[trial.number] >= ranked[max(len(ranked) // self.eta, 1) - 1]
+            trial.set_user_attr(name, known)
+        return known
 
     def tell(self, trial: Trial, values: Sequence[float] | None, state: TrialState, attributes: Mapping[str, Any]) -> None:
         """End a trial."""
@@ -143,6 +199,15 @@ class Ledger:
     def frozen(self, trial: Trial) -> FrozenTrial:
         """What the journal says of a trial."""
         return self.study.get_trials(deepcopy=False)[trial.number]
+
+    def pay(self, key: str, seconds: float) -> None:
+        """Note what this search has spent on a stage so far; the largest number counts."""
+        if seconds > self.paid().get(key, -1.0):
+            self.study.set_user_attr(f"{PAID}{key}", seconds)
+
+    def paid(self) -> dict[str, float]:
+        """Seconds that this search has spent, by stage."""
+        return {name.removeprefix(PAID): value for name, value in self.study.user_attrs.items() if name.startswith(PAID)}
 
     def best(self) -> FrozenTrial | None:
         """The finished trial of the highest score, of equal ones the first."""
@@ -177,8 +242,9 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a killed driver did not finish: Optuna would refuse the journal after the next one."""
+def mend(path: Path) -> None:
+    """Undo what a killed driver left half done: a last line without an end, which Optuna would refuse, and Optuna's own lock."""
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     if path.exists():
         content = path.read_bytes()
         if not content.endswith(b"\n"):

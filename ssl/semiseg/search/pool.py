@@ -30,11 +30,11 @@ class Candidate:
     method: Method
     seeds: list[int]
     chains: dict[int, tuple[Stage, ...]]
-    exempt: bool = False
-    """Never stopped early: the configuration that the others are compared with."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Stage-seconds that this trial has spent, by key."""
+    exempt: bool
+    """Never stopped early: the configuration that the others are compared with, or one that the store held when the trial began."""
     scores: dict[int, float] = field(default_factory=dict)
+    further: bool = False
+    """Whether it was found to deserve further seeds."""
 
     @property
     def stages(self) -> list[Stage]:
@@ -65,14 +65,20 @@ class Pool:
         say: Callable[[str], None] = print,
     ) -> None:
         self.ledger, self.space, self.base, self.chain_of, self.seeds = ledger, space, base, chain_of, tuple(seeds)
+        self.first = self.seeds[0]
         self.shared, self.store, self.slots, self.eta, self.costs, self.say = shared, store, slots, eta, costs, say
         self.running: dict[str, Stage] = {}
-        self.payers: dict[str, Candidate] = {}
         self.curves: dict[str, Curve] = {}
+        self.spent: dict[str, float] = {}
         self.unwanted: set[str] = set()
         self.errors: dict[str, str] = {}
         self.said: dict[str, float] = {}
+        self.broken = ""
+        """Why the search cannot go on: a stage that all trials share has failed."""
         self.active: list[Candidate] = []
+        for key in ledger.paid():
+            if store.has(key):  # perhaps finished when the driver had died
+                ledger.pay(key, store.info(key)["seconds"])
         for trial in ledger.left_running():
             self._begin(trial)
 
@@ -88,9 +94,9 @@ class Pool:
                 for stage in candidate.stages:
                     if self._free(stage):
                         self.running[stage.key] = stage
-                        self.payers[stage.key] = candidate
+                        self.ledger.pay(stage.key, 0.0)
                         return stage
-            trial = self.ledger.ask() if len(self.active) < self.slots else None
+            trial = self.ledger.ask() if len(self.active) < self.slots and not self.broken else None
             if trial is None:
                 return None
             self._begin(trial)
@@ -106,21 +112,19 @@ class Pool:
         """Figures of a running stage have come in; whether it is to stop, as no trial needs it any more."""
         self._tell_progress(key, figures)
         self.curves[key] = figures["selection_curve"]
-        self.payers[key].seconds[key] = figures["seconds"]
+        self.spent[key] = figures["seconds"]
         for candidate in self._needing(key):
             self._advance(candidate)
         if self._needing(key):
             return False
+        self.ledger.pay(key, figures["seconds"])
         self.unwanted.add(key)
         return True
 
     def finish(self, key: str) -> None:
         """A stage is in the store."""
         self.running.pop(key, None)
-        payer = self.payers.pop(key)
-        payer.seconds[key] = self.store.info(key)["seconds"]
-        if payer in self.active:
-            payer.trial.set_user_attr("paid", payer.seconds)
+        self.ledger.pay(key, self._seconds(key))
         for candidate in self._needing(key):
             self._advance(candidate)
 
@@ -132,11 +136,22 @@ class Pool:
             self.store.drop_checkpoint(key)
 
     def fail(self, key: str, error: str) -> None:
-        """A stage failed for good, and with it the trials that need it."""
+        """A stage failed for good, and with it the trials that need it; if all do, the search stops and they stay for the next run."""
         self.running.pop(key, None)
         self.errors[key] = error
+        self.ledger.pay(key, self.spent.get(key, 0.0))
         for candidate in self._needing(key):
-            self._advance(candidate)
+            if any(stage.key == key for stage in candidate.chains[self.first][: self.shared]):
+                self.broken = error
+                self.active.remove(candidate)
+            else:
+                self._advance(candidate)
+
+    def tidy(self) -> None:
+        """Drop the checkpoints of stages that no trial needs any more; for when all trials have ended."""
+        for key in self.ledger.paid():
+            if not self.store.has(key):
+                self.store.drop_checkpoint(key)
 
     def _tell_progress(self, key: str, figures: Mapping[str, Any]) -> None:
         now = time.monotonic()
@@ -153,14 +168,17 @@ class Pool:
             method = self.space.suggest(trial, self.base)
             chains = {seed: self.chain_of(method, seed) for seed in self.seeds}
         except SettingError as error:
-            self.ledger.tell(trial, None, TrialState.FAIL, {"seconds": 0.0, "used": 0.0, "scores": {}})
+            self.ledger.tell(trial, None, TrialState.FAIL, {"used": 0.0, "scores": {}})
             self.say(f"trial {trial.number} FAILED: {error}")
             return
-        candidate = Candidate(trial, method, [self.seeds[0]], chains, exempt=method == self.base)
-        candidate.seconds = dict(trial.user_attrs.get("paid", {}))
-        trial.set_user_attr("default", candidate.exempt)
-        self.active.append(candidate)
-        self._advance(candidate)
+        attributes = self.ledger.frozen(trial).user_attrs
+        if "answered" not in attributes:  # noted once: a driver that goes on with the trial finds more in the store
+            trial.set_user_attr("default", method == self.base)
+            trial.set_user_attr("answered", all(map(self._done, chains[self.first])))
+            attributes = self.ledger.frozen(trial).user_attrs
+        exempt = attributes["default"] or attributes["answered"]
+        self.active.append(Candidate(trial, method, [self.first], chains, exempt))
+        self._advance(self.active[-1])
 
     def _needing(self, key: str) -> list[Candidate]:
         return [candidate for candidate in self.active if any(stage.key == key for stage in candidate.stages)]
@@ -173,58 +191,53 @@ class Pool:
 
     def _advance(self, candidate: Candidate) -> None:
         """Report what is known of a trial's scores; end it when it is behind the others or complete."""
-        for stage in candidate.stages:
-            if stage.key in self.errors:
-                self._end(candidate, TrialState.FAIL, f"FAILED: {self.errors[stage.key]}")
-                return
-        chain = candidate.chains[self.seeds[0]]
-        complete = all(map(self._done, chain))
+        chain = candidate.chains[self.first]
+        failed = next((self.errors[stage.key] for stage in chain if stage.key in self.errors), None)
+        if failed is not None:
+            self._end(candidate, TrialState.FAIL, f"FAILED: {failed}")
+            return
         resource = 0
         for stage in chain[self.shared :]:
             for number, (_, score) in enumerate(self._curve(stage), resource + 1):
-                behind = self.ledger.report(candidate.trial, number, score)
-                if behind and not candidate.exempt and not complete:
+                if self.ledger.report(candidate.trial, number, score) and not candidate.exempt:
                     self._end(candidate, TrialState.PRUNED, f"stopped at {number} of {self.total(chain)} with {score:.1%}")
                     return
             if not self._done(stage):
                 return
             resource += evaluations(stage)
-        if complete:
+        if all(map(self._done, chain)):
             self._score(candidate)
 
     def _score(self, candidate: Candidate) -> None:
         """End a trial whose seeds are all trained, or go on with further ones."""
-        for seed in candidate.seeds:
-            if seed not in candidate.scores and all(map(self._done, candidate.chains[seed])):
+        for seed in list(candidate.seeds):
+            if any(stage.key in self.errors for stage in candidate.chains[seed]):  # a further one; the others tell enough
+                candidate.seeds.remove(seed)
+            elif seed not in candidate.scores and all(map(self._done, candidate.chains[seed])):
                 candidate.scores[seed] = selection_score(candidate.chains[seed][-1], self.store)
         if len(candidate.scores) < len(candidate.seeds):
             return
-        if len(candidate.seeds) < len(self.seeds) and self._matters(candidate):
-            candidate.seeds = list(self.seeds)
+        if candidate.seeds == [self.first] and len(self.seeds) > 1 and not candidate.further and self._matters(candidate):
+            candidate.seeds, candidate.further = list(self.seeds), True
             self._score(candidate)
             return
         score = fmean(candidate.scores.values())
         if score < 0:  # no class was there to score
             self._end(candidate, TrialState.FAIL, "FAILED: no selection score")
             return
-        alone = sum(self._seconds(stage) for stage in candidate.chains[self.seeds[0]])
+        alone = sum(self._seconds(stage.key) for stage in candidate.chains[self.first])
         self._end(candidate, TrialState.COMPLETE, f"selection {score:.1%}", [score, alone][: 2 if self.costs else 1])
 
     def _matters(self, candidate: Candidate) -> bool:
         """Whether a trial's first score is among the best of eta, so that further seeds tell something."""
-        first = str(self.seeds[0])
+        first = str(self.first)
         others = [trial.user_attrs["scores"][first] for trial in self.ledger.all(TrialState.COMPLETE)]
-        better = sum(other > candidate.scores[self.seeds[0]] for other in others)
-        return candidate.exempt or better * self.eta <= len(others)
+        better = sum(other > candidate.scores[self.first] for other in others)
+        return candidate.method == self.base or better * self.eta <= len(others)
 
     def _end(self, candidate: Candidate, state: TrialState, what: str, values: Sequence[float] | None = None) -> None:
-        used = dict(candidate.seconds)
-        for stage in candidate.stages:
-            if self._done(stage):
-                used[stage.key] = self._seconds(stage)
         attributes: dict[str, Any] = {
-            "seconds": sum(candidate.seconds.values()),
-            "used": sum(used.values()),
+            "used": sum(self._seconds(stage.key) for stage in candidate.stages),
             "scores": {str(seed): score for seed, score in candidate.scores.items()},
         }
         if state == TrialState.COMPLETE:
@@ -251,8 +264,9 @@ class Pool:
     def _done(self, stage: Stage) -> bool:
         return self.store.has(stage.key)
 
-    def _seconds(self, stage: Stage) -> float:
-        return self.store.info(stage.key)["seconds"]
+    def _seconds(self, key: str) -> float:
+        """What a stage has taken so far, whoever trained it."""
+        return self.store.info(key)["seconds"] if self.store.has(key) else self.spent.get(key, self.ledger.paid().get(key, 0.0))
 
 
 def evaluations(stage: Stage) -> int:

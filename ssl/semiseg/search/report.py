@@ -23,7 +23,7 @@ from semiseg.report.metrics import pretty
 from semiseg.results import write_bytes
 from semiseg.search import curves, figures
 from semiseg.search.figures import best_of, default_of, full
-from semiseg.search.ledger import ENDED, JOURNAL, STUDY
+from semiseg.search.ledger import ENDED, JOURNAL, PAID, STUDY
 
 NONE = "No trial has been trained with the full budget yet."
 
@@ -37,6 +37,8 @@ class Search(NamedTuple):
     trials: list[FrozenTrial]
     best: dict[str, Any]
     result: dict[str, Any]
+    spent: float
+    """Stage-seconds so far."""
 
     @property
     def label(self) -> str:
@@ -54,7 +56,8 @@ def read(folder: Path) -> Search:
     except (OSError, ValueError, LookupError) as error:
         raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}; expected the journal of a search") from error
     about, trials = study.user_attrs.get("about", {}), study.get_trials()
-    return Search(folder, about, len(study.directions), trials, _read(folder / "best.json"), _read(folder / "search.json"))
+    spent = sum(value for name, value in study.user_attrs.items() if name.startswith(PAID))
+    return Search(folder, about, len(study.directions), trials, _read(folder / "best.json"), _read(folder / "search.json"), spent)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -96,10 +99,11 @@ def _facts(about: Mapping[str, Any]) -> str:
 
 def _banner(search: Search) -> str:
     """What is missing, if anything."""
-    open_ = [one for one in search.trials if one.state not in ENDED]
+    asked = search.about.get("trials", len(search.trials))  # points beyond wait for a larger number of trials
+    open_ = [one for one in search.trials[:asked] if one.state not in ENDED]
     lines = []
     if open_ or not search.best:
-        lines.append(f"{len(search.trials) - len(open_)} of {search.about.get('trials', '?')} trials have ended.")
+        lines.append(f"{sum(one.state in ENDED for one in search.trials)} of {search.about.get('trials', '?')} trials have ended.")
     for state, word in ((TrialState.RUNNING, "Running"), (TrialState.FAIL, "Failed")):
         numbers = [str(one.number) for one in search.trials if one.state == state]
         lines += [f"{word}: trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}."] if numbers else []
@@ -168,7 +172,7 @@ def _result(search: Search) -> str:
     ]
     states = Counter(curves.KINDS[one.state][0] for one in search.trials if one.state in curves.KINDS)
     rows = {"trials": ", ".join(f"{count} {name}" for name, count in states.items())}
-    seconds = result.get("seconds") or {"spent": sum(one.user_attrs.get("seconds", 0) for one in search.trials)}
+    seconds = result.get("seconds") or {"spent": search.spent}
     whole = seconds.get("alone")
     shares = {name: f"{value:.0f}" + (f" ({value / whole:.0%})" if whole else "") for name, value in seconds.items()}
     rows |= {f"stage-seconds {name.replace('_', ' ')}": words for name, words in shares.items()}

@@ -1,5 +1,7 @@
 """Search spaces: what varies in a method, between which values; a function of a trial, or read from the words of a command line."""
 
+import contextlib
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import optuna
+from optuna.distributions import distribution_to_json
 from optuna.trial import BaseTrial, FixedTrial
 
 from semiseg.config import SettingError, require
@@ -230,3 +233,20 @@ def shared_stages(space: Space, base: Method, chain_of: Callable[[Method], tuple
             break
         shared += 1
     return shared
+
+
+def extent(space: Space, base: Method) -> dict[str, Any]:
+    """Distributions by parameter, as random draws meet them: what two searches must have in common to be one."""
+    found: dict[str, Any] = {}
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(DRAWS):
+            trial = study.ask()
+            with contextlib.suppress(SettingError):
+                space.suggest(trial, base)
+            found |= {name: json.loads(distribution_to_json(one)) for name, one in trial.distributions.items()}
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    return found

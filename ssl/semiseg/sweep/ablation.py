@@ -55,6 +55,8 @@ class Preset:
     """Rows when the command line names none; none: all of the table."""
     words: Mapping[str, str] = field(default_factory=dict)
     """Words added to the table's row of that name, such as settings that a paper changes with the number of labels."""
+    curve_paper: Mapping[str, Mapping[float, float]] | None = None
+    """What the paper states for this preset's network, in place of `Curve.paper`."""
 
     def methods(self) -> dict[str, Method]:
         """Methods that rows may name, the preset's own one first."""

@@ -1,7 +1,7 @@
 """Settings of one run of an ablation, and how a command line changes those of a preset."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -10,7 +10,7 @@ import tyro
 
 from semiseg.config import Data, Net, SettingError, Train, require
 from semiseg.methods import Method
-from semiseg.sweep.ablation import Ablation, Preset
+from semiseg.sweep.ablation import Ablation, Preset, Quick
 from semiseg.sweep.ray_settings import Ray
 from semiseg.sweep.saved import read_config, with_config
 
@@ -57,16 +57,19 @@ class Arguments(Common[M], Generic[M]):
     """
 
 
-def chosen_preset(find: Callable[[str, bool], Preset], words: Sequence[str]) -> tuple[Preset, dict[str, Any]]:
+def chosen_preset(presets: Mapping[str, Preset], small: Quick, words: Sequence[str]) -> tuple[Preset, dict[str, Any]]:
     """The preset that the words ask for, and the arguments it sets. Raises SettingError for one that is not there."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="demo")
     first.add_argument("--config", type=Path)
     first.add_argument("--quick", action="store_true")
     early, _ = first.parse_known_args(words)
-    preset = find(early.preset, early.quick)
+    require(early.preset in presets, "preset", early.preset, ", ".join(presets))
+    preset = presets[early.preset]
     if early.config is not None:
         preset = with_config(preset, read_config(early.config), early.config)
+    if early.quick:
+        preset = small.apply(preset)
     return preset, {
         "data": preset.data,
         "net": preset.net,
@@ -88,7 +91,7 @@ def check(arguments: Common[Any]) -> None:
 
 def parse(table: Ablation, words: Sequence[str]) -> Arguments:
     """Arguments with the defaults of the chosen preset. Raises SettingError for values that cannot be, SystemExit(2) for words."""
-    preset, known = chosen_preset(table.preset, words)
+    preset, known = chosen_preset(table.presets, table.quick, words)
     default = Arguments(**known, rows=preset.rows)
     arguments = tyro.cli(
         Arguments[type(preset.method)],

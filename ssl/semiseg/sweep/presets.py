@@ -13,7 +13,7 @@ SHORT = ThreeStage(ema_decay=(0.98,), ema_start=(0.0,), ramp=0.6)
 SCENES = Train(steps=700, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3)
 """Training on the built-in scenes: 3 seeds of a seven-row table take minutes on two cores."""
 
-# Paper 004 where it speaks, otherwise its authors' code (RK621); docs/paper_presets.md has the source of every value.
+# Paper 004 where it speaks (4.2: its section 4.2), otherwise its authors' code (RK621); docs/paper_presets.md has every value's source.
 DEEPLAB = Net(
     name="deeplabv2",  # 4.2: on ResNet-101
     weights="imagenet",  # 4.2
@@ -29,14 +29,14 @@ FINE_TUNED = Train(
     learning_rate=3e-5,  # 4.2, of Adam
     backbone_rate=0.1,  # code (main.py:96-99): 3e-6 for the pretrained layers, of which the paper does not speak
     decay="constant",  # code
-    flip=0.5,  # code
+    flip=0.5,  # 4.2: at random; code: half of the images
     evaluations=60,  # code: every epoch of 1,000 steps, of which the best is reported
 )
 CITYSCAPES = Preset(
     # 4.1: half size. The code chooses and reports on the same 500 images of val; we choose on 100 carved out of the 2,975 of train
     data=Data(name="cityscapes", labelled=100, size=(512, 1024), selection=100),
     net=DEEPLAB,
-    # code: crops without a random scale, 1 + 4 images (stage 1: 4, of which ours sees 5)
+    # 4.2: crops, flips and no scale, 1 labelled image of 5 (code: stage 1 takes 4, ours 5)
     train=replace(FINE_TUNED, batch_labelled=1, batch_unlabelled=4, crop=(256, 512), scale=(1.0, 1.0)),
     method=ThreeStage(
         lambda1=0.5,  # 4.2
@@ -48,7 +48,7 @@ CITYSCAPES = Preset(
 VOC = Preset(
     data=Data(name="voc_aug", labelled=212, selection=200),  # 1/50 of 10,582; images keep their sizes
     net=DEEPLAB,  # Table 3 and the second half of Table 2 start from COCO weights: --net.weights FILE
-    # code: crops of 321, a scale out of 0.5, 0.6 ... 1.5 (here any between), 1 + 9 images
+    # 4.2: crops of 321, random scales, 1 labelled image of 10; code: out of 0.5, 0.6 ... 1.5 (here any between)
     train=replace(FINE_TUNED, batch_labelled=1, batch_unlabelled=9, crop=(321, 321), scale=(0.5, 1.5)),
     method=ThreeStage(
         lambda1=0.25,  # 4.2, for 1/100 and 1/50
@@ -101,8 +101,9 @@ MEAN_TEACHER = {
     # paper 000; its DMT curve is another paper's, with other settings: compare_dmt.py --preset paper
     "paper": Preset(
         data=Data(name="oxford_pets", size=(64, 64)),
-        method=MeanTeacher(),  # its defaults are the paper's; a = 0.9 of the teacher is ours, which the paper does not give
-        others=(Supervised(objective="dice"), DMT()),
+        # the other defaults are the paper's too; a = 0.9 of the teacher is ours, which the paper does not give
+        method=MeanTeacher(ramp=(8, 33), ramp_unit="epoch"),
+        others=(Supervised(objective="dice"), DMT()),  # augmentation is read as the student of mean teacher's alone
         net=Net(name="unet", width=64, depth=3),
         train=Train(
             steps=100 * 161,  # 100 epochs of 5,146 training images in batches of 32

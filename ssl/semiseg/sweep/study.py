@@ -60,6 +60,8 @@ class Study:
         self.rows = chosen_rows(table, arguments.rows, self.methods, preset.words)
         self.lines = {row: read_row(table.name, row, words, self.methods) for row, words in self.rows.items()}
         self.net = located(arguments.net)
+        self.train = arguments.train
+        """Resolved by `plan`."""
         self.name = table.name
         if arguments.data.name != "synthetic":
             self.name += f"-{arguments.data.name}"
@@ -153,7 +155,7 @@ class Study:
     def plan(self, place: Place, pack: Pack, splits: Splits) -> Plan:
         a = self.arguments
         sizes = set(zip(pack.heights.tolist(), pack.widths.tolist(), strict=True))
-        train = resolve(a.train, sizes.pop() if len(sizes) == 1 else None, torch.device(place.device))
+        self.train = train = resolve(a.train, sizes.pop() if len(sizes) == 1 else None, torch.device(place.device))
 
         def split(line: Line) -> Split:
             return split_of(*place.open(line.labelled))
@@ -268,11 +270,12 @@ class Study:
 
     def _curve(self) -> dict[str, Any] | None:
         """The table's curve with the rows of this run; None when it has no point in it."""
-        curve = self.table.curve
+        curve, own = self.table.curve, self.table.presets[self.arguments.preset].curve_paper
         if curve is None or not any(row in self.rows for line in curve.series.values() for row in line.values()):
             return None
         series = {name: {str(x): row for x, row in line.items() if row in self.rows} for name, line in curve.series.items()}
-        known = {name: {str(x): value for x, value in line.items()} for name, line in (curve.paper or {}).items()}
+        stated = (curve.paper or {}) if own is None else own
+        known = {name: {str(x): value for x, value in line.items()} for name, line in stated.items()}
         paper = {name: {x: value for x, value in line.items() if x in series[name]} for name, line in known.items()}
         return {
             "x": curve.x,

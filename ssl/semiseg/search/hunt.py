@@ -68,6 +68,9 @@ class Hunt:
             print(f"{self._head()}, {max(left, 0)} to go", flush=True)
             try:
                 self._train(ledger, stack)
+            except Stopped:
+                write_report(self.out)
+                raise
             except StageError as error:
                 print(f"failed: {error}", file=sys.stderr)
                 write_report(self.out)
@@ -202,7 +205,7 @@ class Hunt:
             question=self.search.question,
             rows=rows,
             reference=DEFAULT,
-            presets={name: replace(preset, rows=(), words={}) for name, preset in self.search.presets.items()},
+            presets={a.preset: replace(self.search.presets[a.preset], method=self.default, rows=(), words={})},
         )
         shared = {field.name: getattr(a, field.name) for field in fields(Arguments) if field.name not in ("rows", "out", "config")}
         return Study(table, Arguments(**shared, rows=tuple(rows), out=out), self.words)

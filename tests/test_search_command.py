@@ -1,0 +1,98 @@
+"""The command line of searches, as far as it goes without training: arguments, spaces, and the table that compares the best."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from conftest import finish
+
+import search_mean_teacher
+import search_three_stage
+from semiseg.config import SettingError
+from semiseg.methods import ThreeStage
+from semiseg.search.declared import Search, parse
+from semiseg.search.hunt import Hunt
+from semiseg.search.space import first_points
+from semiseg.sweep.saved import Saved, write_config
+
+SEARCHES = [
+    pytest.param(search, preset, id=f"{search.name}-{preset}")
+    for search in (search_three_stage.SEARCH, search_mean_teacher.SEARCH)
+    for preset in search.presets
+]
+
+
+def hunt(search: Search, line: str = "") -> Hunt:
+    arguments, space = parse(search, line.split())
+    return Hunt(search, arguments, space, line.split())
+
+
+@pytest.mark.parametrize(("search", "preset"), SEARCHES)
+def test_the_best_of_any_draw_becomes_a_row_that_means_it(search: Search, preset: str) -> None:
+    made = hunt(search, f"--preset {preset}")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    assert made._comparison(made.default, None).rows.keys() == {"default"}
+    for _ in range(25):
+        method = made.space.suggest(study.ask(), made.default)
+        lines = made._comparison(method, None).lines
+        assert lines["best"].method == method
+        assert lines["default"].method == made.default
+
+
+def test_the_first_point_is_the_default_and_words_make_a_space_of_their_own() -> None:
+    made = hunt(search_three_stage.SEARCH, "--trials 5 --space.lambda1 0.1 1 --space.ema-decay 0.9 0.999 --space.log lambda1")
+    assert first_points(made.space, made.default) == [{"lambda1": 0.5, "ema_decay": 0.98}]
+    assert (made.arguments.trials, made.arguments.seeds) == (5, (0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--trials 0", "trials: got 0"),
+        ("--eta 1", "eta: got 1"),
+        ("--search-seeds 0 0", "search_seeds: got (0, 0)"),
+        ("--preset nothing", "preset: got 'nothing'; allowed: demo"),
+        ("--space.lambda3 0 1", "space.lambda3: no number or choice of three_stage"),
+        ("--config nothing.json", "config: nothing.json cannot be used"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(line: str, said: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        hunt(search_three_stage.SEARCH, line)
+    assert said in str(caught.value)
+
+
+def test_a_saved_configuration_is_the_default_and_quick_makes_it_small(tmp_path: Path) -> None:
+    demo = search_three_stage.SEARCH.presets["demo"]
+    best = ThreeStage(lambda1=0.3, ema_decay=(0.9,), ema_start=(0.0,))
+    write_config(tmp_path / "best.json", Saved(demo.data, demo.net, demo.train, best), {})
+    made = hunt(search_three_stage.SEARCH, f"--config {tmp_path / 'best.json'}")
+    assert made.default == best
+    assert made.arguments.train == demo.train
+    quick = hunt(search_three_stage.SEARCH, f"--quick --config {tmp_path / 'best.json'}")
+    assert quick.default == best
+    assert quick.arguments.train.steps == 12
+
+
+def test_spaces_and_settings_are_part_of_what_a_search_is(cache: Path, tmp_path: Path) -> None:
+    """The same results folder with another space is refused in one line, before anything trains."""
+    (tmp_path / "out").mkdir()
+    made = hunt(
+        search_mean_teacher.SEARCH, f"--out {tmp_path / 'out'} --store {tmp_path / 'store'} --cache {cache} --space.weight 0.1 3"
+    )
+    made.place, made.pack, made.splits = made.opening.open()
+    made.plan = made.opening.plan(made.place, made.pack, made.splits)
+    made._ledger().close()
+    ran = finish(tmp_path, cache, "--space.weight", "0.1", "4", script=Path(search_mean_teacher.__file__))
+    assert ran.returncode == 2
+    assert "holds a search with another space; allowed: the same settings, or another --out" in ran.stderr
+
+
+def test_a_dry_run_says_what_is_shared_and_what_it_costs(cache: Path, tmp_path: Path) -> None:
+    words = ["--dry-run", "--quick", "--trials", "7", "--data.labelled", "8", "--net.width", "2"]
+    ran = finish(tmp_path, cache, *words, script=Path(search_three_stage.__file__))
+    assert ran.returncode == 0, ran.stderr
+    last = ran.stdout.splitlines()[-1]
+    assert last.startswith("7 trials of three_stage (s1 s2 s3, of which s1 shared), tpe, ")
+    assert "of stage time if trained alone and in full; at most" in last
+    assert not (tmp_path / "out").exists()

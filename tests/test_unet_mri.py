@@ -34,7 +34,7 @@ def test_a_block_is_twice_convolution_relu_batchnorm_dropout() -> None:
     """BatchNorm after ReLU: the features of a block have mean 0 over the batch, with dropout apart, which they could not after ReLU."""
     net = made(dropout=0.5)
     kinds = [type(module).__name__ for module in net.blocks["dec2"].modules() if not list(module.children())]
-    assert kinds == ["Conv2d", "ReLU", "BatchNorm2d", "Dropout2d"] * 2
+    assert kinds == ["Upsample", *["Conv2d", "ReLU", "BatchNorm2d", "Dropout2d"] * 2]
     features = made().first(images(), 1)[-1]
     torch.testing.assert_close(features.mean((0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0.0)
     assert (net.first(images(), 1)[-1] == 0).flatten(2).all(2).any()  # whole channels are dropped

@@ -16,11 +16,13 @@ def unet(net: Net, classes: int) -> dict[str, nn.Module]:
     whole channels are dropped after each 3x3 convolution, its BatchNorm and ReLU (paper 001: 0.5).
     """
     widths = [net.width * 2**level for level in range(net.depth)]
-    blocks: dict[str, nn.Module] = {"enc1": Encode(3, widths[0], net.dropout, pool=False)}
+    blocks: dict[str, nn.Module] = {"enc1": Encode(double_conv(3, widths[0], net.dropout), pool=False)}
     for level in range(1, net.depth):
-        blocks[f"enc{level + 1}"] = Encode(widths[level - 1], widths[level], net.dropout, pool=True)
+        blocks[f"enc{level + 1}"] = Encode(double_conv(widths[level - 1], widths[level], net.dropout), pool=True)
     for level in range(net.depth - 1, 0, -1):
-        blocks[f"dec{level}"] = Decode(widths[level], widths[level - 1], net.dropout)
+        below, width = widths[level], widths[level - 1]
+        up = nn.ConvTranspose2d(below, width, 2, stride=2)
+        blocks[f"dec{level}"] = Decode(up, double_conv(2 * width, width, net.dropout))
     blocks["head"] = Head(widths[0], classes, net.outputs)
     return blocks
 
@@ -37,10 +39,10 @@ def double_conv(channels_in: int, channels_out: int, dropout: float) -> nn.Seque
 class Encode(nn.Module):
     """(..., x) -> (..., x, convs(maxpool(x))); the first level drops its input image instead of keeping it as a skip."""
 
-    def __init__(self, channels_in: int, channels_out: int, dropout: float, *, pool: bool) -> None:
+    def __init__(self, convs: nn.Module, *, pool: bool) -> None:
         super().__init__()
         self.pool = pool
-        self.convs = double_conv(channels_in, channels_out, dropout)
+        self.convs = convs
 
     def forward(self, state: State) -> State:
         if not self.pool:
@@ -49,12 +51,12 @@ class Encode(nn.Module):
 
 
 class Decode(nn.Module):
-    """(..., skip, x) -> (..., convs([skip, up(x)])) with a 2x2 transposed convolution."""
+    """(..., skip, x) -> (..., convs([skip, up(x)])) with a module `up` that doubles height and width."""
 
-    def __init__(self, channels_in: int, channels_out: int, dropout: float) -> None:
+    def __init__(self, up: nn.Module, convs: nn.Module) -> None:
         super().__init__()
-        self.up = nn.ConvTranspose2d(channels_in, channels_out, 2, stride=2)
-        self.convs = double_conv(2 * channels_out, channels_out, dropout)
+        self.up = up
+        self.convs = convs
 
     def forward(self, state: State) -> State:
         *pending, skip, x = state

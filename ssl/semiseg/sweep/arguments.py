@@ -32,7 +32,7 @@ class Common(Generic[M]):
     config: Path | None = None
     """A best.json that a search wrote: its data set, network, training and method take the place of the preset's."""
     quick: bool = False
-    """Very few steps and two seeds, to see everything work within a minute."""
+    """Very few steps and one or two seeds, to see everything work within a minute."""
     dry_run: bool = False
     """Print all settings, the plan and its cost, then stop; without --data.root by the published numbers of images."""
     out: Path | None = None

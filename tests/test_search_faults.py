@@ -117,5 +117,5 @@ def test_the_best_configuration_reproduces_its_score_in_another_sweep(undisturbe
     found = {path.parent.name for path in (tmp_path / "store").glob("*/stage.json")}
     expected = {path.parent.name for path in (undisturbed / "store").glob("*/stage.json")}
     assert found & expected, "the configuration's stage has another key"
-    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("mine ")]
+    line, _ = [line for line in ran.stdout.splitlines() if line.startswith("mine ")]  # the scores, then all metrics
     assert f"{100 * saved['score']['test']['mean']:.2f}" in line

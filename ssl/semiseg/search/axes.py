@@ -3,14 +3,14 @@
 import math
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import chain, islice, product
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from optuna.trial import BaseTrial
 
 from semiseg.config import SettingError, require
-from semiseg.sweep.rows import spelled
+from semiseg.sweep.rows import part_of, spelled, with_values
 
 FLOATS = tuple[float, ...]
 LARGEST = 10_000
@@ -55,17 +55,13 @@ def changes_of(axes: Sequence[Axis], values: Sequence[Any]) -> dict[str, Any]:
 
 
 def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
-    """A dataclass with other values of fields, of its parts as `part.field`; all at once, as some go only together."""
-    direct: dict[str, Any] = {}
-    inner: dict[str, dict[str, Any]] = {}
+    """`with_values`, but one number replaces every entry of a field that holds several, such as ema_decay."""
+    spread: dict[str, Any] = {}
     for name, value in changes.items():
-        head, dot, rest = name.partition(".")
-        if dot:
-            inner.setdefault(head, {})[rest] = value
-        else:
-            old = getattr(settings, head)
-            direct[head] = (value,) * len(old) if isinstance(old, tuple) else value
-    return replace(settings, **direct, **{head: changed(getattr(settings, head), part) for head, part in inner.items()})
+        part, field = part_of(settings, name)
+        old = getattr(part, field)
+        spread[name] = (value,) * len(old) if isinstance(old, tuple) else value
+    return with_values(settings, spread)
 
 
 def check_values(axes: Sequence[Axis], base: Any) -> None:

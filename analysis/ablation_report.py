@@ -1,8 +1,8 @@
 """Which parts of the method earn their place, judging from one results folder of an ablation?
 
-Reads `results/<study>/` (study.json and the Parquet tables a sweep leaves), writes `report.html`, `table.md`, `table.tex` and `table.csv`
-into it, and prints the table and the page's path. Takes about two seconds; needs neither torch nor ray. A sweep does the same after
-every finished row.
+Reads `results/<study>/` (study.json and the Parquet tables a sweep leaves), writes `report.html`, `table.md`, `table.tex` and
+`table.csv` into it, and prints the table and the page's path. Takes about two seconds; needs neither torch nor ray. A sweep does
+the same after every finished row.
 
     python analysis/ablation_report.py results/three_stage
 """

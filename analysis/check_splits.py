@@ -1,8 +1,9 @@
 """Are the labelled subsets nested, and is no selection or test image ever trained on?
 
-Opens a data set as a sweep does, splits it with every share of labels that is named, and checks by id and by pixels: each subset lies inside
-the next larger one; labelled images are training images; nothing is both trained on and scored, nor scored twice; selection and test are the
-same for every share. Prints the counts; exit status 1 and one line per violation when something is wrong, 2 when the data cannot be used.
+Opens a data set as a sweep does, splits it with every share of labels that is named, and checks by id and by pixels: each subset
+lies inside the next larger one; labelled images are training images; nothing is both trained on and scored, nor scored twice;
+selection and test are the same for every share. Prints the counts; exit status 1 and one line per violation when something is
+wrong, 2 when the data cannot be used.
 
     python analysis/check_splits.py --data.name oxford_pets --data.root ../shared/data/oxford-iiit-pet --labelled 0.05 0.1 0.25
 """
@@ -39,12 +40,12 @@ def violations(pack: Pack, splits: dict[float, Splits]) -> list[str]:
             found.append(f"labelled {fewer:g} is not inside labelled {more:g}")
     first = next(iter(splits.values()))
     for asked, one in splits.items():
-        if not set(one.labelled) <= set(one.unlabelled):
+        if not set(one.labelled) <= set(one.training):
             found.append(f"labelled {asked:g}: an image that is not for training")
         for name, rows, wanted in (("selection", one.selection, first.selection), ("test", one.test, first.test)):
             if set(rows) != set(wanted):
                 found.append(f"labelled {asked:g}: {name} differs from that of other shares")
-            found += [f"labelled {asked:g}: trained on and in {name}: {name_}" for name_ in common(pack, one.unlabelled, rows)]
+            found += [f"labelled {asked:g}: trained on and in {name}: {name_}" for name_ in common(pack, one.training, rows)]
     found += [f"in selection and in test: {name}" for name in common(pack, first.selection, first.test)]
     return found
 

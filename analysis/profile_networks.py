@@ -3,8 +3,9 @@
     python analysis/profile_networks.py
     python analysis/profile_networks.py --only deeplabv2
 
-Every network runs in a process of its own: forward, cross-entropy, backward and Adam's step on one random image from random weights, in
-the arithmetic that training takes on this machine. Memory is the process's peak above that before the network was built.
+Every network runs in a process of its own: forward, cross-entropy, backward and Adam's step on one random image from random
+weights, in the arithmetic that training takes on this machine. Memory is the process's peak above that before the network was
+built.
 """
 
 import json
@@ -26,14 +27,14 @@ from semiseg.nets.optimiser import optimiser
 
 KE = Net(name="deeplabv2", frozen_norm=True, caffe_stride=True, aux_width="half", aux_init="normal", aux_dummy=True)
 CASES: dict[str, tuple[Net, int, tuple[int, int], int]] = {  # network, classes, crop, own blocks of the branch
-    "unet, 64 x 64 (000)": (Net(width=64), 2, (64, 64), 0),
-    "unet_mri, 200 x 200 (001)": (Net(name="unet_mri", width=64, dropout=0.5, outputs="one"), 2, (200, 200), 0),
-    "swiftnet, 448 x 448 (003)": (Net(name="swiftnet"), 19, (448, 448), 0),
-    "wide_resnet, 32 x 32 (003)": (Net(name="wide_resnet", width=32, depth=4), 10, (32, 32), 0),
-    "deeplabv2, 256 x 512 (004, stage 1)": (KE, 19, (256, 512), 0),
-    "deeplabv2, 256 x 512 (004, stage 2)": (KE, 19, (256, 512), 2),
-    "deeplabv2, 256 x 512 (004, stage 3)": (KE, 19, (256, 512), 1),
-    "deeplabv2, 321 x 321 (004, VOC, stage 2)": (KE, 21, (321, 321), 2),
+    "unet, 64 x 64 (pets_mean_teacher)": (Net(width=64), 2, (64, 64), 0),
+    "unet_mri, 200 x 200 (perone2018)": (Net(name="unet_mri", width=64, dropout=0.5, outputs="one"), 2, (200, 200), 0),
+    "swiftnet, 448 x 448 (grubisic2021)": (Net(name="swiftnet"), 19, (448, 448), 0),
+    "wide_resnet, 32 x 32 (grubisic2021)": (Net(name="wide_resnet", width=32, depth=4), 10, (32, 32), 0),
+    "deeplabv2, 256 x 512 (ke2020, stage 1)": (KE, 19, (256, 512), 0),
+    "deeplabv2, 256 x 512 (ke2020, stage 2)": (KE, 19, (256, 512), 2),
+    "deeplabv2, 256 x 512 (ke2020, stage 3)": (KE, 19, (256, 512), 1),
+    "deeplabv2, 321 x 321 (ke2020, VOC, stage 2)": (KE, 21, (321, 321), 2),
 }
 WARM, STEPS = 1, 5
 

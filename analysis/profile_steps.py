@@ -1,8 +1,8 @@
 """Where does a training step spend its time? CPU seconds per step of stages 1, 2 and 3, and the share outside the networks.
 
 Times the steps of the full row's stages of the default study (or another preset) in this process, on one thread. "Networks" are the
-forward passes of student and teacher and the backward pass; the rest is batches, augmentation, losses, optimiser and moving average.
-The README's numbers come from
+forward passes of student and teacher and the backward pass; the rest is batches, augmentation, losses, optimiser and moving
+average. The README's numbers come from
 
     python analysis/profile_steps.py
 """
@@ -51,7 +51,7 @@ class Clock:
 def profile(stage: Stage, place: Place, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """CPU seconds (steps,) of whole steps and of the networks in them."""
     pack, splits = place.open()
-    trainer = Trainer(stage, pack, splits, torch.device("cpu"), blank(stage.rule, pack, splits.unlabelled))
+    trainer = Trainer(stage, pack, splits, torch.device("cpu"), blank(stage.rule, pack, splits.training))
     trainer.state.student.train()
     clock = Clock()
     for network in trainer.state.roles().values():

@@ -1,7 +1,7 @@
 """Which settings are best, and which of them matter, judging from one results folder of a search?
 
-Reads `results/<study>/` (search.journal, and best.json and search.json when the search has finished), writes `report.html` into it and
-prints the page's path. Takes a few seconds; needs neither torch nor ray. A search does the same when it ends or is stopped.
+Reads `results/<study>/` (search.journal, and best.json and search.json when the search has finished), writes `report.html` into it
+and prints the page's path. Takes a few seconds; needs neither torch nor ray. A search does the same when it ends or is stopped.
 
     python analysis/search_report.py results/search_three_stage
 """

@@ -1,8 +1,9 @@
-"""Does a mean teacher help to segment spinal-cord grey matter, and what of it? Table 1 of paper 001 and what its text argues about.
+"""Does a mean teacher help to segment spinal-cord grey matter, and what of it? Table 1 of perone2018 and what its text argues
+about.
 
-Supervised against mean teacher in six metrics, averages over slices; then the teacher's transform not delayed (Algorithm 1 as printed),
-mean squared error for cross-entropy, a confidence threshold, and consistency on unlabelled images alone. On the built-in scenes (five
-classes, so the metrics are means over four of them) 3 seeds take about 6 minutes on 2 CPU cores.
+Supervised against mean teacher in six metrics, averages over slices; then the teacher's transform not delayed (Algorithm 1 as
+printed), mean squared error for cross-entropy, a confidence threshold, and consistency on unlabelled images alone. On the built-in
+scenes (five classes, so the metrics are means over four of them) 3 seeds take about 6 minutes on 2 CPU cores.
 
     python sweeps/ablate_mean_teacher_mri.py
     python sweeps/ablate_mean_teacher_mri.py --preset mri --data.root ../shared/data/spinal_gm
@@ -40,7 +41,7 @@ BASELINE = Supervised(objective="soft_dice", gentle=Z_SCORES)  # paper: rotation
 TABLE = Ablation(
     name="mean_teacher_mri",
     title="Mean teacher for spinal-cord grey matter, ablated",
-    question="Does a mean teacher help to segment spinal-cord grey matter, and what of it (paper 001, Table 1)?",
+    question="Does a mean teacher help to segment spinal-cord grey matter, and what of it (perone2018, Table 1)?",
     rows={
         "supervised": "supervised",
         "mean teacher": "mean_teacher",

@@ -1,8 +1,8 @@
-"""Who should see the perturbed image, and which perturbation? The slide table of paper 003 and its figure over label fractions.
+"""Who should see the perturbed image, and which perturbation? The slide table of grubisic2021 and its figure over label fractions.
 
-Directions 1w-ps, 1w-pt, 2w-p1 and 1w-p2 with the student itself ("simple") or its moving average ("MT") as the teacher, all with PhTPS;
-1w-pt MT once more with the slip of the authors' code. Then PhTPS against CutMix and CutMix* at 1/8, 1/4 and 1/2 of the labels. On the
-built-in scenes the directions take about 10 minutes for 2 seeds on 2 CPU cores; `--rows` names the others.
+Directions 1w-ps, 1w-pt, 2w-p1 and 1w-p2 with the student itself ("simple") or its moving average ("MT") as the teacher, all with
+PhTPS; 1w-pt MT once more with the slip of the authors' code. Then PhTPS against CutMix and CutMix* at 1/8, 1/4 and 1/2 of the
+labels. On the built-in scenes the directions take about 10 minutes for 2 seeds on 2 CPU cores; `--rows` names the others.
 
     python sweeps/compare_consistency_directions.py
     python sweeps/compare_consistency_directions.py --preset camvid --data.root ../shared/data/camvid
@@ -59,7 +59,8 @@ def figure(numbers: dict[str, tuple[float, ...]]) -> dict[str, dict[float, float
     return {name: dict(zip(FRACTIONS, values, strict=True)) for name, values in numbers.items()}
 
 
-# Paper 003 through its authors' code (vidlu v0.1.0); docs/paper_presets.md has the source of every value. A supervised batch has no
+# grubisic2021 through its authors' code (vidlu v0.1.0); docs/paper_presets.md has the source of every value. A supervised batch
+# has no
 # images in the place of the unlabelled ones. The paper draws the labelled subset anew for every run, ours is that of split_seed 0.
 CITYSCAPES = Preset(
     data=Data(name="cityscapes", labelled=0.25, size=(512, 1024), selection=100),  # half resolution; the code reports on val alone
@@ -87,7 +88,7 @@ CITYSCAPES = Preset(
 TABLE = Ablation(
     name="consistency_directions",
     title="One-way consistency: who sees the perturbed image",
-    question="Who should see the perturbed image, student or teacher, and which perturbation is best (paper 003)?",
+    question="Who should see the perturbed image, student or teacher, and which perturbation is best (grubisic2021)?",
     rows={"supervised": "supervised"}
     | {name: f"one_way {words}" for name, words in DIRECTIONS.items()}
     | {
@@ -132,7 +133,8 @@ TABLE = Ablation(
             rows=SHARED,
         ),
         "paper": CITYSCAPES,
-        # the figure's DeepLabv2 curves: half the epochs in batches of 4 are as many steps; code: from COCO weights (--net.weights FILE)
+        # the figure's DeepLabv2 curves: half the epochs in batches of 4 are as many steps; code: from COCO weights (--net.weights
+        # FILE)
         "paper-deeplab": replace(
             CITYSCAPES,
             net=Net(name="deeplabv2", weights="imagenet"),

@@ -1,8 +1,9 @@
-"""Does dynamic mutual training beat plain pseudo-labels, and how long should its phases be? Table 1 and Figure 1 left of paper 002.
+"""Does dynamic mutual training beat plain pseudo-labels, and how long should its phases be? Table 1 and Figure 1 left of
+feng2020_dmt.
 
-Baseline (10 % of the labels), Pseudo-Label (Lee 2013), DMT, and Oracle (all labels); then DMT with 5, 10, 20 and 30 epochs a phase. All
-start from the same labelled images; DMT trains two models through five phases, so it takes many more steps than the baseline, as in the
-paper. On the built-in scenes, with 5 epochs a phase and 3 seeds, about 8 minutes on 2 CPU cores.
+Baseline (10 % of the labels), Pseudo-Label (Lee 2013), DMT, and Oracle (all labels); then DMT with 5, 10, 20 and 30 epochs a
+phase. All start from the same labelled images; DMT trains two models through five phases, so it takes many more steps than the
+baseline, as in the paper. On the built-in scenes, with 5 epochs a phase and 3 seeds, about 8 minutes on 2 CPU cores.
 
     python sweeps/compare_dmt.py
     python sweeps/compare_dmt.py --preset pets --data.root ../shared/data/oxford-iiit-pet
@@ -21,7 +22,7 @@ EPOCHS: dict[float, str] = {epochs: f"DMT, {epochs} epochs a phase" for epochs i
 TABLE = Ablation(
     name="dmt",
     title="Dynamic mutual training against pseudo-labels",
-    question="Does dynamic mutual training beat plain pseudo-labels, and how long should its phases be (paper 002, Table 1, Figure 1)?",
+    question="Does dynamic mutual training beat plain pseudo-labels, and how long should its phases be (feng2020_dmt, Table 1, Figure 1)?",
     rows={
         "Baseline": "supervised",
         "Pseudo-Label": "pseudo_label",
@@ -48,12 +49,14 @@ TABLE = Ablation(
             train=Train(steps=600, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3, score="foreground_iou"),
             seeds=(0, 1),
         ),
-        # paper 002, and where it is silent the code that it builds on (DST-CBC)
+        # feng2020_dmt, and where it is silent the code that it builds on (DST-CBC)
         "paper": Preset(
-            data=Data(name="oxford_pets", labelled=0.1, size=(64, 64), variant=("split_002",)),  # size: 000's, as 002 gives none
+            data=Data(
+                name="oxford_pets", labelled=0.1, size=(64, 64), variant=("split_feng2020_dmt",)
+            ),  # size: pets_mean_teacher's, as feng2020_dmt gives none
             method=DMT(),  # its defaults are the paper's
             others=(PseudoLabel(),),
-            net=Net(name="unet", width=64, depth=3),  # "U-Net": width and depth are 000's
+            net=Net(name="unet", width=64, depth=3),  # "U-Net": width and depth are pets_mean_teacher's
             train=Train(
                 steps=10_000,  # of pretraining; "10,000 epochs" would be 180,000 steps of 18 batches
                 batch_labelled=3,  # 32 in all, such that 558 labelled and 5,585 images last for about as many batches: 186 and 193

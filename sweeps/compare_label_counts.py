@@ -1,9 +1,9 @@
-"""How does three-stage self-training do with few and with many labels? Tables 1 and 2 of paper 004 (Ke et al.).
+"""How does three-stage self-training do with few and with many labels? Tables 1 and 2 of ke2020 (Ke et al.).
 
-Two curves over the number of labelled images: stage 1, which is the supervised baseline, and all three stages. The labelled images of
-a point are among those of the next. On the built-in scenes 4, 8, 16 and 32 of them for 2 seeds take about 7 minutes on 2 CPU cores.
-The presets `paper` (Cityscapes, 100, 372, 744, 1488 labels) and `paper-voc` (1/100, 1/50, 1/20, 1/8 of 10,582) set lambda and the
-labelled images in a batch per number of labels, as the paper does; its text has 1448 for the 1488 = 2975/2 of Table 1.
+Two curves over the number of labelled images: stage 1, which is the supervised baseline, and all three stages. The labelled images
+of a point are among those of the next. On the built-in scenes 4, 8, 16 and 32 of them for 2 seeds take about 7 minutes on 2 CPU
+cores. The presets `paper` (Cityscapes, 100, 372, 744, 1488 labels) and `paper-voc` (1/100, 1/50, 1/20, 1/8 of 10,582) set lambda
+and the labelled images in a batch per number of labels, as the paper does; its text has 1448 for the 1488 = 2975/2 of Table 1.
 
     python sweeps/compare_label_counts.py
     python sweeps/compare_label_counts.py --preset small --data.root ../shared/data/camvid
@@ -45,7 +45,7 @@ def at(counts: tuple[int, ...]) -> tuple[str, ...]:
 TABLE = Ablation(
     name="label_counts",
     title="Three-stage self-training over the number of labels",
-    question="How does three-stage self-training do with few and with many labels (Ke et al., paper 004, Tables 1 and 2)?",
+    question="How does three-stage self-training do with few and with many labels (Ke et al. 2020, Tables 1 and 2)?",
     rows={row: f"{WORDS[series]} data.labelled={count}" for series, line in CURVES.items() for count, row in line.items()}
     | {ALL: "S1 data.labelled=all"},
     reference=ALL,

@@ -1,9 +1,11 @@
-"""What do unlabelled images add at 5, 10 and 25 % of the labels? Tables 1 and 2 of paper 000, and Figure 1 right of paper 002.
+"""What do unlabelled images add at 5, 10 and 25 % of the labels? Tables 1 and 2 of pets_mean_teacher, and Figure 1 right of
+feng2020_dmt.
 
-Three curves over the share of labelled images: supervised (labelled images alone: M5L, M10L, M25L of paper 000, lower bounds, and M100L,
-the upper bound), mean teacher (M5, M10, M25; with all labels it is no model of the paper) and dynamic mutual training. The labelled
-images of 5 % are among those of 10 %, those among those of 25 %. Weights are chosen on the selection images, scored every 20th of a stage
-(000: every 5th of 100 epochs), and reported once on test. On the built-in scenes 2 seeds take about 15 minutes on 2 CPU cores.
+Three curves over the share of labelled images: supervised (labelled images alone: M5L, M10L, M25L of pets_mean_teacher, lower
+bounds, and M100L, the upper bound), mean teacher (M5, M10, M25; with all labels it is no model of the paper) and dynamic mutual
+training. The labelled images of 5 % are among those of 10 %, those among those of 25 %. Weights are chosen on the selection
+images, scored every 20th of a stage (pets_mean_teacher: every 5th of 100 epochs), and reported once on test. On the built-in
+scenes 2 seeds take about 15 minutes on 2 CPU cores.
 
     python sweeps/compare_label_fractions.py
     python sweeps/compare_label_fractions.py --preset pets --data.root ../shared/data/oxford-iiit-pet
@@ -32,7 +34,7 @@ CURVES = {
 TABLE = Ablation(
     name="label_fractions",
     title="Mean teacher and mutual training over the share of labels",
-    question="What do unlabelled images add at 5, 10 and 25 % of the labels (paper 000, Tables 1 and 2; paper 002, Figure 1)?",
+    question="What do unlabelled images add at 5, 10 and 25 % of the labels (pets_mean_teacher, Tables 1 and 2; feng2020_dmt, Figure 1)?",
     rows={row: f"{SERIES[series]} data.labelled={share(value)}" for series, line in CURVES.items() for value, row in line.items()},
     reference="supervised, 100 %",
     against={row: CURVES["supervised"][value] for line in CURVES.values() for value, row in line.items()},

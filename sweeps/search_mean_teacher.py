@@ -1,8 +1,9 @@
-"""Which settings of the mean teacher (papers 000 and 001) are best on my data within this budget?
+"""Which settings of the mean teacher (pets_mean_teacher and perone2018) are best on my data within this budget?
 
-Searches the consistency weight, target and distance, the length of its ramp-up, the teacher's EMA decay and whether it is updated each
-step or each epoch. The preset's values are the first point. At the end the best configuration and that default are scored on test with all
-seeds. Searching is in `results/search_mean_teacher`, best.json there is read by `--config` of any sweep of the method.
+Searches the consistency weight, target and distance, the length of its ramp-up, the teacher's EMA decay and whether it is updated
+each step or each epoch. The preset's values are the first point. At the end the best configuration and that default are scored on
+test with all seeds. Searching is in `results/search_mean_teacher`, best.json there is read by `--config` of any sweep of the
+method.
 
     python sweeps/search_mean_teacher.py
     python sweeps/search_mean_teacher.py --preset pets --data.root ../shared/data/oxford-iiit-pet
@@ -18,7 +19,7 @@ from semiseg.sweep.presets import MEAN_TEACHER
 SEARCH = Search(
     name="search_mean_teacher",
     title="Mean teacher",
-    question="Which settings of the mean teacher (papers 000 and 001) are best?",
+    question="Which settings of the mean teacher (pets_mean_teacher and perone2018) are best?",
     presets=MEAN_TEACHER,
 )
 

@@ -1,9 +1,9 @@
-"""Which settings of three-stage self-training (paper 004) are best on my data within this budget?
+"""Which settings of three-stage self-training (ke2020) are best on my data within this budget?
 
-Searches lambda1 and lambda2, the teacher's EMA decay, the strength of the augmentation and the target of the consistency term; stage 1 is
-trained once for all. The paper's values (or the preset's, where it departs from them) are the first point. At the end the best
-configuration and that default are scored on test with all seeds. Searching is in `results/search_three_stage`, best.json there is read by
-`--config` of any sweep of the method.
+Searches lambda1 and lambda2, the teacher's EMA decay, the strength of the augmentation and the target of the consistency term;
+stage 1 is trained once for all. The paper's values (or the preset's, where it departs from them) are the first point. At the end
+the best configuration and that default are scored on test with all seeds. Searching is in `results/search_three_stage`, best.json
+there is read by `--config` of any sweep of the method.
 
     python sweeps/search_three_stage.py
     python sweeps/search_three_stage.py --trials 48 --preset small --data.name camvid --data.root ../shared/data/camvid
@@ -19,7 +19,7 @@ from semiseg.sweep.presets import THREE_STAGE
 SEARCH = Search(
     name="search_three_stage",
     title="Three-stage self-training",
-    question="Which settings of three-stage self-training (Ke et al., paper 004) are best?",
+    question="Which settings of three-stage self-training (Ke et al. 2020) are best?",
     presets=THREE_STAGE,
 )
 

@@ -1,7 +1,7 @@
-"""How heavy should consistency and pseudo-masks weigh? Figure 3 of paper 004 (Ke et al.): lambda1 = lambda2 in 1/8, 1/4, 1/2, 1.
+"""How heavy should consistency and pseudo-masks weigh? Figure 3 of ke2020 (Ke et al.): lambda1 = lambda2 in 1/8, 1/4, 1/2, 1.
 
-Stage 1 is shared by all values, and 1/2 is the full row of `ablate_three_stage.py`: run after it, only six stages a seed are new. On the
-built-in scenes 3 seeds take about 7 minutes on 2 CPU cores, or 5 after the ablation.
+Stage 1 is shared by all values, and 1/2 is the full row of `ablate_three_stage.py`: run after it, only six stages a seed are new.
+On the built-in scenes 3 seeds take about 7 minutes on 2 CPU cores, or 5 after the ablation.
 
     python sweeps/sweep_lambda.py
     python sweeps/sweep_lambda.py --preset small --data.name camvid --data.root ../shared/data/camvid
@@ -20,7 +20,7 @@ VALUES = {0.125: "lambda 1/8", 0.25: "lambda 1/4", 0.5: "lambda 1/2", 1.0: "lamb
 TABLE = Ablation(
     name="lambda",
     title="Three-stage self-training: lambda1 = lambda2",
-    question="Which weight of consistency and pseudo-masks is best (Ke et al., paper 004, Figure 3)?",
+    question="Which weight of consistency and pseudo-masks is best (Ke et al. 2020, Figure 3)?",
     rows={"S1": "S1"} | {name: f"{FULL} lambda1={value} lambda2={value}" for value, name in VALUES.items()},
     reference="lambda 1/2",
     baseline="S1",

@@ -138,7 +138,7 @@ def nested_and_apart(pack: Pack) -> None:
     shares = [split(pack, Data(labelled=share)) for share in (0.05, 0.1, 0.25)]
     few, more, most = (set(each.labelled.tolist()) for each in shares)
     last = shares[-1]
-    trained = set(last.unlabelled.tolist())
+    trained = set(last.training.tolist())
     assert few < more < most <= trained
     available = len(split(pack, Data(labelled="all")).labelled)
     assert [len(few), len(more), len(most)] == [available * percent // 100 for percent in (5, 10, 25)]
@@ -170,7 +170,8 @@ VOC_COLOURS = (  # of background .. tvmonitor, read off the palette of a mask of
 
 
 def build_voc(root: Path, augmented: bool = True) -> Path:
-    """VOCdevkit/VOC2012 in torchvision's layout: images 0..3 in train.txt, 10..13 in val.txt, of 8 random sizes from 13 to 27 pixels.
+    """VOCdevkit/VOC2012 in torchvision's layout: images 0..3 in train.txt, 10..13 in val.txt, of 8 random sizes from 13 to 27
+    pixels.
 
     With `augmented` train_aug.txt lists 0..9 with the path of both files, and 1..9 have masks in SegmentationClassAug. All masks
     are palette files with every class and 255.
@@ -216,7 +217,8 @@ def save_h5(file: Path, image: np.ndarray, label: np.ndarray) -> None:
 
 
 def build_acdc(root: Path, patients: int = 10) -> Path:
-    """Patients 1..10 with two frames of 2 to 4 random slices to train on, 11 and 12 with volumes; 18x16 or 16x20, all labels in each."""
+    """Patients 1..10 with two frames of 2 to 4 random slices to train on, 11 and 12 with volumes; 18x16 or 16x20, all labels in
+    each."""
     rng = np.random.default_rng(0)
     root.mkdir(parents=True, exist_ok=True)
 

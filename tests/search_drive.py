@@ -1,4 +1,5 @@
-"""A search without training: stages whose scores are a formula, driven through the real pool, ledger and store. Not a test module."""
+"""A search without training: stages whose scores are a formula, driven through the real pool, ledger and store. Not a test
+module."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,7 +75,8 @@ def publish(store: Store, stage: Stage, score: Score, seconds: float) -> None:
 
 
 def drive(pool: Pool, score: Score, *, most: int | None = None, dies: Callable[[Stage], bool] = lambda stage: False) -> list[str]:
-    """Train as Tune would, an evaluation of every running stage a round; keys of finished stages. After `most` rounds the driver dies."""
+    """Train as Tune would, an evaluation of every running stage a round; keys of finished stages. After `most` rounds the driver
+    dies."""
     done: list[str] = []
     running: dict[str, tuple[Stage, int]] = {}
     rounds = 0

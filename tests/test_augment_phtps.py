@@ -1,4 +1,5 @@
-"""PhTPS: colours against colorsys, the spline against SciPy, the warp's published strength, its inverse, and what moves together."""
+"""PhTPS: colours against colorsys, the spline against SciPy, the warp's published strength, its inverse, and what moves
+together."""
 
 import colorsys
 import math

@@ -26,7 +26,7 @@ def test_the_built_in_scenes_are_sound(cache: Path, capsys: Capture) -> None:
     *counts, verdict = capsys.readouterr().out.splitlines()
     assert verdict == "nested, and no selection or test image is trained on"
     assert [line.split(", labelled hash")[0] for line in counts] == [
-        f"labelled {share}: {count} labelled, 256 unlabelled, 48 selection, 128 test"
+        f"labelled {share}: {count} labelled, 256 training, 48 selection, 128 test"
         for share, count in ((0.05, 12), (0.1, 25), (0.25, 64))
     ]
 
@@ -42,7 +42,7 @@ Tampering = Callable[[Pack, Splits, float], Splits]
 
 def other_subset(pack: Pack, one: Splits, labelled: float) -> Splits:
     """The larger subset lacks the smaller one's images."""
-    return one if labelled == 0.25 else one._replace(labelled=np.setdiff1d(one.unlabelled, one.labelled)[-len(one.labelled) :])
+    return one if labelled == 0.25 else one._replace(labelled=np.setdiff1d(one.training, one.labelled)[-len(one.labelled) :])
 
 
 def label_of_selection(pack: Pack, one: Splits, labelled: float) -> Splits:
@@ -50,11 +50,11 @@ def label_of_selection(pack: Pack, one: Splits, labelled: float) -> Splits:
 
 
 def train_on_test(pack: Pack, one: Splits, labelled: float) -> Splits:
-    return one._replace(unlabelled=np.append(one.unlabelled, one.test[0]))
+    return one._replace(training=np.append(one.training, one.test[0]))
 
 
 def train_on_selection(pack: Pack, one: Splits, labelled: float) -> Splits:
-    return one._replace(unlabelled=np.append(one.unlabelled, one.selection[1]))
+    return one._replace(training=np.append(one.training, one.selection[1]))
 
 
 def select_on_test(pack: Pack, one: Splits, labelled: float) -> Splits:
@@ -97,7 +97,8 @@ def test_every_violation_is_named(tamper: Tampering, said: list[str], monkeypatc
 
 
 def test_shares_and_counts_are_compared_by_the_size_of_their_subsets(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """Of 24 training images 0.25 is 6, 0.5 is 12: the share 0.5 is the larger number of images though the smaller number beside 8."""
+    """Of 24 training images 0.25 is 6, 0.5 is 12: the share 0.5 is the larger number of images though the smaller number beside
+    8."""
     data, cache = tiny.data()
     words = ("--data.size", "32", "32", "--data.classes", *tiny.CLASSES, "--labelled", "8", "0.5", "3", "0.25", "1")
     assert check(data, cache, *words) == 0
@@ -106,7 +107,7 @@ def test_shares_and_counts_are_compared_by_the_size_of_their_subsets(monkeypatch
 
     def tampered(pack: Pack, asked: Data) -> Splits:
         one = split(pack, asked)
-        return one._replace(labelled=np.setdiff1d(one.unlabelled, one.labelled)[:8]) if asked.labelled == 8 else one
+        return one._replace(labelled=np.setdiff1d(one.training, one.labelled)[:8]) if asked.labelled == 8 else one
 
     monkeypatch.setattr(check_splits, "split", tampered)
     assert check(data, cache, *words) == 1

@@ -58,6 +58,7 @@ def test_a_misspelt_choice_is_refused_where_it_is_written(kind: Any, name: str, 
 
 
 def test_a_teacher_that_would_never_see_a_batch_statistic_is_refused() -> None:
-    """Left to its own forward passes, a teacher in evaluation mode keeps BatchNorm's initial mean 0 and variance 1 (methods.md 1.5)."""
+    """Left to its own forward passes, a teacher in evaluation mode keeps BatchNorm's initial mean 0 and variance 1 (methods.md
+    1.5)."""
     with pytest.raises(SettingError, match=r"method\.(ema_buffers|teacher_mode): got"):
         ThreeStage(ema_buffers="own", teacher_mode="eval")

@@ -68,11 +68,11 @@ def test_as_few_whole_patients_are_labelled_as_hold_the_slices_asked_for(
     train = [row for row in range(len(pack)) if pack.split[row] == "train"]
     sizes = {name: sum(pack.ids[row].startswith(name) for row in train) for name in patients(pack, np.array(train))}
     parts = split(pack, Data(labelled=labelled, split_seed=seed))
-    sides = [patients(pack, rows) for rows in (parts.unlabelled, parts.selection, parts.test)]
+    sides = [patients(pack, rows) for rows in (parts.training, parts.selection, parts.test)]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 12
     chosen = patients(pack, parts.labelled)
     assert len(parts.labelled) == sum(sizes[name] for name in chosen)
-    available = len(parts.unlabelled)
+    available = len(parts.training)
     wanted = available if labelled == "all" else int(labelled * available) if labelled < 1 else labelled
     assert len(parts.labelled) >= wanted > len(parts.labelled) - max(sizes[name] for name in chosen)
     assert len(parts.selection) == sum(sizes[name] for name in sides[1]) >= len(train) // 10

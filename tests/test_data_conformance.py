@@ -69,10 +69,10 @@ def test_mean_and_std_are_those_of_the_training_images(data: Data, cache: Path) 
 def test_splits_are_disjoint_and_nested(data: Data, cache: Path) -> None:
     pack = load(data, cache)
     few, many, every = (split(pack, dataclasses.replace(data, labelled=labelled)) for labelled in (1, 0.5, "all"))
-    assert set(few.labelled) < set(many.labelled) < set(every.labelled) <= set(many.unlabelled)
+    assert set(few.labelled) < set(many.labelled) < set(every.labelled) <= set(many.training)
     for name in ("unlabelled", "selection", "test"):
         np.testing.assert_array_equal(getattr(few, name), getattr(many, name))
-    parts = [set(part.tolist()) for part in (few.unlabelled, few.selection, few.test)]
+    parts = [set(part.tolist()) for part in (few.training, few.selection, few.test)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == len(pack)
     assert all(pack.mask(row) is not None for row in every.labelled)
     assert len({few.labelled_hash, many.labelled_hash, every.labelled_hash}) == 3

@@ -160,9 +160,9 @@ def test_a_variant_is_packed_apart(name: str, variant: str, tmp_path: Path) -> N
     ("name", "variant", "allowed"),
     [
         ("synthetic", ("border_ignored",), "none, as synthetic has no variants"),
-        ("oxford_pets", ("split_003",), "of border_ignored, split_002, split_official"),
+        ("oxford_pets", ("split_003",), "of border_ignored, split_feng2020_dmt, split_official"),
         ("oxford_pets", ("border_ignored", "border_ignored"), "each name once"),
-        ("oxford_pets", ("split_002", "border_ignored", "split_official"), "one of split_002, split_official"),
+        ("oxford_pets", ("split_feng2020_dmt", "border_ignored", "split_official"), "one of split_feng2020_dmt, split_official"),
     ],
 )
 def test_variants_that_are_not_there_or_contradict_are_refused(

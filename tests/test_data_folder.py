@@ -115,7 +115,7 @@ def test_unlabelled_images_are_trained_on_without_masks(tmp_path: Path) -> None:
     row = pack.ids.index("unlabelled/a")
     assert pack.mask(row) is None
     parts = split(pack, Data(name="folder"))
-    assert row in parts.unlabelled
+    assert row in parts.training
     assert row not in parts.labelled
 
 

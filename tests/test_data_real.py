@@ -72,11 +72,11 @@ def test_the_border_of_a_pet_may_be_ignored(tmp_path: Path) -> None:
 
 
 def test_pets_of_paper_002_are_split_in_its_shares(tmp_path: Path) -> None:
-    splits = splits_of(pets(build_pets(tmp_path, images=200), "split_002"))
+    splits = splits_of(pets(build_pets(tmp_path, images=200), "split_feng2020_dmt"))
     assert [list(splits.values()).count(name) for name in ("train", "selection", "test")] == [152, 8, 40]
-    assert splits == splits_of(pets(tmp_path, "border_ignored", "split_002"))
-    assert splits != splits_of(pets(tmp_path, "split_002", seed=1))
-    names = list(drawn([str(i) for i in range(7393)], Data(variant=("split_002",))).values())
+    assert splits == splits_of(pets(tmp_path, "border_ignored", "split_feng2020_dmt"))
+    assert splits != splits_of(pets(tmp_path, "split_feng2020_dmt", seed=1))
+    names = list(drawn([str(i) for i in range(7393)], Data(variant=("split_feng2020_dmt",))).values())
     assert [names.count(name) for name in ("train", "selection", "test")] == [5913 - 295, 295, 1480]  # 295: 5 % of 5913
 
 
@@ -92,7 +92,7 @@ def test_the_official_lists_of_pets_may_decide_and_selection_is_carved(tmp_path:
     for selection in (0.25, 3):
         parts = split(pack, Data(selection=selection))
         carved = int(0.25 * trained) if selection == 0.25 else 3
-        assert (len(parts.selection), len(parts.unlabelled)) == (carved, trained - carved)
+        assert (len(parts.selection), len(parts.training)) == (carved, trained - carved)
     (root / "annotations" / "test.txt").write_text("pet_3\n")
     with pytest.raises(SettingError, match=r"annotations: got pet_3 in trainval.txt and test.txt; allowed: one of them$"):
         pets(root, "split_official")
@@ -262,7 +262,7 @@ def test_the_shared_pets_are_those_counted_without_a_loader(tmp_path: Path) -> N
     assert tested == breeds
 
 
-@pytest.mark.parametrize(("variant", "counts"), [("split_002", [342, 18, 90]), ("split_official", [300, 0, 150])])
+@pytest.mark.parametrize(("variant", "counts"), [("split_feng2020_dmt", [342, 18, 90]), ("split_official", [300, 0, 150])])
 def test_the_shared_pets_may_be_split_otherwise(variant: str, counts: list[int]) -> None:
     splits = list(splits_of(pets(shared("oxford-iiit-pet"), variant)).values())
     assert [splits.count(name) for name in ("train", "selection", "test")] == counts

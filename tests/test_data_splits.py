@@ -58,16 +58,16 @@ def test_the_default_can_be_all(tmp_path: Path) -> None:
 def test_selection_is_carved_out_of_training_and_not_trained_on(selection: float, count: int, tmp_path: Path) -> None:
     parts = split(pack_of(tmp_path, unlabelled=5), Data(labelled=1, selection=selection))
     assert len(parts.selection) == count
-    assert not set(parts.selection) & set(parts.unlabelled)
-    assert set(parts.labelled) <= set(parts.unlabelled)
-    assert len(parts.unlabelled) == 40 - count + 5
+    assert not set(parts.selection) & set(parts.training)
+    assert set(parts.labelled) <= set(parts.training)
+    assert len(parts.training) == 40 - count + 5
 
 
 def test_a_data_set_with_a_selection_split_is_not_carved(tmp_path: Path) -> None:
     pack = pack_of(tmp_path, selection=6)
     parts = split(pack, Data(labelled=1, selection=0.5))
     assert [pack.split[row] for row in parts.selection] == ["selection"] * 6
-    assert len(parts.unlabelled) == 40
+    assert len(parts.training) == 40
 
 
 def test_the_split_depends_on_split_seed_alone(tmp_path: Path) -> None:

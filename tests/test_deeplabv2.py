@@ -90,7 +90,8 @@ def test_every_convolution_has_the_stride_and_dilation_of_its_place(caffe: bool)
 
 
 def torchvisions(net: BlockNet) -> ResNet:
-    """torchvision's own dilated ResNet-101 with the weights of `net`; it leaves the first block of a layer the previous dilation."""
+    """torchvision's own dilated ResNet-101 with the weights of `net`; it leaves the first block of a layer the previous
+    dilation."""
     reference = resnet101(replace_stride_with_dilation=[False, True, True]).eval()
     for layer, dilation in ((reference.layer3, 2), (reference.layer4, 4)):
         first = layer[0]

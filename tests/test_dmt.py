@@ -1,4 +1,4 @@
-"""The chain of dynamic mutual training (paper 002, methods.md 1.2): labelled subsets, who teaches whom, keys."""
+"""The chain of dynamic mutual training (feng2020_dmt, methods.md 1.2): labelled subsets, who teaches whom, keys."""
 
 from dataclasses import fields, replace
 from pathlib import Path

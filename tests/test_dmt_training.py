@@ -64,8 +64,8 @@ def learned_masks(store: Path, stage: Stage, teacher: Stage) -> dict[int, np.nda
     given = load_file(store / teacher.key / "weights.safetensors")
     found = dict(
         zip(
-            splits.unlabelled.tolist(),
-            pseudo_masks(teacher, given, "best.student.", pack, splits.unlabelled, tiny.CPU),
+            splits.training.tolist(),
+            pseudo_masks(teacher, given, "best.student.", pack, splits.training, tiny.CPU),
             strict=True,
         )
     )

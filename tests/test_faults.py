@@ -1,4 +1,5 @@
-"""Stages that fail, processes that are killed and studies that are stopped: what is lost, what is said, and that the rest is exact."""
+"""Stages that fail, processes that are killed and studies that are stopped: what is lost, what is said, and that the rest is
+exact."""
 
 import json
 import os

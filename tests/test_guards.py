@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ssl" / "semiseg"
 LEVELS = """
-config < stage < batch < device losses metrics schedules ema < augment < data nets < methods < evaluate < pseudo < train < store < results < runner
-< sweep < search
+config < stage < batch < device losses metrics schedules ema < augment < data nets < methods < evaluate < pseudo < train < store <
+results < runner < sweep < search
 """
 LEVEL = {name: level for level, names in enumerate(LEVELS.replace("\n", " ").split("<")) for name in names.split()}
 REPORT = {"report": {"results"}}  # imports nothing else of the package, and only sweep and search import it

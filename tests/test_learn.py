@@ -168,12 +168,12 @@ def test_masks_and_confidences_are_those_of_the_picked_network_in_a_file_of_its_
     pack, splits = tiny.opened()
     kept = read_masks(place / teacher.key / f"masks-{weights}-{role}.arrow")
     all_weights = load_file(place / teacher.key / "weights.safetensors")
-    made = pseudo_masks(teacher, all_weights, f"{weights}.{role}.", pack, splits.unlabelled, tiny.CPU)
+    made = pseudo_masks(teacher, all_weights, f"{weights}.{role}.", pack, splits.training, tiny.CPU)
     masks, confidences = run.trainer.learned.masks, run.trainer.learned.confidences
     assert masks is not None
     assert confidences is not None
-    assert masks.keys() == confidences.keys() == set(splits.unlabelled.tolist())
-    for row, pair in zip(splits.unlabelled.tolist(), made, strict=True):
+    assert masks.keys() == confidences.keys() == set(splits.training.tolist())
+    for row, pair in zip(splits.training.tolist(), made, strict=True):
         for found in ((masks[row], confidences[row]), kept[pack.ids[row]]):
             assert all(np.array_equal(one, expected) for one, expected in zip(found, pair, strict=True))
 
@@ -219,7 +219,7 @@ def test_a_stage_opens_the_labelled_subset_of_its_own(tmp_path: Path) -> None:
         assert drawn == found[labelled]
         run_stage(stage, place)
     assert [len(rows) for rows in found.values()] == [4, 9, 24]
-    assert found[4] < found[9] < found["all"] == set(tiny.opened()[1].unlabelled.tolist())
+    assert found[4] < found[9] < found["all"] == set(tiny.opened()[1].training.tolist())
     assert len(list(tmp_path.glob("*/stage.json"))) == 3
 
 

@@ -1,4 +1,4 @@
-"""Mean teacher against papers 000 and 001, written out in the test, and what each option changes."""
+"""Mean teacher against pets_mean_teacher and perone2018, written out in the test, and what each option changes."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ STILL = Gentle(hue=0.0, saturation=(1.0, 1.0), blur=(0.0, 0.0), noise=0.0)
 TURNING = replace(STILL, rotation=30.0)
 PLAIN = MeanTeacher(gentle=STILL)
 SOFT = replace(PLAIN, target="soft", distance="mse_sum", weight=1.0)
-PAPER_001 = MeanTeacher(
+PERONE2018 = MeanTeacher(
     objective="soft_dice",
     distance="bce",
     target="soft",
@@ -82,7 +82,7 @@ def moving(monkeypatch: pytest.MonkeyPatch, *matrices: tuple[tuple[float, ...], 
 
 
 def dice_of(p: Tensor, t: Tensor) -> float:
-    """Equation 1 of paper 000 for maps (N,H,W) of one class: the mean over images."""
+    """Equation 1 of pets_mean_teacher for maps (N,H,W) of one class: the mean over images."""
     return sum(1 - 2 * (a * b).sum().item() / ((a * a).sum() + (b * b).sum()).item() for a, b in zip(p, t, strict=True)) / len(p)
 
 
@@ -99,7 +99,7 @@ def test_the_terms_are_those_of_paper_000() -> None:
 
 
 def test_the_terms_are_those_of_paper_001_and_not_of_its_misprint() -> None:
-    rule, batch = replace(PAPER_001, gentle=STILL), tiny.batch()
+    rule, batch = replace(PERONE2018, gentle=STILL), tiny.batch()
     state = networks(rule, 2)
     truth = batch.mask[:2] % 2
     logits, y = state.student(batch.image).diff(dim=1)[:, 0], pupil(state)(batch.image).softmax(1)[:, 1].detach()
@@ -249,7 +249,9 @@ def test_a_joint_batch_may_hold_no_labelled_image(objective: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [MeanTeacher(), PAPER_001, replace(PLAIN, distance="ce", objective="ce")], ids=["000", "001", "ce"]
+    "rule",
+    [MeanTeacher(), PERONE2018, replace(PLAIN, distance="ce", objective="ce")],
+    ids=["pets_mean_teacher", "perone2018", "ce"],
 )
 def test_where_nothing_counts_the_terms_are_zero(rule: MeanTeacher) -> None:
     found = terms(rule, networks(rule), tiny.batch(ignored=True))

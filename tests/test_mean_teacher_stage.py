@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from test_mean_teacher import PAPER_001, PLAIN, TURNING, networks, pupil, terms
+from test_mean_teacher import PERONE2018, PLAIN, TURNING, networks, pupil, terms
 
 from semiseg.config import Gentle, SettingError
 from semiseg.methods.mean_teacher import MeanTeacher
@@ -72,7 +72,9 @@ def test_the_decay_changes_with_the_share_of_the_stage_and_the_warm_up_counts_up
         assert mine.flatten()[0].item() == pytest.approx(1 - decay)
 
 
-@pytest.mark.parametrize("rule", [MeanTeacher(), PAPER_001, replace(PAPER_001, delayed=False)], ids=["000", "001", "algorithm 1"])
+@pytest.mark.parametrize(
+    "rule", [MeanTeacher(), PERONE2018, replace(PERONE2018, delayed=False)], ids=["pets_mean_teacher", "perone2018", "algorithm 1"]
+)
 def test_gradients_reach_the_student_alone(rule: MeanTeacher) -> None:
     state = rule.start(lambda: build(tiny.NET, 5, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0))
     for term in terms(rule, state, tiny.batch()).values():
@@ -153,7 +155,7 @@ def test_settings_that_cannot_be_used_are_named(changes: dict[str, Any], message
 
 
 def test_the_papers_settings_are_allowed_and_make_one_stage_of_both_networks() -> None:
-    for rule, role in ((MeanTeacher(), "student"), (replace(PAPER_001, evaluate="teacher"), "teacher")):
+    for rule, role in ((MeanTeacher(), "student"), (replace(PERONE2018, evaluate="teacher"), "teacher")):
         (stage,) = rule.stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)
         assert (stage.name, stage.rule, stage.teachers) == ("mean_teacher", rule, ())
         assert rule.unlabelled
@@ -188,7 +190,7 @@ def test_a_stage_that_is_allowed_updates_its_teacher(rule: MeanTeacher) -> None:
     assert not next(pupil(tiny.run(stage).state).parameters()).equal(before)
 
 
-@pytest.mark.parametrize("rule", [replace(MeanTeacher(), objective="ce"), PAPER_001], ids=["000", "001"])
+@pytest.mark.parametrize("rule", [replace(MeanTeacher(), objective="ce"), PERONE2018], ids=["pets_mean_teacher", "perone2018"])
 def test_a_stage_learns(rule: MeanTeacher) -> None:
     (stage,) = rule.stages(tiny.SPLIT, tiny.NET, replace(tiny.TRAIN, steps=40), 0)
     finished = tiny.run(stage)

@@ -30,7 +30,8 @@ READINGS: dict[str, dict[str, Any]] = {
 
 
 def stages() -> dict[str, Stage]:
-    """A stage for every rule that trains: those of every method's defaults, and of three-stage's last stage in every other reading."""
+    """A stage for every rule that trains: those of every method's defaults, and of three-stage's last stage in every other
+    reading."""
     train = replace(tiny.TRAIN, steps=30)
     found: dict[str, Stage] = {}
     for name, method in METHODS.items():

@@ -1,4 +1,4 @@
-"""A phase of dynamic mutual training (paper 002, methods.md 1.2): the weight, the loss, the choice of confident pixels."""
+"""A phase of dynamic mutual training (feng2020_dmt, methods.md 1.2): the weight, the loss, the choice of confident pixels."""
 
 from typing import Any
 

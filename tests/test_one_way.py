@@ -1,4 +1,4 @@
-"""One-way consistency (paper 003): who sees what, who learns from whom, and what each option changes."""
+"""One-way consistency (grubisic2021): who sees what, who learns from whom, and what each option changes."""
 
 import copy
 from dataclasses import replace

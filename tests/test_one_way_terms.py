@@ -1,4 +1,4 @@
-"""The consistency term of every perturbation against paper 003's definition, pixel by pixel."""
+"""The consistency term of every perturbation against grubisic2021's definition, pixel by pixel."""
 
 import math
 from dataclasses import replace

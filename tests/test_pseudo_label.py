@@ -1,4 +1,4 @@
-"""Pseudo-labels (Lee 2013, the baseline of paper 002): the rising weight, the loss, the chain of stages."""
+"""Pseudo-labels (Lee 2013, the baseline of feng2020_dmt): the rising weight, the loss, the chain of stages."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -165,8 +165,8 @@ def test_a_round_starts_from_the_best_weights_before_it_or_afresh_and_learns_the
     given = load_file(tmp_path / stages[0].key / "weights.safetensors")
     masks = dict(
         zip(
-            splits.unlabelled.tolist(),
-            (mask for mask, _ in pseudo_masks(stages[0], given, "best.student.", pack, splits.unlabelled, tiny.CPU)),
+            splits.training.tolist(),
+            (mask for mask, _ in pseudo_masks(stages[0], given, "best.student.", pack, splits.training, tiny.CPU)),
             strict=True,
         )
     )
@@ -174,7 +174,7 @@ def test_a_round_starts_from_the_best_weights_before_it_or_afresh_and_learns_the
     for start_from in ("teacher", "scratch"):
         run = StageRun(tiny.chain(PseudoLabel(start_from=start_from))[-1], tiny.place(tmp_path)).trainer
         assert run.learned.masks is not None
-        assert run.learned.masks.keys() == masks.keys() == set(splits.unlabelled.tolist())
+        assert run.learned.masks.keys() == masks.keys() == set(splits.training.tolist())
         assert all(np.array_equal(run.learned.masks[row], mask) for row, mask in masks.items())
         same = [value.equal(best[name]) for name, value in run.state.student.named_parameters()]
         assert all(same) if start_from == "teacher" else not all(same)

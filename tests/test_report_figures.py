@@ -1,4 +1,5 @@
-"""The plain data behind every figure (never pixels), over complete, partial and empty made-up studies; and that each can be drawn."""
+"""The plain data behind every figure (never pixels), over complete, partial and empty made-up studies; and that each can be
+drawn."""
 
 import base64
 import io

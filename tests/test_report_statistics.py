@@ -1,4 +1,5 @@
-"""Spread, paired differences and sign-flip p against hand-computed values, SciPy and a slow loop; and the words allowed for them."""
+"""Spread, paired differences and sign-flip p against hand-computed values, SciPy and a slow loop; and the words allowed for
+them."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Made-up results folders: the seven rows of paper 004 over some seeds, with shared stages, failures and gaps; and tests of them.
+"""Made-up results folders: the seven rows of ke2020 over some seeds, with shared stages, failures and gaps; and tests of them.
 
 `python tests/test_report_studies.py <folder>` writes the complete one, to look at.
 """
@@ -174,7 +174,8 @@ def _stage(name: str, seed: int, state: str, started: float | None, seconds: flo
 
 
 def _metrics(name: str, seed: int, score: float) -> list[dict[str, Any]]:
-    """The score counts at (test, best, the evaluated role); every other combination is another number, to catch a mixed-up choice."""
+    """The score counts at (test, best, the evaluated role); every other combination is another number, to catch a mixed-up
+    choice."""
     lines = []
     for role in ("student",) if name == "s1" else ("student", "teacher"):
         for weights in ("best", "last"):

@@ -104,11 +104,11 @@ def test_pseudo_masks_are_made_once_from_the_teacher_stages_weights(trained: Pat
     assert [path.name for path in (*first, *second)] == ["masks-last-student.arrow", "masks-last-teacher.arrow"]
     pack, splits = tiny.opened()
     masks = read_masks(first[0])
-    assert masks.keys() == {pack.ids[row] for row in splits.unlabelled}
+    assert masks.keys() == {pack.ids[row] for row in splits.training}
     network = tiny.trainer(CHAIN[0]).state.student
     weights = load_file(folder(trained, CHAIN[0]) / "weights.safetensors")
     network.load_state_dict({n.removeprefix("last.student."): v for n, v in weights.items() if n.startswith("last.")})
-    row = int(splits.unlabelled[5])
+    row = int(splits.training[5])
     image = torch.from_numpy(pack.image(row).copy()).permute(2, 0, 1)[None] / 255
     assert (network.eval()(image).argmax(1)[0].numpy() == masks[pack.ids[row]][0]).mean() > 0.99
     monkeypatch.setattr(semiseg.runner, "pseudo_masks", None)

@@ -64,7 +64,8 @@ def test_halving_spends_less_and_never_stops_the_default(tmp_path: Path, slots: 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_driver_killed_at_any_moment_leaves_the_search_it_would_have_been(tmp_path: Path, seed: int) -> None:
-    """With one slot: the same proposals and states, though five drivers died between two reports; no trial twice, none left running."""
+    """With one slot: the same proposals and states, though five drivers died between two reports; no trial twice, none left
+    running."""
     whole = search(tmp_path / "whole", 12, total=RESOURCE, seed=seed)
     rng = random.Random(seed)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""The terms of self-training against paper 004's equations, written out in the test, and what each option changes."""
+"""The terms of self-training against ke2020's equations, written out in the test, and what each option changes."""
 
 import math
 from dataclasses import replace

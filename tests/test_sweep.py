@@ -182,7 +182,7 @@ def test_the_monitor_prints_the_name_of_a_row_as_it_is(terminal: bool) -> None:
         labelled=1,
         labelled_hash="",
         training=9,
-        unlabelled_hash="",
+        training_hash="",
         selection_hash="",
         test_hash="",
     )

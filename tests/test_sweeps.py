@@ -115,7 +115,7 @@ def test_the_full_row_of_the_ablation_is_that_of_its_lambda(name: str) -> None:
     assert not set(chain(sweep_lambda.TABLE, other)[1:]) & set(full)
 
 
-LAMBDAS = {  # paper 004, section 4.2
+LAMBDAS = {  # ke2020, section 4.2
     "paper": {100: 0.5, 372: 0.5, 744: 0.5, 1488: 0.5},
     "paper-voc": {106: 0.25, 212: 0.25, 529: 1.25, 1323: 0.625},
 }

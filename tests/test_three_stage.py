@@ -1,4 +1,4 @@
-"""The chains of paper 004's table 3 (methods.md 1.4): which stages a row trains, which it shares, and what moves a key."""
+"""The chains of ke2020's table 3 (methods.md 1.4): which stages a row trains, which it shares, and what moves a key."""
 
 from dataclasses import fields, replace
 from typing import Any

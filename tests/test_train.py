@@ -199,7 +199,7 @@ def test_bf16_trains_too_and_to_another_result() -> None:
 def test_pseudo_masks_are_the_predictions_of_the_weights_on_whole_images() -> None:
     finished = tiny.run(semi())
     outcome, (pack, splits) = finished.finish(), tiny.opened()
-    rows = splits.unlabelled[:3]
+    rows = splits.training[:3]
     masks = pseudo_masks(finished.stage, outcome.weights, "last.teacher.", pack, rows, tiny.CPU)
     network = tiny.trainer(finished.stage).state.student
     network.load_state_dict({n.split(".", 2)[2]: v for n, v in outcome.weights.items() if n.startswith("last.teacher.")})

@@ -68,7 +68,7 @@ def test_joint_batches_hold_any_number_of_labelled_images_first_and_show_all_ima
     assert len(set(counts)) >= 3
     assert 0 in counts
     assert [sum(counts[start : start + 6]) for start in range(0, 60, 6)] == [4] * 10
-    assert all(sorted(seen[start : start + 24]) == splits.unlabelled.tolist() for start in range(0, 240, 24))
+    assert all(sorted(seen[start : start + 24]) == splits.training.tolist() for start in range(0, 240, 24))
 
 
 def test_mixed_batches_hold_fixed_parts_and_hide_the_masks_of_labelled_images_drawn_as_unlabelled() -> None:
@@ -82,7 +82,7 @@ def test_mixed_batches_hold_fixed_parts_and_hide_the_masks_of_labelled_images_dr
         np.testing.assert_array_equal(batch.mask[0].numpy(), pack.mask(rows[0]))
         assert (batch.mask[1:] == 255).all()
         second += rows[1:]
-    assert sorted(second) == sorted([*splits.unlabelled.tolist()] * 2)
+    assert sorted(second) == sorted([*splits.training.tolist()] * 2)
     assert known & set(second)
 
 
@@ -137,7 +137,7 @@ def test_no_image_of_selection_or_test_is_read_in_training_and_masks_only_of_lab
     for trainer in trainers:
         for _ in range(6):
             trainer.train_step()
-    assert read["image"] <= set(splits.unlabelled.tolist())
+    assert read["image"] <= set(splits.training.tolist())
     assert read["mask"] == set(splits.labelled.tolist())
     assert (read["image"] == read["mask"]) == (name == "supervised")
 
@@ -148,7 +148,7 @@ def test_no_image_of_selection_or_test_is_read_in_training_and_masks_only_of_lab
 def numbered() -> dict[int, np.ndarray]:
     """A number of its own for every pixel of every training image, as its confidence: 33 x 1024 fit in 16 bits."""
     pixels = np.arange(1024, dtype=np.int64).reshape(tiny.SIZE)
-    return {row: (40503 * (1024 * row + pixels) % 65536).astype(np.uint16) for row in tiny.opened()[1].unlabelled.tolist()}
+    return {row: (40503 * (1024 * row + pixels) % 65536).astype(np.uint16) for row in tiny.opened()[1].training.tolist()}
 
 
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (0.6, 1.6)], ids=["unscaled", "scaled"])

@@ -1,4 +1,4 @@
-"""The U-Net of paper 001 has its layers in its order, and computes what a plain assembly of them does."""
+"""The U-Net of perone2018 has its layers in its order, and computes what a plain assembly of them does."""
 
 import pytest
 import torch
@@ -31,7 +31,8 @@ def test_it_has_the_15_convolutions_of_the_paper() -> None:
 
 
 def test_a_block_is_twice_convolution_relu_batchnorm_dropout() -> None:
-    """BatchNorm after ReLU: the features of a block have mean 0 over the batch, with dropout apart, which they could not after ReLU."""
+    """BatchNorm after ReLU: the features of a block have mean 0 over the batch, with dropout apart, which they could not after
+    ReLU."""
     net = made(dropout=0.5)
     kinds = [type(module).__name__ for module in net.blocks["dec2"].modules() if not list(module.children())]
     assert kinds == ["Upsample", *["Conv2d", "ReLU", "BatchNorm2d", "Dropout2d"] * 2]

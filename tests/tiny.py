@@ -35,7 +35,7 @@ SPLIT = Split(
     labelled=4,
     labelled_hash="l",
     training=12,
-    unlabelled_hash="u",
+    training_hash="u",
     selection_hash="s",
     test_hash="t",
 )
@@ -100,13 +100,13 @@ def lines(rows: dict[str, str]) -> dict[str, Line]:
 
 
 def empty_masks() -> dict[int, np.ndarray]:
-    return {row: np.zeros(SIZE, np.uint8) for row in opened()[1].unlabelled.tolist()}
+    return {row: np.zeros(SIZE, np.uint8) for row in opened()[1].training.tolist()}
 
 
 def true_masks() -> dict[int, np.ndarray]:
     """Pseudo-masks that happen to be right."""
     pack, splits = opened()
-    masks = {row: pack.mask(row) for row in splits.unlabelled.tolist()}
+    masks = {row: pack.mask(row) for row in splits.training.tolist()}
     return {row: mask for row, mask in masks.items() if mask is not None}
 
 

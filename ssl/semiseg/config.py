@@ -70,29 +70,32 @@ class Net:
     name: str = "unet"
     """A name in NETS, or FILE.py:FUNCTION for a network of your own (`semiseg.nets.own`)."""
     width: int = 8
-    """Channels of the first level, of wide_resnet the first group; doubled at every further one (paper 003 on CIFAR-10: 32)."""
+    """Channels of the first level, of wide_resnet the first group; doubled at every further one (grubisic2021 on CIFAR-10: 32)."""
     depth: int = 3
-    """Levels of unet, so depth - 1 poolings (paper 000: depth 3, width 64); of wide_resnet blocks in a group (paper 003: 4)."""
+    """Levels of unet, so depth - 1 poolings (pets_mean_teacher: depth 3, width 64); of wide_resnet blocks in a group
+    (grubisic2021: 4)."""
     outputs: Literal["classes", "one"] = "classes"
-    """A logit per class, or one for both of two classes behind a sigmoid (paper 001)."""
+    """A logit per class, or one for both of two classes behind a sigmoid (perone2018)."""
     weights: str = ""
-    """What the student starts from: "imagenet" (torchvision's ResNet, of deeplabv2 and swiftnet), a file of weights; empty: random."""
+    """What the student starts from: "imagenet" (torchvision's ResNet, of deeplabv2 and swiftnet), a file of weights; empty:
+    random."""
     frozen_norm: bool = False
-    """BatchNorm keeps its initial statistics and factors (paper 004's code)."""
+    """BatchNorm keeps its initial statistics and factors (ke2020's code)."""
     aspp_branches: Literal[2, 4] = 4
     """Of deeplabv2: dilations 6, 12, 18, 24 are summed, or by a slip in many published codes only 6 and 12."""
     caffe_stride: bool = False
-    """Of deeplabv2: a bottleneck halves the resolution in its first 1x1 convolution (paper 004's code), not in its 3x3 one."""
+    """Of deeplabv2: a bottleneck halves the resolution in its first 1x1 convolution (ke2020's code), not in its 3x3 one."""
     aux_width: Literal["full", "half"] = "full"
-    """Of deeplabv2: channels of the auxiliary branch's own conv5x against f's (paper 004's code: half)."""
+    """Of deeplabv2: channels of the auxiliary branch's own conv5x against f's (ke2020's code: half)."""
     aux_init: Literal["same", "normal"] = "same"
-    """Of deeplabv2: the branch's own convolutions start like f's, or from N(0, 0.01) (paper 004's code)."""
+    """Of deeplabv2: the branch's own convolutions start like f's, or from N(0, 0.01) (ke2020's code)."""
     aux_dummy: bool = False
-    """Of deeplabv2: the branch has one more output, of a class that never occurs (paper 004's code)."""
+    """Of deeplabv2: the branch has one more output, of a class that never occurs (ke2020's code)."""
     digest: str = ""
     """sha256 of the files that `name` and `weights` mean; found by the tool, so that keys depend on contents and not on places."""
     dropout: float = 0.0
-    """Share dropped in training: channels after each convolution of unet (paper 001: 0.5), values inside a block of wide_resnet."""
+    """Share dropped in training: channels after each convolution of unet (perone2018: 0.5), values inside a block of
+    wide_resnet."""
 
     def __post_init__(self) -> None:
         require_choices(self, "net")
@@ -106,34 +109,35 @@ class Train:
     """How one stage is trained."""
 
     steps: int = 400
-    """Optimiser steps of every stage (paper 004: 60,000)."""
+    """Optimiser steps of every stage (ke2020: 60,000)."""
     batch_labelled: int = 2
-    """Labelled images in a semi-supervised mini-batch (paper 004: 1 of 5)."""
+    """Labelled images in a semi-supervised mini-batch (ke2020: 1 of 5)."""
     batch_unlabelled: int = 6
     """Unlabelled images in it; a supervised stage takes labelled images in their place, so all stages see as many."""
     learning_rate: float = 1e-3
-    """Of Adam (paper 000, training from random weights; paper 004 fine-tunes a pretrained network with 3e-5)."""
+    """Of Adam (pets_mean_teacher, training from random weights; ke2020 fine-tunes a pretrained network with 3e-5)."""
     optimiser: Literal["adam", "sgd"] = "adam"
-    """Adam (papers 000, 001, 003, 004) or SGD (002)."""
+    """Adam (pets_mean_teacher, perone2018, grubisic2021, ke2020) or SGD (feng2020_dmt)."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Of Adam (paper 003: 0.9, 0.99); the first one is the momentum of SGD (002: 0.9)."""
+    """Of Adam (grubisic2021: 0.9, 0.99); the first one is the momentum of SGD (feng2020_dmt: 0.9)."""
     decay: Literal["constant", "cosine", "quarter_cosine", "poly", "multistep"] = "cosine"
-    """Learning-rate schedule over a stage (papers 000, 004: constant; 003: a quarter of a cosine, on CIFAR-10 multistep, a factor of 0.2
-    at 0.3, 0.6 and 0.8 of it; 002: (1 - t)^0.9)."""
+    """Learning-rate schedule over a stage (pets_mean_teacher, ke2020: constant; grubisic2021: a quarter of a cosine, on CIFAR-10
+    multistep, a factor of 0.2 at 0.3, 0.6 and 0.8 of it; feng2020_dmt: (1 - t)^0.9)."""
     weight_decay: float = 0.0
     """L2 factor of the optimiser."""
     backbone_rate: float = 1.0
-    """Factor of the learning rate of a network's backbone (papers 003: 0.25, 004: 0.1); networks without one have no use for it."""
+    """Factor of the learning rate of a network's backbone (grubisic2021: 0.25, ke2020: 0.1); networks without one have no use for
+    it."""
     backbone_decay: float = 1.0
-    """Factor of its weight decay (paper 003: 0.25)."""
+    """Factor of its weight decay (grubisic2021: 0.25)."""
     warmup: float = 0.0
-    """Share of a stage in which the learning rate rises exponentially, before `decay` begins (paper 001: 50 of 350 epochs)."""
+    """Share of a stage in which the learning rate rises exponentially, before `decay` begins (perone2018: 50 of 350 epochs)."""
     crop: tuple[int, int] | None = None
     """Height and width of training crops in pixels; None: the whole image (data.size)."""
     scale: tuple[float, float] = (0.75, 1.25)
-    """Range of the weak augmentation's random scale, uniform (paper 004 on VOC: 0.5..1.5)."""
+    """Range of the weak augmentation's random scale, uniform (ke2020 on VOC: 0.5..1.5)."""
     scale_law: Literal["uniform", "log_uniform"] = "uniform"
-    """How the random scale is drawn from its range (paper 003: log_uniform)."""
+    """How the random scale is drawn from its range (grubisic2021: log_uniform)."""
     flip: float = 0.5
     """Probability of the weak augmentation's horizontal flip."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -145,9 +149,10 @@ class Train:
     score: str = "miou"
     """Metric over all classes that chooses weights on the selection images and is reported on test: a name in metrics.METRICS."""
     threshold: float = 0.5
-    """With two classes: the probability above which a pixel is of class 1 (paper 001's code: 0.9)."""
+    """With two classes: the probability above which a pixel is of class 1 (perone2018's code: 0.9)."""
     empty_images: Literal["skip", "zero", "one"] = "skip"
-    """What an image counts in an average over images that has a class neither in its mask nor predicted (paper 001's code: zero)."""
+    """What an image counts in an average over images that has a class neither in its mask nor predicted (perone2018's code:
+    zero)."""
 
     def __post_init__(self) -> None:
         require_choices(self, "train")
@@ -170,7 +175,7 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Strong:
-    """The random strong augmentation A of an image, and B of its masks (paper 004, section 3.1): RandAugment, then Cutout.
+    """The random strong augmentation A of an image, and B of its masks (ke2020, section 3.1): RandAugment, then Cutout.
 
     The defaults are those of the authors' code, with lengths as shares of the shorter side so that they mean the same on small
     images: the code cuts 32 px squares out of crops 256 px high and translates by up to 9 px.
@@ -201,7 +206,7 @@ class Strong:
 
 @dataclass(frozen=True, kw_only=True)
 class PhTPS:
-    """Photometric change, then thin-plate-spline warp: the random perturbation of paper 003.
+    """Photometric change, then thin-plate-spline warp: the random perturbation of grubisic2021.
 
     The ranges are those of the authors' code (vidlu v0.1.0, configs.py:19-33); one draw per image, in the order below. Colours are
     not clamped, so they may leave [0, 1].
@@ -234,28 +239,30 @@ class PhTPS:
 
 @dataclass(frozen=True, kw_only=True)
 class Gentle:
-    """Mild random changes of an image: hue, saturation, blur and noise (paper 000), a small rotation and noise (paper 001).
+    """Mild random changes of an image: hue, saturation, blur and noise (pets_mean_teacher), a small rotation and noise
+    (perone2018).
 
-    One draw per image. Paper 000 names its four without a range: the defaults are ours. Paper 001 is hue 0, saturation 1 to 1, blur
-    0 to 0, rotation 4.5, noise and noise_teacher 0.01 of z-scores, which scgm packs from -4..4 as 0..1: 0.01 / 8.
+    One draw per image. pets_mean_teacher names its four without a range: the defaults are ours. perone2018 is hue 0, saturation 1
+    to 1, blur 0 to 0, rotation 4.5, noise and noise_teacher 0.01 of z-scores, which scgm packs from -4..4 as 0..1: 0.01 / 8.
     """
 
     hue: float = 0.05
-    """Largest turn of H, either way, uniform, as a share of the colour circle (000 gives none)."""
+    """Largest turn of H, either way, uniform, as a share of the colour circle (pets_mean_teacher gives none)."""
     saturation: tuple[float, float] = (0.7, 1.3)
-    """Range of the factor of S, uniform; S stays in [0, 1] (000 gives none)."""
+    """Range of the factor of S, uniform; S stays in [0, 1] (pets_mean_teacher gives none)."""
     blur: tuple[float, float] = (0.0, 1.0)
-    """Range of the Gaussian blur's standard deviation in pixels, uniform (000 gives none)."""
+    """Range of the Gaussian blur's standard deviation in pixels, uniform (pets_mean_teacher gives none)."""
     noise: float = 0.05
-    """Standard deviation of the Gaussian noise of every value of the student's image in [0, 1] (000 gives none; 001: 0.01 / 8)."""
+    """Standard deviation of the Gaussian noise of every value of the student's image in [0, 1] (pets_mean_teacher gives none;
+    perone2018: 0.01 / 8)."""
     noise_teacher: float = 0.0
-    """The same of the teacher's image, drawn on its own (000: none; 001: 0.01 / 8)."""
+    """The same of the teacher's image, drawn on its own (pets_mean_teacher: none; perone2018: 0.01 / 8)."""
     rotation: float = 0.0
-    """Largest angle of the student's image in degrees, either way, uniform (000: none; 001: 4.5)."""
+    """Largest angle of the student's image in degrees, either way, uniform (pets_mean_teacher: none; perone2018: 4.5)."""
     translate: float = 0.0
-    """Largest shift along each axis, either way, uniform, as a share of the side (papers: none; 001's later code: 0.03)."""
+    """Largest shift along each axis, either way, uniform, as a share of the side (papers: none; perone2018's later code: 0.03)."""
     scale: tuple[float, float] = (1.0, 1.0)
-    """Range of the scale, uniform; 2: content appears twice as large (papers: none; 001's later code: 0.98 to 1.02)."""
+    """Range of the scale, uniform; 2: content appears twice as large (papers: none; perone2018's later code: 0.98 to 1.02)."""
 
     def __post_init__(self) -> None:
         require(0 <= self.hue <= 0.5, "gentle.hue", self.hue, "a share of the colour circle in [0, 0.5]")

@@ -9,11 +9,11 @@ from torch import Tensor
 from semiseg.batch import IGNORE
 
 SMOOTH = 1e-4
-"""eps of `soft_dice` (paper 001's authors' code)."""
+"""eps of `soft_dice` (perone2018's authors' code)."""
 
 
 def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy averaged over all pixels of the batch whose class is not IGNORE (paper 004, equation 2, d_s and d_c).
+    """Cross-entropy averaged over all pixels of the batch whose class is not IGNORE (ke2020, equation 2, d_s and d_c).
 
     The mean runs over pixels of the whole batch, as in the authors' code; the paper's text averages over images, which differs
     when images hold unequal numbers of ignored pixels.
@@ -27,7 +27,8 @@ def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def dice(logits: Tensor, mask: Tensor) -> Tensor:
-    """1 - 2 sum(p t) / (sum p^2 + sum t^2) of softmax and one-hot mask, for every image and foreground class (paper 000, D).
+    """1 - 2 sum(p t) / (sum p^2 + sum t^2) of softmax and one-hot mask, for every image and foreground class (pets_mean_teacher,
+    D).
 
     Sums run over an image's pixels that are not IGNORE; the mean over its classes 1..C-1, then over the images with such a pixel.
 
@@ -38,7 +39,7 @@ def dice(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def soft_dice(logits: Tensor, mask: Tensor) -> Tensor:
-    """-(2 sum(p y) + eps) / (sum p + sum y + eps), eps 1e-4, sums over all counted pixels of the batch (paper 001, section 2.2).
+    """-(2 sum(p y) + eps) / (sum p + sum y + eps), eps 1e-4, sums over all counted pixels of the batch (perone2018, section 2.2).
 
     The paper's sign: -1 is the best value and 0 the worst. A mean over classes 1..C-1; with two classes the softmax of class 1 is
     the paper's sigmoid.
@@ -72,7 +73,7 @@ def soft_cross_entropy(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
 
 
 def kullback_leibler(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
-    """KL(probs || softmax(logits)) = sum_c probs (log probs - log softmax), averaged over valid pixels (paper 003).
+    """KL(probs || softmax(logits)) = sum_c probs (log probs - log softmax), averaged over valid pixels (grubisic2021).
 
     `soft_cross_entropy` less the entropy of probs, which has no gradient. Args, errors and returns as there.
     """
@@ -82,7 +83,7 @@ def kullback_leibler(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
 
 
 def binary_cross_entropy(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
-    """-[y log p + (1 - y) log(1 - p)] of class probabilities y and p = softmax(logits), averaged over valid pixels (paper 001).
+    """-[y log p + (1 - y) log(1 - p)] of class probabilities y and p = softmax(logits), averaged over valid pixels (perone2018).
 
     Equation 2 is printed without the bracket, so that it falls without bound as p -> 1; this is the binary cross-entropy that
     the text names and the authors' code computes. With two classes both terms are equal, and the value is that of class 1; with
@@ -111,7 +112,7 @@ def summed_squared_error(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor
 
 
 def squared_dice(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
-    """1 - 2 sum(p t) / (sum p^2 + sum t^2) over an image's valid pixels, p = softmax(logits), t = probs (paper 000, D).
+    """1 - 2 sum(p t) / (sum p^2 + sum t^2) over an image's valid pixels, p = softmax(logits), t = probs (pets_mean_teacher, D).
 
     A mean over classes 1..C-1, then over the images with a valid pixel. A class that neither has counts 0, and so does one whose
     p and t agree: D = sum (p - t)^2 / (sum p^2 + sum t^2). Args and errors as `soft_cross_entropy`; probs may be one-hot.

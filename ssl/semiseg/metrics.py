@@ -33,7 +33,7 @@ EMPTY: Mapping[str, float] = {"skip": math.nan, "zero": 0.0, "one": 1.0}
 def decide(probs: Tensor, threshold: float) -> Tensor:
     """Class ids (N,...) int64 of probabilities (N,C,...) that sum to 1 over C, such as a softmax.
 
-    With two classes: 1 where probs[:, 1] > threshold; paper 001's code uses 0.9. Threshold 0.5 is the argmax. With any other
+    With two classes: 1 where probs[:, 1] > threshold; perone2018's code uses 0.9. Threshold 0.5 is the argmax. With any other
     number of classes: the argmax, whatever the threshold. Equal probabilities go to the lowest class.
     Raises SettingError for a threshold outside (0,1).
     """
@@ -58,23 +58,23 @@ def scores(confusions: Tensor, empty: Literal["skip", "zero", "one"] = "skip") -
 
     All values lie in [0,1], and are nan where nothing defines them. Images without a pixel that counts are left out everywhere.
 
-    From the sum of all matrices, where a class in neither truth nor prediction scores nan and enters no mean (paper 004's code
+    From the sum of all matrices, where a class in neither truth nor prediction scores nan and enters no mean (ke2020's code
     counts its IoU as 0):
     - by class, one against the rest: iou = TP/(TP+FP+FN), dice = 2TP/(2TP+FP+FN), precision = TP/(TP+FP), recall = TP/(TP+FN),
       specificity = TN/(TN+FP);
     - miou: mean iou of all classes; foreground_iou, foreground_dice: of classes 1..C-1; accuracy: share of right pixels;
-    - half_dice = foreground_dice / 2: what paper 000 prints as "IOU", sum(pt)/(sum p + sum t), which cannot exceed 0.5.
+    - half_dice = foreground_dice / 2: what pets_mean_teacher prints as "IOU", sum(pt)/(sum p + sum t), which cannot exceed 0.5.
 
-    Averages over images (`image_...`), as paper 001 reports per slice:
+    Averages over images (`image_...`), as perone2018 reports per slice:
     - image_miou: the image's mean iou of all classes in its truth or prediction, whatever `empty`;
-    - image_iou (paper 001's "mIoU"), image_dice, image_accuracy = (TP+TN)/N, image_precision, image_recall, image_specificity:
+    - image_iou (perone2018's "mIoU"), image_dice, image_accuracy = (TP+TN)/N, image_precision, image_recall, image_specificity:
       the image's mean over classes 1..C-1, one against the rest as above.
 
     What is absent:
     - predicted nowhere though there is truth: precision 0 (as scikit-learn's default). Every other 0/0 follows a rule: recall
       without truth, specificity of a class that fills the truth, all but specificity and accuracy where there is neither truth
       nor prediction.
-    - `empty`, for averages over images: "zero" counts 0/0 as 0 (the code behind paper 001, medicaltorch metrics.py), "one" as 1,
+    - `empty`, for averages over images: "zero" counts 0/0 as 0 (the code behind perone2018, medicaltorch metrics.py), "one" as 1,
       "skip" leaves it out, and with it all scores of a class in an image that neither has nor predicts it. Sums: always "skip".
 
     Raises ValueError for another shape, SettingError for another rule.

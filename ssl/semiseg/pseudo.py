@@ -61,7 +61,7 @@ def pseudo_masks(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Masks (H,W) uint8, the argmax of a finished stage's network on whole unaugmented images, with their probability (H,W) uint16.
 
-    Of paper 004 y^ and y~, of 002 y and c; 65535 stands for probability 1.
+    Of ke2020 y^ and y~, of feng2020_dmt y and c; 65535 stands for probability 1.
     """
     net = network(stage, pack, device)
     load(net, weights, prefix)

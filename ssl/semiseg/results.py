@@ -4,7 +4,8 @@
 | --- | --- |
 | `study.json` | study: what was asked, every resolved setting, how rows are scored, provenance |
 | `stages.parquet` | stage: state, seconds, device, chosen step, teachers |
-| `metrics.parquet` | number: stage, role, weights, split, class ("" = over all classes), metric; fractions in [0, 1], never percent |
+| `metrics.parquet` | number: stage, role, weights, split, class ("" = over all classes), metric; fractions in [0, 1], never
+percent |
 | `curves.parquet` | point of a training curve: stage, step, name such as `loss/total` or `selection/teacher/miou` |
 | `rows.parquet` | link of a chain: table row x seed x position -> stage |
 | `samples/` | `image_<i>.png`, `truth_<i>.png`, `<key>/prediction_<i>.png` (class ids; 255 = ignore) |
@@ -14,8 +15,8 @@ the other rows), `against` (row -> row it is compared with instead of the refere
 `paper.metrics` (our metric, or null, of each of the paper's columns) and `curve` (`x`: label, `log`, `series`: name -> x -> row,
 `levels`: rows without x, `paper`: series -> x -> percent).
 
-Equal content gives equal bytes: lines are sorted by what identifies them, compression and format version are fixed, and no file holds
-the time of writing. Imports neither torch nor ray, so that results can be read where neither is installed.
+Equal content gives equal bytes: lines are sorted by what identifies them, compression and format version are fixed, and no file
+holds the time of writing. Imports neither torch nor ray, so that results can be read where neither is installed.
 """
 
 import json

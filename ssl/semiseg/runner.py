@@ -62,8 +62,8 @@ def split_of(pack: Pack, splits: Splits) -> Split:
         classes=pack.classes,
         labelled=len(splits.labelled),
         labelled_hash=splits.labelled_hash,
-        training=len(splits.unlabelled),
-        unlabelled_hash=names(splits.unlabelled),
+        training=len(splits.training),
+        training_hash=names(splits.training),
         selection_hash=names(splits.selection),
         test_hash=names(splits.test),
     )
@@ -161,15 +161,16 @@ class StageRun:
         return load_file(self.store.folder(teacher.key) / WEIGHTS_FILE)
 
     def _masks(self, pick: Pick, pack: Pack, splits: Splits) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-        """Pseudo-masks and their confidences by row; made from the teacher's weights by the first stage that needs them, then kept."""
+        """Pseudo-masks and their confidences by row; made from the teacher's weights by the first stage that needs them, then
+        kept."""
         teacher, prefix = self._network(pick)
 
         def write(path: Path) -> None:
-            found = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.unlabelled, self.device)
-            write_masks(path, [pack.ids[row] for row in splits.unlabelled], list(found))
+            found = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device)
+            write_masks(path, [pack.ids[row] for row in splits.training], list(found))
 
         kept = read_masks(self.store.add(teacher.key, f"masks-{prefix.rstrip('.').replace('.', '-')}.arrow", write))
-        found = {row: kept[pack.ids[row]] for row in splits.unlabelled.tolist()}
+        found = {row: kept[pack.ids[row]] for row in splits.training.tolist()}
         return {row: mask for row, (mask, _) in found.items()}, {row: confidence for row, (_, confidence) in found.items()}
 
     def _publish(self) -> None:

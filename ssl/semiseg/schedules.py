@@ -10,22 +10,22 @@ def cosine_decay(progress: float) -> float:
 
 
 def quarter_cosine_decay(progress: float) -> float:
-    """A quarter of a cosine from 1 at progress 0 to 0 at 1: cos(pi/2 t) (paper 003's code)."""
+    """A quarter of a cosine from 1 at progress 0 to 0 at 1: cos(pi/2 t) (grubisic2021's code)."""
     return math.cos(math.pi / 2 * progress)
 
 
 def poly_decay(progress: float) -> float:
-    """(1 - t)^0.9 from 1 at progress 0 to 0 at 1 (Chen et al. 2017; paper 002)."""
+    """(1 - t)^0.9 from 1 at progress 0 to 0 at 1 (Chen et al. 2017; feng2020_dmt)."""
     return (1 - progress) ** 0.9
 
 
 def multistep_decay(progress: float) -> float:
-    """A fifth as much from 0.3, 0.6 and 0.8 on: 1, 0.2, 0.04, 0.008 (vidlu's resnet_cifar, paper 003's code on CIFAR-10)."""
+    """A fifth as much from 0.3, 0.6 and 0.8 on: 1, 0.2, 0.04, 0.008 (vidlu's resnet_cifar, grubisic2021's code on CIFAR-10)."""
     return 0.2 ** sum(progress >= start for start in (0.3, 0.6, 0.8))
 
 
 def constant(progress: float) -> float:
-    """1 throughout (papers 000 and 004)."""
+    """1 throughout (pets_mean_teacher and ke2020)."""
     return 1.0
 
 
@@ -40,7 +40,8 @@ DECAYS: Mapping[str, Callable[[float], float]] = {
 
 
 def sigmoid_ramp(step: float, length: float) -> float:
-    """exp(-5 (1 - t)^2) with t = step/length clipped to [0,1]: 0.0067 at 0, 1 from `length` on (Laine & Aila 2017); 1 if length is 0."""
+    """exp(-5 (1 - t)^2) with t = step/length clipped to [0,1]: 0.0067 at 0, 1 from `length` on (Laine & Aila 2017); 1 if length is
+    0."""
     if length <= 0:
         return 1.0
     t = min(max(step / length, 0.0), 1.0)
@@ -50,7 +51,7 @@ def sigmoid_ramp(step: float, length: float) -> float:
 def warmed_up(progress: float, decay: Callable[[float], float], warmup: float) -> float:
     """Factor of the learning rate at a share of the stage: `sigmoid_ramp` over the share `warmup`, then `decay` over the rest.
 
-    Paper 001 has warmup 50/350 and half a cosine (authors' code).
+    perone2018 has warmup 50/350 and half a cosine (authors' code).
     """
     if progress < warmup:
         return sigmoid_ramp(progress, warmup)

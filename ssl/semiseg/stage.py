@@ -28,7 +28,7 @@ class Split:
     labelled_hash: str
     training: int
     """Number of all training images, the labelled ones among them."""
-    unlabelled_hash: str
+    training_hash: str
     selection_hash: str
     test_hash: str
 

@@ -77,7 +77,7 @@ class Trainer:
         self.optimiser = optimiser(self.state.student, self.train)
         mixed = self.rule.unlabelled and not self.rule.joint
         drawn = max(self.train.batch_unlabelled if mixed else self.images_per_step, 1)
-        self.epoch_steps = math.ceil(len(splits.unlabelled if self.rule.unlabelled else self.labelled) / drawn)
+        self.epoch_steps = math.ceil(len(splits.training if self.rule.unlabelled else self.labelled) / drawn)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
 
@@ -103,7 +103,8 @@ class Trainer:
         self.progress.seconds += time.perf_counter() - started
 
     def train_step(self) -> None:
-        """One optimiser step, with the random numbers of its number. Raises StageError naming step and term when a loss is not finite."""
+        """One optimiser step, with the random numbers of its number. Raises StageError naming step and term when a loss is not
+        finite."""
         step = self.progress.step
         now = Moment(step, self.train.steps, self.epoch_steps)
 
@@ -174,11 +175,11 @@ class Trainer:
         if self.rule.joint:
             known = set(self.labelled.tolist())
             rows = sorted(
-                self._draw("unlabelled", self.splits.unlabelled, step, self.images_per_step), key=lambda row: row not in known
+                self._draw("unlabelled", self.splits.training, step, self.images_per_step), key=lambda row: row not in known
             )
             return rows, sum(row in known for row in rows)
         rows = self._draw("labelled", self.labelled, step, self.train.batch_labelled)
-        return rows + self._draw("unlabelled", self.splits.unlabelled, step, self.train.batch_unlabelled), len(rows)
+        return rows + self._draw("unlabelled", self.splits.training, step, self.train.batch_unlabelled), len(rows)
 
     def _draw(self, name: str, rows: np.ndarray, step: int, count: int) -> list[int]:
         """The next `count` rows of an endless sequence of permutations, as a function of the step."""

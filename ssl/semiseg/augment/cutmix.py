@@ -1,4 +1,4 @@
-"""CutMix and Cutout of French et al. 2020 (arXiv:1906.01916), the baselines of papers 003 and 004: one random box per image.
+"""CutMix and Cutout of French et al. 2020 (arXiv:1906.01916), the baselines of grubisic2021 and ke2020: one random box per image.
 
 Random numbers come from a CPU generator, four per sample, whatever the device.
 """
@@ -54,7 +54,7 @@ def mix(mask: Tensor, outer: Tensor, inner: Tensor) -> Tensor:
 
 
 def cut(mask: Tensor, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Grey boxes without a loss under them: `valid` is False there, where paper 004's `cutout` asks for the labels all the same.
+    """Grey boxes without a loss under them: `valid` is False there, where ke2020's `cutout` asks for the labels all the same.
 
     The authors fill with the data set's mean colour; here it is GREY, as elsewhere.
 

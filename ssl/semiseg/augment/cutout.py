@@ -9,7 +9,7 @@ from semiseg.augment.warp import GREY
 def cutout(image: Tensor, centres: Tensor, side: int) -> Tensor:
     """Cover squares of `side` pixels with grey, clipped at the frame.
 
-    Only the image changes: paper 004 asks the student for the labels under the squares, where French et al. drop those pixels.
+    Only the image changes: ke2020 asks the student for the labels under the squares, where French et al. drop those pixels.
 
     Args: image (N,3,H,W); centres (N,S,2) of (y, x), as shares of the frame in [0,1); side in pixels, 0 changes nothing.
     Returns: a new image (N,3,H,W), or `image` itself when there is nothing to cover.

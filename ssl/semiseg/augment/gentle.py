@@ -1,4 +1,4 @@
-"""Mild random changes of a batch: colours, blur and noise (paper 000), small affine motions and noise (paper 001).
+"""Mild random changes of a batch: colours, blur and noise (pets_mean_teacher), small affine motions and noise (perone2018).
 
 Random numbers come from a CPU generator whatever the device: one seed, one augmentation.
 """
@@ -24,7 +24,8 @@ class Motion(NamedTuple):
 
 
 def colours(image: Tensor, settings: Gentle, generator: torch.Generator) -> Tensor:
-    """Turn H and scale S (HSV) of every image, then blur it, reflecting its border: the order in which paper 000 names them.
+    """Turn H and scale S (HSV) of every image, then blur it, reflecting its border: the order in which pets_mean_teacher names
+    them.
 
     Args: image (N,3,H,W) in [0,1].
     Returns: image (N,3,H,W) float32 in [0,1], up to rounding.
@@ -69,7 +70,7 @@ def move(views: Views, probs: Tensor, motion: Motion, *, fill: bool) -> tuple[Vi
     """Move an image and class probabilities bilinearly, masks and `valid` by nearest neighbour.
 
     Out of the frame masks are IGNORE. With `fill` the image is black there, class 0 has probability 1 and the pixel is valid, as
-    where paper 001's authors rotate with zeros; without it the image is grey and the pixel not valid.
+    where perone2018's authors rotate with zeros; without it the image is grey and the pixel not valid.
 
     Args: views of N images; probs (N,C,H,W) float32, of no image also (N,0,H,W). When masks, valid and probs are those of whole
         images, (N,1,1) and (N,C,1,1), only the image moves.

@@ -1,4 +1,4 @@
-"""Random colours in HSV, then reordered channels: the photometric half of PhTPS (paper 003)."""
+"""Random colours in HSV, then reordered channels: the photometric half of PhTPS (grubisic2021)."""
 
 import math
 
@@ -12,8 +12,8 @@ from semiseg.config import PhTPS
 def photometric(image: Tensor, uniform: Tensor, order: Tensor, settings: PhTPS) -> Tensor:
     """Shift V, scale S, turn H, scale V, in this order, then reorder the channels.
 
-    Nothing is clamped, as in the authors' code (vidlu v0.1.0, perturbation.py:57-84): the result may leave [0,1], S may exceed 1 and
-    V be negative in between, and HSV to RGB goes on with the same formula there.
+    Nothing is clamped, as in the authors' code (vidlu v0.1.0, perturbation.py:57-84): the result may leave [0,1], S may exceed 1
+    and V be negative in between, and HSV to RGB goes on with the same formula there.
 
     Args: image (N,3,H,W) in [0,1]; uniform (N,4) in [0,1), one draw per change and image; order (3,) int64, the source channel of
         each channel, for the whole batch.

@@ -1,4 +1,4 @@
-"""RandAugment of an image and its masks, as paper 004 uses it: random operations from a table of 14, one after the other.
+"""RandAugment of an image and its masks, as ke2020 uses it: random operations from a table of 14, one after the other.
 
 Every random number is drawn before anything is computed, the same amount for every sample, on the CPU: one seed gives one
 augmentation on every device, and what happens to a sample does not depend on its neighbours.

@@ -1,4 +1,4 @@
-"""Thin-plate-spline warps and PhTPS, the perturbation of paper 003: random colours, then a random warp.
+"""Thin-plate-spline warps and PhTPS, the perturbation of grubisic2021: random colours, then a random warp.
 
 Positions are (x, y) with -1 and 1 at the centres of the outermost pixels of each axis (`align_corners=True`, as in the authors'
 code), whatever the aspect: one grid serves the image, the logits and `valid`. All random numbers come from a CPU generator, twelve
@@ -88,7 +88,8 @@ def random_spline(uniform: Tensor, settings: PhTPS) -> Spline:
 
 
 def fit(controls: Tensor, displacement: Tensor) -> Spline:
-    """The smoothest map that displaces each control point as told (Bookstein 1989, doi:10.1109/34.24792); elsewhere it interpolates.
+    """The smoothest map that displaces each control point as told (Bookstein 1989, doi:10.1109/34.24792); elsewhere it
+    interpolates.
 
     Args: controls (N,K,2), K >= 3 and not on one line; displacement (N,K,2).
     Returns: Spline; displacements of 0 give weights of exactly 0. Raises torch.linalg.LinAlgError when points are on one line.
@@ -118,9 +119,9 @@ def evaluate(spline: Spline, points: Tensor) -> Tensor:
 def invert(spline: Spline, points: Tensor) -> Tensor:
     """The positions that the spline takes to points (N or 1,H,W,2), by Newton's method.
 
-    `warp(warp(x, evaluate(spline, f)), invert(spline, f))` with f = `frame(...)` is x up to the blur of sampling twice. Two perturbed
-    views meet in one sampling (variant 1w-p2 of paper 003): `warp(logits, invert(teacher.spline, student.grid))`, valid where the
-    student's view is and where `warp_valid` of the teacher's `valid` by that grid is True.
+    `warp(warp(x, evaluate(spline, f)), invert(spline, f))` with f = `frame(...)` is x up to the blur of sampling twice. Two
+    perturbed views meet in one sampling (variant 1w-p2 of grubisic2021): `warp(logits, invert(teacher.spline, student.grid))`,
+    valid where the student's view is and where `warp_valid` of the teacher's `valid` by that grid is True.
 
     With the default settings fewer than 1 in 1,000 pixels have no answer; the others are off by 6e-8 in the median, 1e-5 at most.
     Where a warp folds over (1 in 1,000 pixels of "quarter") there are several answers, and this is one of them.

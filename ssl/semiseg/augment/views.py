@@ -35,8 +35,9 @@ def weak(
     """Scale, crop and flip every image at random, together with its masks.
 
     The scale, or with `scale_law` "log_uniform" its logarithm, is uniform in `scale` (2: content appears twice as large, rounded to
-    a whole number of pixels per side), the position of the crop uniform over those that fit. An image smaller than the crop lands anywhere inside it, and around it the image is
-    0.5 grey, the masks are IGNORE and `valid` is False. Only the pixels under the crop are read and sent to the device.
+    a whole number of pixels per side), the position of the crop uniform over those that fit. An image smaller than the crop lands
+    anywhere inside it, and around it the image is 0.5 grey, the masks are IGNORE and `valid` is False. Only the pixels under the
+    crop are read and sent to the device.
 
     Args: images, N of (H,W,3) uint8, possibly read-only memory maps; masks, K sequences of N (H,W) uint8; crop (height, width);
         flip, the probability of a horizontal flip.
@@ -92,7 +93,7 @@ def plain(images: Images, masks: Sequence[Images], *, device: torch.device) -> V
 
 
 def strong(views: Views, settings: Strong, generator: torch.Generator) -> Views:
-    """Operators A (of the image) and B (of the masks and `valid`) of paper 004: RandAugment, then Cutout.
+    """Operators A (of the image) and B (of the masks and `valid`) of ke2020: RandAugment, then Cutout.
 
     Args: views, usually weakly augmented; not written to, but what does not change may be shared with the result.
     Returns: Views of the same shapes on the same device. Raises ValueError when image, masks and valid differ in size.

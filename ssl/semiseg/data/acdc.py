@@ -1,4 +1,5 @@
-"""Heart MRI of the ACDC challenge (Bernard et al. 2018) in the h5 files and lists of SSL4MIS (https://github.com/HiLab-git/SSL4MIS).
+"""Heart MRI of the ACDC challenge (Bernard et al. 2018) in the h5 files and lists of SSL4MIS
+(https://github.com/HiLab-git/SSL4MIS).
 
     root/train_slices.list      a training slice a line, such as patient050_frame01_slice_8
     root/val.list, test.list    a volume a line, such as patient028_frame01

@@ -3,14 +3,15 @@
     root/leftImg8bit/{train,val}/CITY/NAME_leftImg8bit.png
     root/gtFine/{train,val}/CITY/NAME_gtFine_labelIds.png       or, where it is not there, NAME_gtFine_labelTrainIds.png
 
-These are the archives leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip unpacked into one folder. The split called test has no
-true masks and is not used. The default size is half the real one (512 x 1024, papers 003 and 004); --data.size 1024 2048 is full.
+These are the archives leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip unpacked into one folder. The split called test has
+no true masks and is not used. The default size is half the real one (512 x 1024, grubisic2021 and ke2020); --data.size 1024 2048
+is full.
 
 What shows the ego vehicle (label 1) is ignored in every mask, so it is neither learned from labelled images nor scored. Unlabelled
-images have no mask that says so: a network is taught whatever it or its teacher sees in the car's own bonnet. The code of paper 004 sets
-its pseudo-masks to ignore on a map of the ego vehicle (cityscapes_dataset.py:75), which the paper does not mention. Here the variant
-`ego_black` paints those pixels black in the images of all splits, so that nothing is left there that looks like a class; what is
-predicted on them still counts in losses on unlabelled images, unlike in that code. Without it images are as they are.
+images have no mask that says so: a network is taught whatever it or its teacher sees in the car's own bonnet. The code of ke2020
+sets its pseudo-masks to ignore on a map of the ego vehicle (cityscapes_dataset.py:75), which the paper does not mention. Here the
+variant `ego_black` paints those pixels black in the images of all splits, so that nothing is left there that looks like a class;
+what is predicted on them still counts in losses on unlabelled images, unlike in that code. Without it images are as they are.
 """
 
 from pathlib import Path
@@ -52,7 +53,7 @@ IMAGE, LABELS, TRAIN_LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFi
 SPLITS = {"train": "train", "val": "test"}
 VARIANTS = ("ego_black",)
 SIZE = (512, 1024)
-LABELLED = 100  # the smallest subset of paper 004, Table 1, and that of its ablation
+LABELLED = 100  # the smallest subset of ke2020, Table 1, and that of its ablation
 
 
 def cityscapes(data: Data) -> Source:

@@ -60,7 +60,8 @@ def voc(root: Path) -> None:
 
 
 def add_sbd(home: Path) -> None:
-    """Write SegmentationClassAug and train_aug.txt: all images that VOC or SBD have a training mask of, but for those of val.txt."""
+    """Write SegmentationClassAug and train_aug.txt: all images that VOC or SBD have a training mask of, but for those of
+    val.txt."""
     lists = home / "ImageSets" / "Segmentation"
     vocs, scored = ({name for _, name in voc_aug.names_in(lists / f"{split}.txt")} for split in ("train", "val"))
     masks = home / "SegmentationClassAug"

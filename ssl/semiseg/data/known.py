@@ -35,9 +35,9 @@ class Known(NamedTuple):
 KNOWN: Mapping[str, Known] = {
     # Brostow et al. 2009 in the lists of the SegNet tutorial (Badrinarayanan et al. 2017): 367, 101 and 233 frames
     "camvid": Known(train=367, selection=101, test=233, classes=11, size=(360, 480), default=camvid.SIZE, labelled=camvid.LABELLED),
-    # Parkhi et al. 2012: 3680 and 3669 trimaps, split 70/20/10 like paper 000
+    # Parkhi et al. 2012: 3680 and 3669 trimaps, split 70/20/10 like pets_mean_teacher
     "oxford_pets": Known(train=5146, selection=1469, test=734, classes=2, size=(375, 500), default=oxford_pets.SIZE, labelled=514),
-    # Prados et al. 2017, slices with grey matter and unlabelled ones as paper 001 counts them (section 3.1)
+    # Prados et al. 2017, slices with grey matter and unlabelled ones as perone2018 counts them (section 3.1)
     "scgm": Known(
         train=86, selection=90, test=137, unlabelled=613, classes=2, size=(200, 200), default=(scgm.CROP, scgm.CROP), labelled="all"
     ),
@@ -45,16 +45,17 @@ KNOWN: Mapping[str, Known] = {
     "cifar10": Known(
         train=50_000, test=10_000, classes=10, size=(32, 32), default=cifar10.SIZE, labelled=cifar10.LABELLED, image_level=True
     ),
-    # Cordts et al. 2016, paper 004 section 4.1
+    # Cordts et al. 2016, ke2020 section 4.1
     "cityscapes": Known(train=2975, test=500, classes=19, size=(1024, 2048), default=cityscapes.SIZE, labelled=cityscapes.LABELLED),
-    # Everingham et al. 2010 with Hariharan et al. 2011, paper 004 section 4.1
+    # Everingham et al. 2010 with Hariharan et al. 2011, ke2020 section 4.1
     "voc_aug": Known(train=10_582, test=1449, classes=21, size=(375, 500), default=(375, 500), labelled=voc_aug.LABELLED),
-    # Bernard et al. 2018 in SSL4MIS: 1312 slices of 70 patients to train; 590 of the 30 others, of whom 10 select and 20 test: about a
+    # Bernard et al. 2018 in SSL4MIS: 1312 slices of 70 patients to train; 590 of the 30 others, of whom 10 select and 20 test:
+    # about a
     # third and two thirds
     "acdc": Known(train=1312, selection=197, test=393, classes=4, size=(216, 256), default=acdc.SIZE, labelled=131),
 }
 VARIANTS: Mapping[str, Mapping[str, int]] = {
-    "split_002": {"train": 5585, "selection": 293, "test": 1471, "labelled": 558},
+    "split_feng2020_dmt": {"train": 5585, "selection": 293, "test": 1471, "labelled": 558},
     "split_official": {"train": 3680, "selection": 0, "test": 3669, "labelled": 368},
 }
 """What a variant of oxford_pets changes."""

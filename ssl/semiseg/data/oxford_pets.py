@@ -1,20 +1,22 @@
-"""Oxford-IIIT Pet (Parkhi et al. 2012) with its trimaps as two classes, split like paper 000, like paper 002 or officially.
+"""Oxford-IIIT Pet (Parkhi et al. 2012) with its trimaps as two classes, split like pets_mean_teacher, like feng2020_dmt or
+officially.
 
     root/images/NAME.jpg                    opened by content: some files of the real set are GIF or PNG
     root/annotations/trimaps/NAME.png       1 pet, 2 background, 3 border
     root/annotations/list.txt, trainval.txt, test.txt       a name first on each line; those that are there are joined
 
-This is the folder oxford-iiit-pet that torchvision makes; --data.root may also be the folder it lies in. Images in no list or without a
-trimap file are left out.
+This is the folder oxford-iiit-pet that torchvision makes; --data.root may also be the folder it lies in. Images in no list or
+without a trimap file are left out.
 
-The variant `border_ignored` sets the border to ignore; without it the border belongs to the pet (paper 000).
+The variant `border_ignored` sets the border to ignore; without it the border belongs to the pet (pets_mean_teacher).
 
-Splits are drawn with --data.split-seed from the sorted names: the lists are sorted by breed, so that their beginning holds a few breeds only.
-  (none)          paper 000: a tenth of all images is "test", a fifth "selection" and the rest "train"
-  split_002       paper 002: 1480/7393 of all images are "test" and 5 % of the others "selection". The paper's 7393 are the files in the
-                  folder images, three .mat files among them, which cannot be trained on, and images that are in no list: of the 7349 that
-                  are listed 1471 are for test, 293 for selection and 5585 for training, where the paper has 1480, 295 and 5618
-  split_official  test.txt is "test" and trainval.txt "train", out of which selection is carved (--data.selection)
+Splits are drawn with --data.split-seed from the sorted names: the lists are sorted by breed, so that their beginning holds a few
+  breeds only. (none)          pets_mean_teacher: a tenth of all images is "test", a fifth "selection" and the rest "train"
+  split_feng2020_dmt       feng2020_dmt: 1480/7393 of all images are "test" and 5 % of the others "selection". The paper's 7393 are
+                  the files in the folder images, three .mat files among them, which cannot be trained on, and images that are in
+                  no list: of the 7349 that are listed 1471 are for test, 293 for selection and 5585 for training, where the paper
+  has 1480, 295 and 5618 split_official  test.txt is "test" and trainval.txt "train", out of which selection is carved
+(--data.selection)
 """
 
 from pathlib import Path
@@ -29,14 +31,14 @@ FOLDER = "oxford-iiit-pet"
 LISTS = ("list.txt", "trainval.txt", "test.txt")
 BORDER = 3
 IDS: dict[Value, int] = {1: 1, 2: 0, BORDER: 1}
-TEST_SHARE, SELECTION_SHARE = 0.1, 0.2  # of all images; paper 000: 70/20/10 train/validation/test
+TEST_SHARE, SELECTION_SHARE = 0.1, 0.2  # of all images; pets_mean_teacher: 70/20/10 train/validation/test
 TEST_SHARE_002, SELECTION_SHARE_002 = 1480 / 7393, 0.05  # of all images, and of those not for test
-VARIANTS = ("border_ignored", "split_002", "split_official")
+VARIANTS = ("border_ignored", "split_feng2020_dmt", "split_official")
 SIZE = (64, 64)
 
 
 def oxford_pets(data: Data) -> Source:
-    """Pet against background; a tenth of the training images is labelled by default (paper 002)."""
+    """Pet against background; a tenth of the training images is labelled by default (feng2020_dmt)."""
     root = folder_of(data.root, "oxford_pets")
     root = root / FOLDER if (root / FOLDER).is_dir() else root
     lists = {name: names_in(root / "annotations" / name) for name in LISTS if (root / "annotations" / name).is_file()}
@@ -75,8 +77,8 @@ def names_in(file: Path) -> list[str]:
 
 
 def drawn(names: list[str], data: Data) -> dict[str, str]:
-    """Split by name, in the shares of paper 000 or 002."""
-    if "split_002" in data.variant:
+    """Split by name, in the shares of pets_mean_teacher or feng2020_dmt."""
+    if "split_feng2020_dmt" in data.variant:
         test = share_of(TEST_SHARE_002, len(names))
         selection = share_of(SELECTION_SHARE_002, len(names) - test)
     else:

@@ -1,10 +1,10 @@
-"""Grey matter of the spinal cord in T2*-weighted MRI, in the files of the SCGM challenge (Prados et al. 2017), as in paper 001.
+"""Grey matter of the spinal cord in T2*-weighted MRI, in the files of the SCGM challenge (Prados et al. 2017), as in perone2018.
 
     root/siteS-scNN-image.nii.gz        a volume; its axial slices are the images
     root/siteS-scNN-mask-rR.nii.gz      rater R's mask on the same voxels: 1 grey matter, 2 white matter; without any: unlabelled
 
 A slice is turned so that the front of the body is up, resampled in plane to 0.25 mm (bilinear; masks nearest), cropped or padded
-around its centre to 200 x 200 pixels and standardised by its own mean and deviation (paper 001 and its authors' code). A pack
+around its centre to 200 x 200 pixels and standardised by its own mean and deviation (perone2018 and its authors' code). A pack
 holds bytes: z-scores from -4 to 4 become 0..255, those beyond are clipped, and the grey value is repeated for three channels.
 Data.size resizes after that. A pixel is grey matter when more than half of the raters say so.
 
@@ -33,7 +33,7 @@ SPACING = 0.25  # mm in plane
 CROP = 200  # pixels
 LARGEST_Z = 4.0
 FEWEST_SUBJECTS = 8  # with masks; below, whole sites are drawn
-SELECTION_SHARE, TEST_SHARE = 8 / 28, 12 / 28  # of those with masks; paper 001: 8 to train, 8 for validation, 12 for test
+SELECTION_SHARE, TEST_SHARE = 8 / 28, 12 / 28  # of those with masks; perone2018: 8 to train, 8 for validation, 12 for test
 RIGHT, FRONT, UP = range(3)  # axes in nibabel's order, which is that of the patient
 
 
@@ -95,7 +95,7 @@ def scans_in(root: Path) -> list[Scan]:
 
 
 def split_scans(scans: list[Scan], seed: int) -> dict[Scan, str]:
-    """Split of each scan that is used: test, selection and training in the shares of paper 001, each at least one group."""
+    """Split of each scan that is used: test, selection and training in the shares of perone2018, each at least one group."""
     labelled = [scan for scan in scans if scan.masks]
     by_site = len(labelled) < FEWEST_SUBJECTS
     groups = shuffled(sorted({scan.site if by_site else scan.subject for scan in labelled}), seed)

@@ -4,8 +4,8 @@ Labelled subsets are nested: one permutation, drawn with `split_seed` and never 
 beginning, so 1 % is inside 5 %. Images carved out for selection are drawn from a random stream of their own and are never
 trained on, not even without their masks; how many are labelled does not move them.
 
-Images of one group (a patient's slices, `Source.group`) stay together: groups are drawn, and as few of them taken as hold the number of
-images that was asked for.
+Images of one group (a patient's slices, `Source.group`) stay together: groups are drawn, and as few of them taken as hold the
+number of images that was asked for.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ class Splits(NamedTuple):
     """Ascending int64 row numbers of a pack.
 
     labelled    training images whose masks are used
-    unlabelled  all training images, also the labelled ones and those without a mask (the code of paper 004 trains on all)
+    training    all training images, the labelled ones and those without a mask (the code of ke2020 trains on all)
     labelled_hash  16 hex digits that name the labelled subset
     """
 
     labelled: np.ndarray
-    unlabelled: np.ndarray
+    training: np.ndarray
     selection: np.ndarray
     test: np.ndarray
     labelled_hash: str
@@ -48,7 +48,7 @@ def split(pack: Pack, data: Data) -> Splits:
     names = json.dumps(sorted(pack.ids[row] for row in labelled))
     return Splits(
         labelled=ascending(labelled),
-        unlabelled=ascending(kept + of["unlabelled"]),
+        training=ascending(kept + of["unlabelled"]),
         selection=ascending(of["selection"]),
         test=ascending(of["test"]),
         labelled_hash=hashlib.sha256(names.encode()).hexdigest()[:16],

@@ -1,7 +1,7 @@
 """Built-in scenes that need no download: four kinds of textured objects on a textured ground, drawn from an index and a seed.
 
-A class is a shape with a texture and a range of hues; ground, light, contrast and noise differ from scene to scene. Bars, squares and rings
-cover few pixels.
+A class is a shape with a texture and a range of hues; ground, light, contrast and noise differ from scene to scene. Bars, squares
+and rings cover few pixels.
 """
 
 import colorsys

@@ -7,12 +7,12 @@
 
 in VOCdevkit/VOC2012, VOC2012 or --data.root itself; the same of VOC2007 is looked for last. torchvision's VOCSegmentation makes
 this layout without the augmented set. That comes as SBD's cls/NAME.mat and has to be converted, as --data.download does:
-SegmentationClassAug/NAME.png is a picture of the indexes in GTcls.Segmentation, and train_aug.txt lists all images of VOC or SBD that
-have a mask and are not in val.txt. Lines are a name, or an image path and a mask path whose last parts count.
+SegmentationClassAug/NAME.png is a picture of the indexes in GTcls.Segmentation, and train_aug.txt lists all images of VOC or SBD
+that have a mask and are not in val.txt. Lines are a name, or an image path and a mask path whose last parts count.
 
-Training takes the augmented mask of an image where there is one and VOC's otherwise; scoring prefers VOC's. Images differ in size and
-keep it unless --data.size says otherwise, so training needs --train.crop (paper 004: 321 321). Other data in this layout name their
-classes 0, 1, ... with --data.classes.
+Training takes the augmented mask of an image where there is one and VOC's otherwise; scoring prefers VOC's. Images differ in size
+and keep it unless --data.size says otherwise, so training needs --train.crop (ke2020: 321 321). Other data in this layout name
+their classes 0, 1, ... with --data.classes.
 """
 
 from pathlib import Path, PurePosixPath
@@ -29,7 +29,7 @@ CLASSES = (
 )
 PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".", "VOCdevkit/VOC2007", "VOC2007")
 LISTS = (*(f"{folder}/{name}.txt" for folder in ("Segmentation", "SegmentationAug") for name in ("train_aug", "trainaug")),)
-LABELLED = 212  # 1/50 of 10,582: the subset of the ablation in paper 004, Table 3
+LABELLED = 212  # 1/50 of 10,582: the subset of the ablation in ke2020, Table 3
 
 
 def voc_aug(data: Data) -> Source:
@@ -93,6 +93,7 @@ def mask_of(root: Path, name: str, split: str) -> Path:
 
 
 def colour(index: int) -> tuple[int, int, int]:
-    """VOC's colour of a class: bits 0, 3 and 6 of its index are the highest bits of red, 1, 4 and 7 of green, 2, 5 and 8 of blue."""
+    """VOC's colour of a class: bits 0, 3 and 6 of its index are the highest bits of red, 1, 4 and 7 of green, 2, 5 and 8 of
+    blue."""
     red, green, blue = (sum((index >> 3 * place + channel & 1) << 7 - place for place in range(3)) for channel in range(3))
     return red, green, blue

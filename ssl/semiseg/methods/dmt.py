@@ -1,4 +1,4 @@
-"""Dynamic mutual training (paper 002, after Feng et al. 2020): two models that differ take turns in teaching each other."""
+"""Dynamic mutual training (feng2020_dmt, after Feng et al. 2020): two models that differ take turns in teaching each other."""
 
 import math
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ WEAKER = Pick(among=(0, 1), choice="worst", weights="best")
 
 @dataclass(frozen=True, kw_only=True)
 class SubsetSupervised(Supervised):
-    """Pretraining on one of the two subsets of difference-maximised sampling (paper 002, equation 1)."""
+    """Pretraining on one of the two subsets of difference-maximised sampling (feng2020_dmt, equation 1)."""
 
     alpha: float
     part: Literal["first", "last"]
@@ -35,7 +35,7 @@ class SubsetSupervised(Supervised):
 
 @dataclass(frozen=True, kw_only=True)
 class Better(Supervised):
-    """The better of two models as it is, for a stage of no steps (paper 002, algorithm 1, line 12)."""
+    """The better of two models as it is, for a stage of no steps (feng2020_dmt, algorithm 1, line 12)."""
 
     weights: Literal["best", "last"]
 
@@ -46,7 +46,7 @@ class Better(Supervised):
 
 @dataclass(frozen=True, kw_only=True)
 class DMT(Method):
-    """Hyper-parameters of paper 002; `stages` says which training runs they ask for.
+    """Hyper-parameters of feng2020_dmt; `stages` says which training runs they ask for.
 
     Where the paper is silent or contradicts itself, the field says what the code it builds on (DST-CBC) does.
     """
@@ -64,9 +64,11 @@ class DMT(Method):
     phase_rate: float = 1.0
     """Factor of train.learning_rate in the phases, whose schedule starts afresh (section 4.1, DST-CBC on Cityscapes: same rate)."""
     teacher_first: Literal["selection", "a"] = "selection"
-    """Which model teaches first in every phase: the better one on selection after pretraining (section 3), or always A (DST-CBC)."""
+    """Which model teaches first in every phase: the better one on selection after pretraining (section 3), or always A
+    (DST-CBC)."""
     update: Literal["sequential", "symmetric"] = "sequential"
-    """The second half of a phase learns from the model just trained (algorithm 1, line 9) or from that before the phase (DST-CBC)."""
+    """The second half of a phase learns from the model just trained (algorithm 1, line 9) or from that before the phase
+    (DST-CBC)."""
     ranking: Literal["class", "global"] = "class"
     """Confident pixels are those of each predicted class (DST-CBC) or of all pixels alike (a reading of algorithm 1, line 7)."""
     scope: Literal["dataset", "batch"] = "dataset"

@@ -1,4 +1,5 @@
-"""Mean teacher for segmentation: papers 000 (Pets) and 001 (Perone & Cohen-Adad, spinal cord) are two settings of it."""
+"""Mean teacher for segmentation: pets_mean_teacher (Pets) and perone2018 (Perone & Cohen-Adad, spinal cord) are two settings of
+it."""
 
 import math
 from collections.abc import Mapping
@@ -25,49 +26,57 @@ class MeanTeacher(Averaging, OneStage):
     """L_seg(student(g(x)), y) + w(t) d(student(g(x)), g(teacher(x))), the teacher being a moving average of the student.
 
     The student sees every image perturbed, labelled ones too; the teacher sees it plain. Where the papers differ, the default is
-    paper 000; "001" in a field is the other reading. Shares are of the stage: 000 trains 100 epochs, 001 trains 350.
+    pets_mean_teacher; "perone2018" in a field is the other reading. Shares are of the stage: pets_mean_teacher trains 100 epochs,
+    perone2018 trains 350.
     """
 
     objective: Literal["ce", "dice", "soft_dice"] = "dice"
-    """Loss of labelled pixels: Dice with squared terms per image (000), soft Dice of the batch (001: soft_dice)."""
+    """Loss of labelled pixels: Dice with squared terms per image (pets_mean_teacher), soft Dice of the batch (perone2018:
+    soft_dice)."""
     distance: Literal["dice", "bce", "mse", "mse_sum", "kl", "ce"] = "dice"
-    """Between student and teacher (000: dice; 001: bce; 001's later code: mse, weight 1.5)."""
+    """Between student and teacher (pets_mean_teacher: dice; perone2018: bce; perone2018's later code: mse, weight 1.5)."""
     target: Literal["hard", "soft"] = "hard"
-    """The teacher's argmax (000) or its probabilities (001)."""
+    """The teacher's argmax (pets_mean_teacher) or its probabilities (perone2018)."""
     weight: float = 1.5
-    """Of the consistency term after its ramp-up (000: 1.5; 001: 2.9)."""
+    """Of the consistency term after its ramp-up (pets_mean_teacher: 1.5; perone2018: 2.9)."""
     ramp: tuple[float, float] = (0.08, 0.33)
-    """Where the weight leaves 0 and where it is full, exp(-5(1-t)^2) between (000: epochs 8, 33; 001: 0, 100, so 0, 0.286)."""
+    """Where the weight leaves 0 and where it is full, exp(-5(1-t)^2) between (pets_mean_teacher: epochs 8, 33; perone2018: 0, 100,
+    so 0, 0.286)."""
     ramp_unit: Literal["share", "epoch", "step"] = "share"
     """Unit of `ramp`: share of the stage, whole epochs done, or steps done."""
     threshold: float = 0.0
-    """Pixels that the teacher gives a lower probability to every class do not count in consistency (001 tried it; no value)."""
+    """Pixels that the teacher gives a lower probability to every class do not count in consistency (perone2018 tried it; no
+    value)."""
     consistency_on: Literal["all", "unlabelled"] = "all"
-    """Images of the consistency term (both papers: all; 001's code: the unlabelled ones)."""
+    """Images of the consistency term (both papers: all; perone2018's code: the unlabelled ones)."""
     draw: Literal["joint", "mixed"] = "joint"
-    """Mini-batches drawn from all training images alike, with any number of labelled ones (000), or of fixed parts (001's code)."""
+    """Mini-batches drawn from all training images alike, with any number of labelled ones (pets_mean_teacher), or of fixed parts
+    (perone2018's code)."""
     gentle: Gentle = field(default_factory=Gentle)
     """The perturbation g."""
     delayed: bool = True
-    """The teacher's output moves as the student's image did (001, section 2.1); off: as 001's Algorithm 1 is printed, the teacher
-    sees the image moved by a draw of its own, and its output is not brought back."""
+    """The teacher's output moves as the student's image did (perone2018, section 2.1); off: as perone2018's Algorithm 1 is
+    printed, the teacher sees the image moved by a draw of its own, and its output is not brought back."""
     mask_out_of_frame: bool = True
     """Only what lies in the frame counts in the consistency term; off: where g brings in nothing the image is black and the teacher
-    says class 0 (001's code), and the padding of crops counts."""
+    says class 0 (perone2018's code), and the padding of crops counts."""
     ema_decay: tuple[float, ...] = (0.9,)
-    """Decays of the teacher, one after the other (000 gives none; with an update per epoch 0.99 is slow; 001: 0.99, 0.999)."""
+    """Decays of the teacher, one after the other (pets_mean_teacher gives none; with an update per epoch 0.99 is slow; perone2018:
+    0.99, 0.999)."""
     ema_start: tuple[float, ...] = (0.0,)
-    """Share of the stage from which each decay holds (001: epochs 0 and 50, so 0.0 and 0.143)."""
+    """Share of the stage from which each decay holds (perone2018: epochs 0 and 50, so 0.0 and 0.143)."""
     ema_every: Literal["epoch", "step"] = "epoch"
-    """When the teacher is updated: at the end of each epoch (000), which takes a stage of many, or after each step (001)."""
+    """When the teacher is updated: at the end of each epoch (pets_mean_teacher), which takes a stage of many, or after each step
+    (perone2018)."""
     ema_warmup: bool = False
-    """Bound the decay by 1 - 1/(k+1) at update k = 0, 1, ... (001's code; the papers have none)."""
+    """Bound the decay by 1 - 1/(k+1) at update k = 0, 1, ... (perone2018's code; the papers have none)."""
     ema_buffers: Buffers = "average"
-    """BatchNorm statistics of the teacher: averaged, the student's, or its own (001's code; with teacher_mode train)."""
+    """BatchNorm statistics of the teacher: averaged, the student's, or its own (perone2018's code; with teacher_mode train)."""
     teacher_mode: Literal["eval", "train"] = "eval"
-    """Teacher's BatchNorm and dropout in training (001's code: train; the papers do not say)."""
+    """Teacher's BatchNorm and dropout in training (perone2018's code: train; the papers do not say)."""
     evaluate: Literal["student", "teacher"] = "student"
-    """Which network is reported (000 calls the student its primary model, 001 does not say). Both are scored."""
+    """Which network is reported (pets_mean_teacher calls the student its primary model, perone2018 does not say). Both are
+    scored."""
 
     def __post_init__(self) -> None:
         require_choices(self, "method")
@@ -114,7 +123,8 @@ class MeanTeacher(Averaging, OneStage):
         }
 
     def weight_at(self, now: Moment) -> float:
-        """w(t): 0 before the ramp, weight exp(-5(1-t)^2) with t from 0 to 1 in it, weight after it (000, section 2.4)."""
+        """w(t): 0 before the ramp, weight exp(-5(1-t)^2) with t from 0 to 1 in it, weight after it (pets_mean_teacher, section
+        2.4)."""
         at = {"share": now.progress, "epoch": now.epoch, "step": now.step}[self.ramp_unit]
         low, high = self.ramp
         return self.weight * sigmoid_ramp(at - low, high - low) if at >= low else 0.0

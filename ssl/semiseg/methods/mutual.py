@@ -18,7 +18,7 @@ LEVELS = 65536
 
 @dataclass(frozen=True, kw_only=True)
 class MutualTraining(Rule):
-    """L_X + L_U of paper 002 (equations 2-5): cross-entropy on all labelled images and, dynamically weighted, on pseudo-masks.
+    """L_X + L_U of feng2020_dmt (equations 2-5): cross-entropy on all labelled images and, dynamically weighted, on pseudo-masks.
 
     Pseudo-masks are those of all training images, the labelled ones among them (the paper's code leaves these out).
     """
@@ -107,11 +107,11 @@ def lowest_kept(counts: Tensor, share: float) -> Tensor:
 
 @torch.no_grad()
 def dynamic_weight(logits: Tensor, pseudo: Tensor, confidence: Tensor, gamma1: float, gamma2: float) -> Tensor:
-    """Weight w_u of every pseudo-labelled pixel, without a gradient (paper 002, equation 2).
+    """Weight w_u of every pseudo-labelled pixel, without a gradient (feng2020_dmt, equation 2).
 
-    p_B^gamma1 where the student predicts the pseudo-label too; p_B^gamma2 where it predicts another class and is no surer of it than
-    the teacher of the pseudo-label; 0 where it is surer. p_B is the student's probability of the pseudo-label, its sureness c_B
-    that of its own prediction.
+    p_B^gamma1 where the student predicts the pseudo-label too; p_B^gamma2 where it predicts another class and is no surer of it
+    than the teacher of the pseudo-label; 0 where it is surer. p_B is the student's probability of the pseudo-label, its sureness
+    c_B that of its own prediction.
 
     Args: student's logits (N,C,H,W), of the augmented crop in training mode; pseudo (N,H,W) int64, class ids or IGNORE; confidence
     (N,H,W) in [0,1], the teacher's c_A. Returns: (N,H,W) float32 in [0,1]; 0 where pseudo is IGNORE.

@@ -1,4 +1,4 @@
-"""One-way consistency: the student under perturbation agrees with a teacher that sees clean images (paper 003)."""
+"""One-way consistency: the student under perturbation agrees with a teacher that sees clean images (grubisic2021)."""
 
 import copy
 import math
@@ -58,23 +58,24 @@ class OneWay(OneStage):
     """
 
     direction: Literal["1w-ps", "1w-pt", "2w-p1", "1w-p2"] = "1w-ps"
-    """Who sees perturbed images (table of paper 003): the student; the teacher; one of two branches that both learn; both, apart.
+    """Who sees perturbed images (table of grubisic2021): the student; the teacher; one of two branches that both learn; both,
+    apart.
 
     The distance is KL(target || prediction); the perturbed branch is the target in 1w-pt and, as in the authors' code, in 2w-p1.
     """
     teacher: Literal["simple", "mean"] = "mean"
     """Whose targets: the student's own, in training mode without gradient, or those of its moving average, in evaluation mode."""
     perturbation: Literal["phtps", "cutmix", "cutmix*", "cutout"] = "phtps"
-    """Colours and thin-plate splines (colours alone: phtps.tps_sd 0); CutMix of each image with the one before it in the mini-batch (the
-    authors' code pairs 0 with 1, 2 with 3 and so on), "*" with L2 distance and confidence threshold as in French et al. 2020
-    (arXiv:1906.01916); their Cutout, whose pixels do not count."""
+    """Colours and thin-plate splines (colours alone: phtps.tps_sd 0); CutMix of each image with the one before it in the
+    mini-batch (the authors' code pairs 0 with 1, 2 with 3 and so on), "*" with L2 distance and confidence threshold as in French
+    et al. 2020 (arXiv:1906.01916); their Cutout, whose pixels do not count."""
     phtps: PhTPS = field(default_factory=PhTPS)
     """Ranges of the perturbation "phtps"."""
     distance: Literal["auto", "kl", "mse_sum"] = "auto"
     """KL divergence or L2 summed over classes; "auto": the perturbation's own, KL (slides) or L2 for cutmix* and cutout."""
     threshold: float | None = None
     """Probability of the target's class below which a pixel adds 0 to the mean; None: the perturbation's own, 0.97 for cutmix* and
-    cutout (French et al.), else 0. Per pixel, as in paper 003's code; French et al. weigh all pixels by the share above it."""
+    cutout (French et al.), else 0. Per pixel, as in grubisic2021's code; French et al. weigh all pixels by the share above it."""
     weight: float = 0.5
     """alpha of the consistency term (authors' code: 0.5 on Cityscapes, 1 on CIFAR-10 and with cutmix*)."""
     ema_decay: float = 0.99
@@ -139,7 +140,8 @@ class OneWay(OneStage):
             ema_update(state.teacher, state.student, self.ema_decay, self.ema_buffers)
 
     def _pair(self, state: State, image: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the prediction and of its target (N,C,H,W), both where the perturbed images show them, and which pixels count."""
+        """Logits of the prediction and of its target (N,C,H,W), both where the perturbed images show them, and which pixels
+        count."""
         student, teacher = state.student, state.teacher or state.student
         seen = self._perturb(image, valid, generator)
         if self.direction == "1w-p2":

@@ -1,4 +1,4 @@
-"""Pseudo-labels (Lee 2013; the baseline of paper 002): a model learns its own argmax masks with a weight that rises from 0."""
+"""Pseudo-labels (Lee 2013; the baseline of feng2020_dmt): a model learns its own argmax masks with a weight that rises from 0."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class PseudoLabelled(Rule):
     """L = L(labelled) + alpha(t) L(pseudo-labelled) (Lee 2013).
 
     Pseudo-masks are those of all training images, the labelled ones among them, made once before the stage from the best weights
-    of the stage before (paper 002, section 4.2); Lee makes them anew in every step.
+    of the stage before (feng2020_dmt, section 4.2); Lee makes them anew in every step.
     """
 
     objective: Literal["ce", "dice", "soft_dice"]
@@ -65,17 +65,17 @@ class PseudoLabel(Method):
     """A supervised stage, the same as the supervised baseline's, then rounds of learning the masks of the stage before."""
 
     objective: Literal["ce", "dice", "soft_dice"] = "ce"
-    """Loss of labelled and of pseudo-labelled pixels (Lee 2013, paper 002: cross-entropy)."""
+    """Loss of labelled and of pseudo-labelled pixels (Lee 2013, feng2020_dmt: cross-entropy)."""
     rounds: int = 1
-    """Stages after the supervised one (paper 002: 1)."""
+    """Stages after the supervised one (feng2020_dmt: 1)."""
     weight: float = 3.0
-    """alpha_f, the final weight of the pseudo-labelled term (Lee 2013; paper 002 gives none)."""
+    """alpha_f, the final weight of the pseudo-labelled term (Lee 2013; feng2020_dmt gives none)."""
     rise: tuple[float, float] = (0.1, 0.6)
     """Shares of the stage between which the weight rises from 0 (Lee 2013: T1 = 100 and T2 = 600, read as of 1000)."""
     threshold: float = 0.0
     """Confidence below which a pixel is not learned; 0: all are (Lee 2013)."""
     start_from: Literal["teacher", "scratch"] = "teacher"
-    """Best weights of the stage before, one model that goes on learning (Lee 2013, paper 002), or fresh ones."""
+    """Best weights of the stage before, one model that goes on learning (Lee 2013, feng2020_dmt), or fresh ones."""
 
     def __post_init__(self) -> None:
         require_choices(self, "method")

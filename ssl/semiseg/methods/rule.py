@@ -136,7 +136,8 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
-        """The stages of one seed, teachers before who learns from them; the last one is scored. SettingError when there are none."""
+        """The stages of one seed, teachers before who learns from them; the last one is scored. SettingError when there are
+        none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""One stage of self-training: supervised, consistency and pseudo-mask terms in a two-task network (paper 004, equations 1-5)."""
+"""One stage of self-training: supervised, consistency and pseudo-mask terms in a two-task network (ke2020, equations 1-5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

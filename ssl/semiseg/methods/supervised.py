@@ -1,4 +1,5 @@
-"""Training on the labelled images alone: the lower bound of every study, with all labels the upper one, and stage 1 of self-training."""
+"""Training on the labelled images alone: the lower bound of every study, with all labels the upper one, and stage 1 of
+self-training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ class Supervised(OneStage):
     """One loss on weakly augmented labelled images."""
 
     objective: Literal["ce", "dice", "soft_dice"] = "ce"
-    """Cross-entropy (papers 002, 003, 004), Dice with squared terms (000) or soft Dice pooled over the batch (001)."""
+    """Cross-entropy (feng2020_dmt, grubisic2021, ke2020), Dice with squared terms (pets_mean_teacher) or soft Dice pooled over the
+    batch (perone2018)."""
     gentle: Gentle | None = None
-    """Perturbation of the labelled images, as the mean teacher's student sees them; what a motion brings in from out of the frame is
-    IGNORE. None: none. Paper 001 trains its baseline with the rotation and noise of the mean teacher."""
+    """Perturbation of the labelled images, as the mean teacher's student sees them; what a motion brings in from out of the frame
+    is IGNORE. None: none. perone2018 trains its baseline with the rotation and noise of the mean teacher."""
 
     def __post_init__(self) -> None:
         require_choices(self, "method")

@@ -1,4 +1,4 @@
-"""Three-stage self-training (Ke et al., paper 004): a supervised stage, then two that learn its pseudo-masks as a second task."""
+"""Three-stage self-training (Ke et al. 2020): a supervised stage, then two that learn its pseudo-masks as a second task."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from semiseg.stage import Split, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class ThreeStage(Method):
-    """Hyper-parameters and switches of paper 004; `stages` says which training runs they ask for.
+    """Hyper-parameters and switches of ke2020; `stages` says which training runs they ask for.
 
     Where the paper is silent or its authors' code (RK621) does something else, the field says which reading is the default.
     """
@@ -109,7 +109,8 @@ class ThreeStage(Method):
         return tuple(chain)
 
     def rule(self, *, own: int, lambda2: float, teacher_is_supervised: bool) -> SelfTraining:
-        """The rule of a stage >= 2; what a switched-off term would need is set to a fixed value, so that it cannot change the key."""
+        """The rule of a stage >= 2; what a switched-off term would need is set to a fixed value, so that it cannot change the
+        key."""
         lambda1 = self.lambda1 if self.CR else 0.0
         learns_masks, consistent = lambda2 > 0, lambda1 > 0
         return SelfTraining(

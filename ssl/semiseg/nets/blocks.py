@@ -65,7 +65,7 @@ class Head(Last):
     """(x,) -> (logits,) by a convolution, 1x1 unless told otherwise, after global average pooling in an image-level network.
 
     With `outputs` "one" the convolution has a single channel z and the logits of the two classes are [0, z], whose softmax is
-    [1 - sigmoid(z), sigmoid(z)]: the sigmoid output of paper 001 behind the interface of all losses.
+    [1 - sigmoid(z), sigmoid(z)]: the sigmoid output of perone2018 behind the interface of all losses.
     """
 
     def __init__(

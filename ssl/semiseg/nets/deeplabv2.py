@@ -1,4 +1,4 @@
-"""DeepLabv2 (Chen et al. 2018, arXiv:1606.00915) on ResNet-101, as papers 003 and 004 train it: one scale, no CRF."""
+"""DeepLabv2 (Chen et al. 2018, arXiv:1606.00915) on ResNet-101, as grubisic2021 and ke2020 train it: one scale, no CRF."""
 
 from torch import Tensor, nn
 from torchvision.models import ResNet
@@ -18,9 +18,9 @@ INITIAL_SD = 0.01
 def deeplabv2(net: Net, classes: int) -> dict[str, nn.Module]:
     """Blocks conv1, conv2x, conv3x, conv4x, conv5x, aspp; logits have an eighth of the image's resolution, rounded up.
 
-    All 3x3 convolutions of conv4x have dilation 2 and those of conv5x dilation 4, in place of strides. `net.caffe_stride` strides in
-    the first 1x1 convolution of a bottleneck and rounds the max-pooling's size up, which gives one row and column more unless a side
-    is 8 n + 1 pixels. `net.width` and `net.depth` have no meaning here. Raises SettingError for dropout or one output.
+    All 3x3 convolutions of conv4x have dilation 2 and those of conv5x dilation 4, in place of strides. `net.caffe_stride` strides
+    in the first 1x1 convolution of a bottleneck and rounds the max-pooling's size up, which gives one row and column more unless a
+    side is 8 n + 1 pixels. `net.width` and `net.depth` have no meaning here. Raises SettingError for dropout or one output.
     """
     require(net.outputs == "classes", "net.outputs", net.outputs, "'classes' for deeplabv2")
     require(net.dropout == 0, "net.dropout", net.dropout, "0 for deeplabv2")
@@ -33,7 +33,7 @@ def deeplabv2(net: Net, classes: int) -> dict[str, nn.Module]:
 
 
 def branch(net: Net, classes: int, own: int) -> dict[str, nn.Module]:
-    """The last `own` blocks for an auxiliary branch (paper 004, section 3.2): 1 is its ASPP, 2 adds conv5x, more go further back.
+    """The last `own` blocks for an auxiliary branch (ke2020, section 3.2): 1 is its ASPP, 2 adds conv5x, more go further back.
 
     With `net.aux_init` "same" they start like f's, with the weights of `net.weights` where they fit; "normal" draws the weights of
     all convolutions from N(0, 0.01) and leaves each BatchNorm the identity. `net.aux_width` "half" halves the channels of conv5x
@@ -70,7 +70,7 @@ def dilate(layer: nn.Module, dilation: int) -> None:
 
 
 def half_conv5x() -> Layer:
-    """conv5x of half the width: three bottlenecks to 1024 channels, the first one with a projection, as paper 004's code has it."""
+    """conv5x of half the width: three bottlenecks to 1024 channels, the first one with a projection, as ke2020's code has it."""
     channels = HALF_PLANES * Bottleneck.expansion
     project = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
     layer = nn.Sequential(*(Bottleneck(channels, HALF_PLANES, downsample=project if i == 0 else None) for i in range(3)))

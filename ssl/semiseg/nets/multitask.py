@@ -1,4 +1,4 @@
-"""The segmentation network f with an auxiliary branch g that shares its first N - k blocks (paper 004, section 3.2, figure 1)."""
+"""The segmentation network f with an auxiliary branch g that shares its first N - k blocks (ke2020, section 3.2, figure 1)."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ class MultiTask(nn.Module):
 
     `forward` is f alone, which is all that is tested and that teaches; `both` gives f's and g's logits, each (N,C,H,W) or, of an
     image-level network, (N,C,1,1), and runs the shared blocks once. g's own blocks are given by `own_blocks`, built like f's last
-    ones; paper 004 takes k = 2 in stage 2 and k = 1 in stage 3. Raises ValueError unless 1 <= k < N and the names match f's last k
+    ones; ke2020 takes k = 2 in stage 2 and k = 1 in stage 3. Raises ValueError unless 1 <= k < N and the names match f's last k
     blocks.
     """
 

@@ -1,4 +1,4 @@
-"""SwiftNet (Orsic et al. 2019, arXiv:1903.08469) on ResNet-18 at one scale, as paper 003 trains it."""
+"""SwiftNet (Orsic et al. 2019, arXiv:1903.08469) on ResNet-18 at one scale, as grubisic2021 trains it."""
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +20,9 @@ SPP_MOMENTUM = 0.005
 def swiftnet(net: Net, classes: int) -> dict[str, nn.Module]:
     """Blocks conv1, conv2x, conv3x, conv4x, conv5x, spp, up4x, up3x, up2x, head; logits have a quarter of the image's resolution.
 
-    Skips are the encoder's features after their ReLU: the authors' code means those before it, but its ReLU works in place. Weights of
-    new convolutions are He et al.'s (2015, fan-out). Any image size works. `net.width` and `net.depth` have no meaning here. Raises
-    SettingError for dropout.
+    Skips are the encoder's features after their ReLU: the authors' code means those before it, but its ReLU works in place.
+    Weights of new convolutions are He et al.'s (2015, fan-out). Any image size works. `net.width` and `net.depth` have no meaning
+    here. Raises SettingError for dropout.
     """
     require(net.dropout == 0, "net.dropout", net.dropout, "0 for swiftnet")
     blocks = encoder(resnet18(), skips=True)

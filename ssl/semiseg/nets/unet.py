@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger et al. 2015) in the shape of paper 000: depth 3, width 64 there, smaller by default here."""
+"""U-Net (Ronneberger et al. 2015) in the shape of pets_mean_teacher: depth 3, width 64 there, smaller by default here."""
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +11,9 @@ from semiseg.nets.blocks import Head, State
 def unet(net: Net, classes: int) -> dict[str, nn.Module]:
     """Blocks enc1..encD, dec(D-1)..dec1, head: 2 D blocks in order, with widths doubling per level.
 
-    BatchNorm follows every 3x3 convolution (paper 000 does not mention it; training from random weights needs it). Any image size
-    of at least 2^(D-1) pixels works: a decoder level is padded to its skip's size when a pooling rounded down. With `net.dropout`
-    whole channels are dropped after each 3x3 convolution, its BatchNorm and ReLU (paper 001: 0.5).
+    BatchNorm follows every 3x3 convolution (pets_mean_teacher does not mention it; training from random weights needs it). Any
+    image size of at least 2^(D-1) pixels works: a decoder level is padded to its skip's size when a pooling rounded down. With
+    `net.dropout` whole channels are dropped after each 3x3 convolution, its BatchNorm and ReLU (perone2018: 0.5).
     """
     widths = [net.width * 2**level for level in range(net.depth)]
     blocks: dict[str, nn.Module] = {"enc1": Encode(double_conv(3, widths[0], net.dropout), pool=False)}

@@ -1,4 +1,4 @@
-"""U-Net of paper 001 (Perone & Cohen-Adad 2018): 15 convolutions, BatchNorm after ReLU, dropout after every BatchNorm."""
+"""U-Net of perone2018 (Perone & Cohen-Adad 2018): 15 convolutions, BatchNorm after ReLU, dropout after every BatchNorm."""
 
 from torch import nn
 
@@ -12,9 +12,9 @@ WIDTHS = (1, 2, 4, 4)  # of the levels, in units of net.width
 def unet_mri(net: Net, classes: int) -> dict[str, nn.Module]:
     """Blocks enc1..enc4, dec3..dec1, head, with 1, 2, 4, 4 | 4, 2, 1 times `net.width` channels; `net.depth` means nothing here.
 
-    The paper has width 64, dropout 0.5 and one output behind a sigmoid (`net.outputs` "one"). Convolutions have a bias, as BatchNorm
-    does not follow them at once. Upsampling aligns corners, as in the authors' medicaltorch (models.py). Any image of at least 8 x 8
-    pixels works: a decoder level is padded to its skip's size when a pooling rounded down.
+    The paper has width 64, dropout 0.5 and one output behind a sigmoid (`net.outputs` "one"). Convolutions have a bias, as
+    BatchNorm does not follow them at once. Upsampling aligns corners, as in the authors' medicaltorch (models.py). Any image of at
+    least 8 x 8 pixels works: a decoder level is padded to its skip's size when a pooling rounded down.
     """
     widths = [net.width * factor for factor in WIDTHS]
     blocks: dict[str, nn.Module] = {"enc1": Encode(double_conv(3, widths[0], net.dropout), pool=False)}

@@ -62,13 +62,15 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def load_weights(blocks: Mapping[str, nn.Module], net: Net) -> None:
-    """Give the blocks the weights of `net.weights`: "imagenet", a stage's weights.safetensors, or a file of the network's own tensors.
+    """Give the blocks the weights of `net.weights`: "imagenet", a stage's weights.safetensors, or a file of the network's own
+    tensors.
 
     A network whose encoder is torchvision's ResNet also takes files with torchvision's names or those of the published DeepLabv2
     codes, behind any of PREFIXES; all tensors of the encoder must be there, and of the others, such as the classifier, those that
     fit are taken. Any other network needs all of its tensors, and the file no further ones; one of the user's own has the names of
-    the module that its function returns. Of a stage's file the best weights are taken, the teacher's where there is one, of f alone.
-    The mean and standard deviation of a file's images are left out. Raises SettingError naming the first tensor that does not fit.
+    the module that its function returns. Of a stage's file the best weights are taken, the teacher's where there is one, of f
+    alone. The mean and standard deviation of a file's images are left out. Raises SettingError naming the first tensor that does
+    not fit.
     """
     encoder = torchvision_names(blocks)
     if net.weights == IMAGENET:
@@ -102,7 +104,8 @@ def imagenet(kind: WeightsEnum) -> Mapping[str, Tensor]:
 
 
 def of_stage(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The best teacher's or else student's tensors of f, where the names are those of a stage's weights; otherwise all as they are."""
+    """The best teacher's or else student's tensors of f, where the names are those of a stage's weights; otherwise all as they
+    are."""
     for role in ("best.teacher.", "best.student."):
         best = {name.removeprefix(role): value for name, value in found.items() if name.startswith(role)}
         if best:

@@ -13,9 +13,9 @@ GROUPS = 3
 def wide_resnet(net: Net, classes: int) -> dict[str, nn.Module]:
     """Blocks stem, group1, group2, group3, head: WRN-d-k of table 1 with d = 6 depth + 4 and k = width / 16.
 
-    Paper 003 trains WRN-28-2: depth 4, width 32. Groups have widths 1, 2 and 4 times `net.width` and 1, 1/2 and 1/4 of the image's
-    resolution. The last BatchNorm and ReLU close group3; the head averages over the image, so its 1x1 convolution is the paper's
-    linear layer. Initial weights of convolutions are He et al.'s (2015, fan-out), as in the authors' code. Dropout
+    grubisic2021 trains WRN-28-2: depth 4, width 32. Groups have widths 1, 2 and 4 times `net.width` and 1, 1/2 and 1/4 of the
+    image's resolution. The last BatchNorm and ReLU close group3; the head averages over the image, so its 1x1 convolution is the
+    paper's linear layer. Initial weights of convolutions are He et al.'s (2015, fan-out), as in the authors' code. Dropout
     stands between the two convolutions of a residual block (section 2.4).
     """
     widths = [net.width * 2**level for level in range(GROUPS)]

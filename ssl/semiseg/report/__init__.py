@@ -11,7 +11,8 @@ __all__ = ["text_table", "write_report"]
 
 
 def text_table(results: Results, width: int | None = None) -> str:
-    """The table as plain aligned text for a terminal `width` characters wide (None: as wide as it gets), then all metrics if asked for."""
+    """The table as plain aligned text for a terminal `width` characters wide (None: as wide as it gets), then all metrics if asked
+    for."""
     table = ablation(results)
     return tables.text(table, metric_label(results), results.study["score"]["rule"], width, metrics_info(results, table))
 

@@ -1,4 +1,5 @@
-"""What the numbers say in words: the headline, the verdict on each part or row, and what is missing. Words follow the intervals, never the hopes."""
+"""What the numbers say in words: the headline, the verdict on each part or row, and what is missing. Words follow the intervals,
+never the hopes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,8 @@ class Answer(NamedTuple):
 
 
 def answer(table: Ablation, label: str) -> Answer:
-    """What helped: of an ablation one sentence on the whole method and one on its parts, else one on each compared row; and a caveat."""
+    """What helped: of an ablation one sentence on the whole method and one on its parts, else one on each compared row; and a
+    caveat."""
     found = parts(table)
     rows = () if found else comparisons(table)
     if table.comparison:
@@ -93,7 +95,8 @@ def _listed(names: list[str]) -> str:
 
 
 def gaps(results: Results, table: Ablation) -> list[str]:
-    """What a partial study lacks, one line each: failed stages with their error, then rows and seeds by state. Empty when complete."""
+    """What a partial study lacks, one line each: failed stages with their error, then rows and seeds by state. Empty when
+    complete."""
     lines = []
     for stage in results.stages.to_pylist():
         if stage["state"] == "failed":

@@ -61,7 +61,8 @@ def percent(value: float) -> str:
 
 
 def as_text(grid: Grid, width: int | None = None) -> str:
-    """Aligned columns; lines longer than `width` lose the paper's columns, then those of method and settings, which rows are named by."""
+    """Aligned columns; lines longer than `width` lose the paper's columns, then those of method and settings, which rows are named
+    by."""
     grid = grid.ticked("x")
     for kind in ("paper", "fact"):
         if width is not None and sum(grid.widths()) + 2 * (len(grid.head) - 1) > width:

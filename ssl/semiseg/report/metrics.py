@@ -15,7 +15,7 @@ NAMES = {
     "accuracy": "accuracy",
     "foreground_iou": "foreground IoU",
     "foreground_dice": "foreground Dice",
-    "half_dice": "Dice / 2 (printed as IOU in paper 000)",
+    "half_dice": "Dice / 2 (printed as IOU in pets_mean_teacher)",
     "image_miou": f"mIoU{PER_IMAGE}",
     "image_dice": f"Dice{PER_IMAGE}",
     "image_iou": f"IoU{PER_IMAGE}",

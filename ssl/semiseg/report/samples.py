@@ -1,4 +1,5 @@
-"""The sample panel (paper Figure 2): image, truth and what each stage of the reference row predicts, as PNGs that fit into the page."""
+"""The sample panel (paper Figure 2): image, truth and what each stage of the reference row predicts, as PNGs that fit into the
+page."""
 
 import base64
 import io

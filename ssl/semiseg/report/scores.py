@@ -145,7 +145,8 @@ def ablation(results: Results) -> Ablation:
 def row_words(study: Mapping[str, Any]) -> Words:
     """Sort each row's words: `field=value` is a setting, a name in `methods` the method, everything else a switch.
 
-    The columns are "method", when a row names one (the study's `method` is that of the others), then the settings in order of appearance.
+    The columns are "method", when a row names one (the study's `method` is that of the others), then the settings in order of
+    appearance.
     """
     methods = study.get("methods") or []
     rows = {name: words.split() for name, words in study["rows"].items()}

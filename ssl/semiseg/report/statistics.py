@@ -1,8 +1,8 @@
 """Mean, spread and paired differences between rows of a table, and what may be said about them.
 
-Rows are compared seed by seed, because all rows of a seed share their data order, their augmentation and often whole stages. The interval
-is Student's t on the paired differences (it assumes they are roughly normal); the p-value is the exact sign-flip test (it assumes only
-that a difference and its opposite are equally likely when the part does nothing) and cannot fall below 2 / 2**n.
+Rows are compared seed by seed, because all rows of a seed share their data order, their augmentation and often whole stages. The
+interval is Student's t on the paired differences (it assumes they are roughly normal); the p-value is the exact sign-flip test (it
+assumes only that a difference and its opposite are equally likely when the part does nothing) and cannot fall below 2 / 2**n.
 """
 
 import math
@@ -88,7 +88,8 @@ def needed_seeds(level: float = LEVEL) -> int:
 
 
 def standing(gain: Paired, words: tuple[Standing, Standing] = OF_PART) -> Standing:
-    """What an interval says, of a part (gain: full minus 'without the part') or, with OF_ROW, of a row; it never speaks of significance.
+    """What an interval says, of a part (gain: full minus 'without the part') or, with OF_ROW, of a row; it never speaks of
+    significance.
 
     `words` are those for an interval above and below 0.
     """

@@ -112,7 +112,8 @@ def latex(table: Ablation, metric: str, rule: str, more: Metrics | None = None) 
 
 
 def comma_separated(table: Ablation, more: Metrics | None = None) -> str:
-    """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then n, mean and sd of every metric."""
+    """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then n, mean and sd of every
+    metric."""
     several = not table.opponent
     head = ["row", *table.switches, *table.columns, "n", "mean", "sd", *(f"seed {seed}" for seed in table.seeds)]
     head += ["delta", "delta low", "delta high", "delta n", "p sign flip", *["against"][: int(several)], "scored"]

@@ -80,10 +80,12 @@ def _curves(results: Results, panel_of, scale: float) -> CurvesInfo:
 
 
 def stage_labels(results: Results) -> dict[str, tuple[str, str]]:
-    """What to call each stage, by key, and which variant it is of: "s2-CR" and "s3-CR" of "CR", "s1" and "s2" of "", others of themselves.
+    """What to call each stage, by key, and which variant it is of: "s2-CR" and "s3-CR" of "CR", "s1" and "s2" of "", others of
+    themselves.
 
-    Rows that train one method in several settings give their stages the same name, and a mean over these would be of nothing: where a
-    name is not unique at a seed, a stage is called "row", or "row: name" in a longer chain, after its first row, and is of that variant.
+    Rows that train one method in several settings give their stages the same name, and a mean over these would be of nothing:
+    where a name is not unique at a seed, a stage is called "row", or "row: name" in a longer chain, after its first row, and is of
+    that variant.
     """
     stages = results.stages.to_pylist()
     count = Counter((stage["name"], stage["seed"]) for stage in stages)

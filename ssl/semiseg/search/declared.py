@@ -23,7 +23,8 @@ class Search:
     title: str
     question: str
     presets: dict[str, Preset]
-    """By name; "demo" is the default. Their method is the default configuration, the first point and what the best is compared with."""
+    """By name; "demo" is the default. Their method is the default configuration, the first point and what the best is compared
+    with."""
     trials: int = 24
     quick: Quick = field(default_factory=lambda: Quick(seeds=1))
     quick_trials: int = 4
@@ -40,7 +41,8 @@ class SearchArguments(Common[M], Generic[M]):
     sampler_seed: int = 0
     """Of the proposals."""
     search_seeds: tuple[int, ...] = (0,)
-    """Training seeds of a configuration. Seeds after the first only for those then among the best of eta; their mean is what counts."""
+    """Training seeds of a configuration. Seeds after the first only for those then among the best of eta; their mean is what
+    counts."""
     pruner: Literal["asha", "none"] = "asha"
     """Stop configurations that are behind (asynchronous successive halving on the selection score), or train all in full."""
     eta: int = 3
@@ -50,7 +52,8 @@ class SearchArguments(Common[M], Generic[M]):
 
 
 def parse(search: Search, words: Sequence[str]) -> tuple[SearchArguments[Any], Space]:
-    """Arguments with the defaults of the chosen preset, and the space. SettingError for values that cannot be, SystemExit(2) for words."""
+    """Arguments with the defaults of the chosen preset, and the space. SettingError for values that cannot be, SystemExit(2) for
+    words."""
     axes, rest = split_words(words)
     preset, known = chosen_preset(search.presets, search.quick, rest)
     trials = search.quick_trials if known["quick"] else search.trials

@@ -67,7 +67,8 @@ def history(trials: Sequence[FrozenTrial], label: str) -> go.Figure:
 
 
 def importances(trials: Iterable[FrozenTrial]) -> dict[str, float]:
-    """Share of each parameter by PED-ANOVA, the highest first; empty with fewer than FEWEST trials, equal scores or constant parameters.
+    """Share of each parameter by PED-ANOVA, the highest first; empty with fewer than FEWEST trials, equal scores or constant
+    parameters.
 
     How the parameters of the best trials are distributed against those of all (Watanabe et al. 2023, arXiv:2304.10255).
     """

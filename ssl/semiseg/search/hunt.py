@@ -221,7 +221,7 @@ class Hunt:
             "data": {
                 "name": a.data.name,
                 "labelled": one.split.labelled,
-                "train": len(self.splits.unlabelled),
+                "train": len(self.splits.training),
                 "selection": len(self.splits.selection),
                 "test": len(self.splits.test),
                 "size": f"{self.pack.heights.max()} x {self.pack.widths.max()}",

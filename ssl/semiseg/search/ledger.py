@@ -1,4 +1,5 @@
-"""The Optuna study of a search in its journal file, which is the only truth about it: asked, told and continued here and nowhere else."""
+"""The Optuna study of a search in its journal file, which is the only truth about it: asked, told and continued here and nowhere
+else."""
 
 import fcntl
 import json

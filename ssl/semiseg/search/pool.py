@@ -44,9 +44,9 @@ class Candidate:
 class Pool:
     """Trials in training, `slots` at a time, and the stages they wait for.
 
-    `chain_of(method, seed)` are the stages of a configuration, of which the first `shared` are the same for all; scores of the others
-    are compared, in the order of the chain. A trial is trained with the first of `seeds`; with the others too when its score is
-    among the best of eta finished ones, and the mean is told.
+    `chain_of(method, seed)` are the stages of a configuration, of which the first `shared` are the same for all; scores of the
+    others are compared, in the order of the chain. A trial is trained with the first of `seeds`; with the others too when its
+    score is among the best of eta finished ones, and the mean is told.
     """
 
     def __init__(
@@ -136,7 +136,8 @@ class Pool:
             self.store.drop_checkpoint(key)
 
     def fail(self, key: str, error: str) -> None:
-        """A stage failed for good, and with it the trials that need it; if all do, the search stops and they stay for the next run."""
+        """A stage failed for good, and with it the trials that need it; if all do, the search stops and they stay for the next
+        run."""
         self.running.pop(key, None)
         self.errors[key] = error
         self.ledger.pay(key, self.spent.get(key, 0.0))

@@ -40,7 +40,8 @@ class Space:
 
 
 def space_of(name: str, suggest: Suggest, values: Callable[[Method], Point], further: tuple[Point, ...] = ()) -> Space:
-    """A space from its function and the value that every parameter has in a method; values of parameters not asked for are dropped."""
+    """A space from its function and the value that every parameter has in a method; values of parameters not asked for are
+    dropped."""
     return Space(name, suggest, partial(_point, suggest, values), further)
 
 

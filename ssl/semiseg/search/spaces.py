@@ -19,9 +19,11 @@ DISTANCES: Mapping[str, tuple[str, ...]] = {
 
 
 def three_stage(trial: BaseTrial, base: Method) -> Method:
-    """Paper 004: both weights, tied or free, the teacher's decay, strong augmentation, and target and distance of the consistency term.
+    """ke2020: both weights, tied or free, the teacher's decay, strong augmentation, and target and distance of the consistency
+    term.
 
-    The strength of RandAugment is its two numbers: operations drawn, and their highest level. A distance is drawn for soft targets only.
+    The strength of RandAugment is its two numbers: operations drawn, and their highest level. A distance is drawn for soft targets
+    only.
     """
     assert isinstance(base, ThreeStage)
     changes: dict[str, Any] = {"lambda1": trial.suggest_float("lambda1", 0.05, 2.0, log=True)}
@@ -50,9 +52,11 @@ def three_stage_values(base: Method) -> Point:
 
 
 def mean_teacher(trial: BaseTrial, base: Method) -> Method:
-    """Papers 000 and 001: weight, target, distance and ramp-up of the consistency term, and when and how far the teacher moves.
+    """pets_mean_teacher and perone2018: weight, target, distance and ramp-up of the consistency term, and when and how far the
+    teacher moves.
 
-    The ramp starts where the base's does, and ends within the stage or, if counted in epochs or steps, at up to twice the base's end.
+    The ramp starts where the base's does, and ends within the stage or, if counted in epochs or steps, at up to twice the base's
+    end.
     """
     assert isinstance(base, MeanTeacher)
     changes: dict[str, Any] = {"weight": trial.suggest_float("weight", 0.1, 100.0, log=True)}
@@ -78,7 +82,7 @@ def mean_teacher_values(base: Method) -> Point:
 
 
 def one_way(trial: BaseTrial, base: Method) -> Method:
-    """Paper 003: weight and, with PhTPS, two factors of its strength, of colours and of the warp; 1 is the base's."""
+    """grubisic2021: weight and, with PhTPS, two factors of its strength, of colours and of the warp; 1 is the base's."""
     assert isinstance(base, OneWay)
     changes: dict[str, Any] = {"weight": trial.suggest_float("weight", 0.05, 5.0, log=True)}
     if base.perturbation == "phtps":
@@ -93,9 +97,10 @@ def one_way_values(base: Method) -> Point:
 
 
 def dmt(trial: BaseTrial, base: Method) -> Method:
-    """Paper 002: both exponents, the share of the labels in each pretraining subset, and the length of a phase.
+    """feng2020_dmt: both exponents, the share of the labels in each pretraining subset, and the length of a phase.
 
-    That is what a trial costs, so it goes from a quarter to three times the base's; figure 1 left goes from 5 to 30 epochs about 10.
+    That is what a trial costs, so it goes from a quarter to three times the base's; figure 1 left goes from 5 to 30 epochs about
+    10.
     """
     assert isinstance(base, DMT)
     return replace(
@@ -129,7 +134,8 @@ def ramp_end(base: MeanTeacher) -> str:
 
 
 def strengthened(base: PhTPS, colours: float, warp: float) -> PhTPS:
-    """Every range that many times as wide, factors on their log scale: 0 is the identity, 1 the base; channels are permuted as before.
+    """Every range that many times as wide, factors on their log scale: 0 is the identity, 1 the base; channels are permuted as
+    before.
 
     A turn of the hue stays within half the circle, beyond which it starts again.
     """
@@ -166,7 +172,7 @@ SPACES: Mapping[str, Space] = {
                 "target": "hard",
                 "hard_distance": "dice",
                 "ema_every": "epoch",
-            },  # 000; no decay given
+            },  # pets_mean_teacher; no decay given
             {
                 "weight": 2.9,
                 "ramp_end": 100 / 350,
@@ -174,8 +180,8 @@ SPACES: Mapping[str, Space] = {
                 "soft_distance": "bce",
                 "ema_every": "step",
                 "one_minus_ema_decay": 0.01,
-            },  # 001
-            {"weight": 1.5, "target": "soft", "soft_distance": "mse", "ema_every": "step"},  # 001's later code
+            },  # perone2018
+            {"weight": 1.5, "target": "soft", "soft_distance": "mse", "ema_every": "step"},  # perone2018's later code
         ),
     ),
     "one_way": space_of("one_way", one_way, one_way_values, ({"weight": 0.5}, {"weight": 1.0})),  # Cityscapes, CIFAR-10

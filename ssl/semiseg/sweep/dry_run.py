@@ -41,7 +41,7 @@ def absent(data: Data) -> bool:
 
 def notice(data: Data, splits: Splits, device: str) -> str:
     """One line that says with what numbers a study without data is planned."""
-    numbers = f"{len(splits.unlabelled)} to train, {len(splits.selection)} to select, {len(splits.test)} to test"
+    numbers = f"{len(splits.training)} to train, {len(splits.selection)} to select, {len(splits.test)} to test"
     where = "this machine's CPU" if device == "cpu" else "this machine's GPU"
     return (
         f"{data.name} is not here (no --data.root): published numbers of images ({numbers}); cost on {where} with stand-in images"

@@ -116,7 +116,7 @@ def small(stage: Stage, place: Place, **changes: Any) -> Trainer:
     pack, splits = place.open(stage.split.labelled)
     shorter = replace(stage, net=replace(stage.net, weights=""), train=replace(stage.train, evaluations=1, **changes))
     scored = splits._replace(selection=splits.selection[:SCORED])
-    return Trainer(shorter, pack, scored, torch.device(place.device), blank(stage.rule, pack, splits.unlabelled))
+    return Trainer(shorter, pack, scored, torch.device(place.device), blank(stage.rule, pack, splits.training))
 
 
 def simulate(plan: Plan, cost: dict[str, float], slots: int) -> float:

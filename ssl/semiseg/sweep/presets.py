@@ -13,7 +13,8 @@ SHORT = ThreeStage(ema_decay=(0.98,), ema_start=(0.0,), ramp=0.6)
 SCENES = Train(steps=700, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3)
 """Training on the built-in scenes: 3 seeds of a seven-row table take minutes on two cores."""
 
-# Paper 004 where it speaks (4.2: its section 4.2), otherwise its authors' code (RK621); docs/paper_presets.md has every value's source.
+# ke2020 where it speaks (4.2: its section 4.2), otherwise its authors' code (RK621); docs/paper_presets.md has every value's
+# source.
 DEEPLAB = Net(
     name="deeplabv2",  # 4.2: on ResNet-101
     weights="imagenet",  # 4.2
@@ -70,7 +71,7 @@ THREE_STAGE = {
     "paper": CITYSCAPES,
     "paper-voc": VOC,
 }
-"""Of paper 004: built-in scenes, real images on a laptop, and the paper's own two data sets."""
+"""Of ke2020: built-in scenes, real images on a laptop, and the paper's own two data sets."""
 
 MEAN_TEACHER = {
     # three methods on the same ground: one loss of labelled pixels, a teacher that follows within hundreds of steps
@@ -81,7 +82,7 @@ MEAN_TEACHER = {
         train=Train(steps=600, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3, evaluations=10),
         seeds=(0, 1),
     ),
-    # paper 000's losses, batch of 32, constant rate and scoring; a smaller network and fewer steps
+    # pets_mean_teacher's losses, batch of 32, constant rate and scoring; a smaller network and fewer steps
     "pets": Preset(
         data=Data(name="oxford_pets", size=(64, 64)),
         method=MeanTeacher(ema_decay=(0.7,)),
@@ -98,7 +99,7 @@ MEAN_TEACHER = {
         ),
         seeds=(0, 1),
     ),
-    # paper 000; its DMT curve is another paper's, with other settings: compare_dmt.py --preset paper
+    # pets_mean_teacher; its DMT curve is another paper's, with other settings: compare_dmt.py --preset paper
     "paper": Preset(
         data=Data(name="oxford_pets", size=(64, 64)),
         # the other defaults are the paper's too; a = 0.9 of the teacher is ours, which the paper does not give
@@ -118,4 +119,4 @@ MEAN_TEACHER = {
         ),
     ),
 }
-"""Of paper 000: three methods on the built-in scenes, pets on a laptop, and the paper's own set-up."""
+"""Of pets_mean_teacher: three methods on the built-in scenes, pets on a laptop, and the paper's own set-up."""

@@ -1,4 +1,5 @@
-"""The words of a table's row: a method's name, switches, and settings such as `variant=1w-pt`, `data.labelled=0.05` or `train.steps=400`."""
+"""The words of a table's row: a method's name, switches, and settings such as `variant=1w-pt`, `data.labelled=0.05` or
+`train.steps=400`."""
 
 import ast
 import types

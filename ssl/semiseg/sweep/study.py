@@ -241,7 +241,7 @@ class Study:
                 "name": a.data.name,
                 "labelled": labelled[0] if len(labelled) == 1 else ", ".join(map(str, labelled)),
                 "labelled_hash": splits.labelled_hash,
-                "train": len(splits.unlabelled),
+                "train": len(splits.training),
                 "selection": len(splits.selection),
                 "test": len(splits.test),
                 "size": f"{pack.heights.max()} x {pack.widths.max()}",

@@ -121,7 +121,11 @@ def kind(stage: Stage) -> object:
     rule = stage.rule
     names = ("direction", "teacher", "perturbation", "distance", "delayed", "consistency_on", "lambda1", "lambda2")
     values = [getattr(rule, name, None) for name in names]
-    return type(rule), rule.own_blocks, *(value if isinstance(value, str) else type(value) if is_dataclass(value) else bool(value) for value in values)
+    return (
+        type(rule),
+        rule.own_blocks,
+        *(value if isinstance(value, str) else type(value) if is_dataclass(value) else bool(value) for value in values),
+    )
 
 
 def trained(found: Iterable[Stage], place: KnownPlace) -> int:

@@ -299,7 +299,10 @@ def test_quick_changes_only_fields_that_a_method_has() -> None:
 
 def test_words_reach_into_the_parts_of_a_method() -> None:
     line = read_row(
-        "table", "row", "S1 S2 perturbation.ops=1 perturbation.levels=(2,3) ema.decay=(0.5,0.6,0.7,0.8)", {"three_stage": ThreeStage()}
+        "table",
+        "row",
+        "S1 S2 perturbation.ops=1 perturbation.levels=(2,3) ema.decay=(0.5,0.6,0.7,0.8)",
+        {"three_stage": ThreeStage()},
     )
     assert isinstance(line.method, ThreeStage)
     assert line.method.perturbation == RandAugment(ops=1, levels=(2, 3))

@@ -37,7 +37,12 @@ def test_what_is_written_is_read_back_without_the_place_of_the_data(method: obje
 def test_settings_away_from_every_default_come_back(tmp_path: Path) -> None:
     for method in (
         FULL.method,
-        MeanTeacher(ema=Ema(every="epoch", mode="train", buffers="own"), perturbation=Gentle(noise=0.125, blur=(0, 0.5)), target="soft", distance="kl"),
+        MeanTeacher(
+            ema=Ema(every="epoch", mode="train", buffers="own"),
+            perturbation=Gentle(noise=0.125, blur=(0, 0.5)),
+            target="soft",
+            distance="kl",
+        ),
         OneWay(perturbation=Chain(steps=(PhTPS(hue=0), CutMix(area=(0.25, 0.5))))),
         Supervised(perturbation=RandAugment(ops=2)),
         DMT(phases=(0.5, 1.0)),

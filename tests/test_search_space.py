@@ -57,7 +57,12 @@ def test_a_field_is_named_once() -> None:
         (MeanTeacher(), "perturbation.noise 0 0.1", "perturbation.noise", FloatDistribution(0.0, 0.1)),
         (OneWay(), "perturbation.tps-sd 0 0.2", "perturbation.tps_sd", FloatDistribution(0.0, 0.2)),
         (OneWay(), "threshold 0.5 0.9", "threshold", FloatDistribution(0.5, 0.9)),
-        (OneWay(), "perturbation.tps-grid as_coded corners", "perturbation.tps_grid", CategoricalDistribution(("as_coded", "corners"))),
+        (
+            OneWay(),
+            "perturbation.tps-grid as_coded corners",
+            "perturbation.tps_grid",
+            CategoricalDistribution(("as_coded", "corners")),
+        ),
         (OneWay(), "distance kl mse_sum", "distance", CategoricalDistribution(("kl", "mse_sum"))),
         (MeanTeacher(), "ema.every step epoch", "ema.every", CategoricalDistribution(("step", "epoch"))),
         (PseudoLabel(), "weight 0.5 5", "weight", FloatDistribution(0.5, 5.0)),
@@ -100,7 +105,11 @@ NUMBERS = "two numbers, low < high"
 @pytest.mark.parametrize(
     ("base", "line", "error"),
     [
-        (ThreeStage(), "lamda1 0 1", "space.lamda1: no number or choice of three_stage; there are S1, S2, .*lambda1, .*perturbation.ops"),
+        (
+            ThreeStage(),
+            "lamda1 0 1",
+            "space.lamda1: no number or choice of three_stage; there are S1, S2, .*lambda1, .*perturbation.ops",
+        ),
         (ThreeStage(), "perturbation 0 1", "space.perturbation: no number or choice of three_stage; there are S1"),
         (ThreeStage(), "perturbation.levels 1 2", "space.perturbation.levels: no number or choice of three_stage; there are S1"),
         (MeanTeacher(), "ramp 0 1", "space.ramp: no number or choice of mean_teacher; there are objective, .*ema.decay"),
@@ -127,7 +136,11 @@ NUMBERS = "two numbers, low < high"
         (ThreeStage(), "stages-total 2 3 5", "space.stages_total: method.stages_total: got 2; allowed: a whole number >= 3$"),
         (ThreeStage(), "ema.decay 0.9 1.5", r"space.ema.decay: ema.decay: got \(1.5, .*; allowed: decays in \[0, 1\]$"),
         (ThreeStage(), "ema.start 0 0.5", "space.ema.start: ema.start: "),
-        (ThreeStage(), "perturbation.probability 0 2", "space.perturbation.probability: randaugment.probability: got 2.0; allowed: a probability"),
+        (
+            ThreeStage(),
+            "perturbation.probability 0 2",
+            "space.perturbation.probability: randaugment.probability: got 2.0; allowed: a probability",
+        ),
         (ThreeStage(), "distance ce mse", "space.distance: method.distance: got 'mse'; allowed: ce, as method.target is hard$"),
         (
             ThreeStage(),

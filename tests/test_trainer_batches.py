@@ -234,13 +234,11 @@ def test_optimiser_momentum_and_weight_decay_are_those_of_the_settings(name: Any
 
 
 def test_a_stage_trains_with_the_optimiser_of_its_settings() -> None:
-    kinds = {
-        name: tiny.trainer(stage(Supervised(), optimiser=name, betas=(0.7, 0.8))).optimisers["student"] for name in ("sgd", "adam")
-    }
-    assert isinstance(kinds["sgd"], torch.optim.SGD)
-    assert kinds["sgd"].param_groups[0]["momentum"] == 0.7
-    assert isinstance(kinds["adam"], torch.optim.Adam)
-    assert kinds["adam"].param_groups[0]["betas"] == (0.7, 0.8)
+    sgd, adam = (tiny.trainer(stage(Supervised(), optimiser=n, betas=(0.7, 0.8))).optimisers["student"] for n in ("sgd", "adam"))
+    assert isinstance(sgd, torch.optim.SGD)
+    assert sgd.param_groups[0]["momentum"] == 0.7
+    assert isinstance(adam, torch.optim.Adam)
+    assert adam.param_groups[0]["betas"] == (0.7, 0.8)
 
 
 DROPPING = [Supervised(), replace(MIXED, ema=Ema(decay=(0.9,), mode="train", buffers="own")), OneWay()]

@@ -13,8 +13,9 @@ scenes (five classes, so the metrics are means over four of them) 3 seeds take a
 import sys
 from dataclasses import replace
 
-from semiseg.config import Data, Gentle, Net, Train
+from semiseg.config import Data, Gentle, Train
 from semiseg.methods import MeanTeacher, Supervised
+from semiseg.nets import UNet, UNetMRI
 from semiseg.sweep.ablation import Ablation, Paper, Preset, Quick
 from semiseg.sweep.command import main
 
@@ -57,14 +58,14 @@ TABLE = Ablation(
         "demo": Preset(
             method=METHOD,
             others=(Supervised(objective="soft_dice"),),
-            net=Net(width=8),
+            net=UNet(width=8),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3, score="image_dice"),
         ),
         "mri": Preset(
             data=Data(name="scgm", size=(64, 64), labelled="all"),
             method=replace(METHOD, gentle=Z_SCORES),
             others=(BASELINE,),
-            net=Net(width=8, outputs="one"),
+            net=UNet(width=8, outputs="one"),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=2e-3, score="image_dice", flip=0.0),
         ),
         # of the paper, and where it is silent of its group's later code (medicaltorch, domainadaptation); docs/paper_presets.md
@@ -79,7 +80,7 @@ TABLE = Ablation(
                 mask_out_of_frame=False,  # code: no validity mask
             ),
             others=(BASELINE,),
-            net=Net(name="unet_mri", width=64, outputs="one", dropout=0.5),
+            net=UNetMRI(width=64, outputs="one", dropout=0.5),
             train=Train(
                 steps=350 * 10,  # 86 labelled slices are 10 batches of 8 an epoch, the rest dropped (code)
                 batch_labelled=8,

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from semiseg.config import Data, Net, SettingError, Strong, Train
+from semiseg.config import Data, SettingError, Strong, Train
 from semiseg.methods import ThreeStage
+from semiseg.nets import UNet
 
 
 @pytest.mark.parametrize(
@@ -16,8 +17,8 @@ from semiseg.methods import ThreeStage
         (Data, {"size": (4, 64)}, r"data.size: got \(4, 64\); allowed: height and width of at least 8 pixels, or 'native'"),
         (Data, {"selection": 0}, "data.selection: got 0"),
         (Data, {"classes": ("a", "a")}, "data.classes: .*distinct names"),
-        (Net, {"width": 0}, "net.width: got 0; allowed: a whole number >= 1"),
-        (Net, {"depth": 7}, "net.depth: got 7; allowed: a whole number in 1..6"),
+        (UNet, {"width": 0}, "net.width: got 0; allowed: a whole number >= 1"),
+        (UNet, {"depth": 7}, "net.depth: got 7; allowed: a whole number in 1..6"),
         (Train, {"steps": -1}, "train.steps: got -1; allowed: a whole number >= 0"),
         (Train, {"batch_labelled": 0}, "train.batch_labelled: got 0"),
         (Train, {"batch_unlabelled": -1}, "train.batch_unlabelled: got -1; allowed: a whole number >= 0"),

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from semiseg.augment.cutmix import cutout_masks
 from semiseg.augment.tps import phtps, warp
 from semiseg.batch import IGNORE, Batch
-from semiseg.config import Net, PhTPS, SettingError
+from semiseg.config import PhTPS, SettingError
 from semiseg.methods import one_way
 from semiseg.methods.one_way import OneWay, held_statistics
 from semiseg.methods.rule import State
-from semiseg.nets import build
+from semiseg.nets import WideResNet, build
 
 
 @pytest.mark.parametrize(("direction", "teacher"), PAIRS)
@@ -138,7 +138,7 @@ def test_paper_compat_changes_nothing_elsewhere(changes: dict[str, Any]) -> None
 def image_level(perturbation: Any, **changes: Any) -> tuple[OneWay, State, Batch]:
     one = rule(perturbation=perturbation, **changes)
     statistics = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-    net = Net(name="wide_resnet", width=16, depth=1)
+    net = WideResNet(width=16, depth=1)
 
     def network(seed: int) -> nn.Module:
         built = build(net, 3, mean=statistics[0], std=statistics[1], seed=seed)

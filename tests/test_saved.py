@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from semiseg.config import Data, Gentle, Net, SettingError, Strong, Train
+from semiseg.config import Data, Gentle, SettingError, Strong, Train
 from semiseg.methods import DMT, METHODS, MeanTeacher, OneWay, ThreeStage, name_of
+from semiseg.nets import UNet
 from semiseg.sweep.ablation import Preset
 from semiseg.sweep.saved import Saved, read_config, typed, with_config, write_config
 
 FULL = Saved(
     Data(name="camvid", root=Path("/somewhere"), labelled=0.1, size=(96, 128), variant=("a", "b"), classes=("x", "y")),
-    Net(width=16, aspp_branches=2, digest="d"),
+    UNet(width=16, digest="d"),
     Train(steps=5, crop=(8, 16), precision="bf16", betas=(0.5, 0.75), scale=(1.0, 2.0)),
     ThreeStage(lambda1=0.1, ema_decay=(0.5, 0.6, 0.7, 0.8), strong=Strong(ops=1, levels=(2, 3)), CR=False),
 )

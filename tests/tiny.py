@@ -15,7 +15,7 @@ from semiseg.config import Data, Net, Train
 from semiseg.data import Pack, Splits
 from semiseg.methods import Method, ThreeStage
 from semiseg.methods.rule import Moment, State
-from semiseg.nets import build
+from semiseg.nets import UNet, build
 from semiseg.pseudo import Learned, network
 from semiseg.runner import Place, split_of
 from semiseg.stage import Split, Stage
@@ -25,7 +25,7 @@ from semiseg.train import Trainer
 CPU = torch.device("cpu")
 SIZE = (32, 32)
 CLASSES = ("ground", "disc", "square", "bar", "corner")
-NET = Net(width=4, depth=2)
+NET = UNet(width=4, depth=2)
 TRAIN = Train(
     steps=8, batch_labelled=2, batch_unlabelled=2, learning_rate=1e-2, crop=SIZE, precision="fp32", evaluations=2, decay="constant"
 )

@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.methods import METHODS, Method, name_of
+from semiseg.nets import net_kind
 from semiseg.stage import plain
 from semiseg.sweep.ablation import Preset
 
@@ -43,7 +44,10 @@ def read_config(file: Path) -> Saved:
         values = json.loads(file.read_text(encoding="utf-8"))
         method = METHODS[values["method"]]
         return Saved(
-            typed(Data, values["data"]), typed(Net, values["net"]), typed(Train, values["train"]), typed(method, values["settings"])
+            typed(Data, values["data"]),
+            typed(net_kind(values["net"]["name"]), values["net"]),
+            typed(Train, values["train"]),
+            typed(method, values["settings"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
-from semiseg.report.style import BLUE, GOLD, GREEN, GREY, ORANGE, RED, faded, figure
+from semiseg.report.style import BLUE, GOLD, GREEN, NEUTRAL, ORANGE, RED, faded, figure
 from semiseg.search.figures import best_of, default_of, full, star
 
 ONE_MINUS = "one_minus_"
 KINDS = {
     TrialState.COMPLETE: ("full budget", faded(BLUE, 0.55), "solid"),
-    TrialState.PRUNED: ("pruned", faded(GREY, 0.8), "dash"),
+    TrialState.PRUNED: ("pruned", faded(NEUTRAL, 0.8), "dash"),
     TrialState.FAIL: ("failed", RED, "dot"),
     TrialState.RUNNING: ("running", GOLD, "solid"),
 }
@@ -36,7 +36,7 @@ def courses_figure(trials: Sequence[FrozenTrial], resource: Mapping[str, Any], l
         made.add_trace(_course(ones, name, {"color": colour, "dash": dash, "width": 1.5}))
         if state == TrialState.PRUNED:
             ends = [(*max(one.intermediate_values.items()), one.number) for one in ones]
-            marker = {"symbol": "x", "size": 8, "color": GREY}
+            marker = {"symbol": "x", "size": 8, "color": NEUTRAL}
             x, y, text = [step for step, _, _ in ends], [100 * value for _, value, _ in ends], [number for _, _, number in ends]
             said = {"name": "pruned here", "text": text, "hovertemplate": "trial %{text} pruned: %{y:.2f} %<extra></extra>"}
             made.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=marker, **said))
@@ -46,9 +46,9 @@ def courses_figure(trials: Sequence[FrozenTrial], resource: Mapping[str, Any], l
     names, each = resource.get("stages", []), resource.get("evaluations", 0)
     for i, stage in enumerate(names):
         at = {"x": 0.5 + each * (i + 0.5), "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False}
-        made.add_annotation(text=stage, font={"size": 12, "color": GREY}, **at)
+        made.add_annotation(text=stage, font={"size": 12, "color": NEUTRAL}, **at)
         if i:
-            made.add_vline(x=0.5 + each * i, line={"width": 1, "color": GREY, "dash": "dot"})
+            made.add_vline(x=0.5 + each * i, line={"width": 1, "color": NEUTRAL, "dash": "dot"})
     made.update_xaxes(
         title_text="selection score number", showgrid=False, range=[0.5, resource.get("total", 0) + 0.5] if names else None
     )

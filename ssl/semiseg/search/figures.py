@@ -14,7 +14,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from semiseg.report.style import BLUE, GREEN, GREY, ORANGE, faded, figure
+from semiseg.report.style import BLUE, GREEN, NEUTRAL, ORANGE, faded, figure
 
 FEWEST = 4
 """Full-budget trials below which an importance would be noise."""
@@ -165,7 +165,7 @@ def pareto(trials: Iterable[FrozenTrial], label: str) -> go.Figure:
     kept = full(trials)
     made = _dressed(drawn.plot_pareto_front(in_percent(kept, 2), target_names=[f"{label}, %", "stage-seconds of a trial"]), 420)
     numbers = {(100 * one.values[0], one.values[1]): one.number for one in kept}
-    for trace, name, colour in zip(_traces(made), ("others", "Pareto front"), (GREY, BLUE), strict=True):
+    for trace, name, colour in zip(_traces(made), ("others", "Pareto front"), (NEUTRAL, BLUE), strict=True):
         text = [f"trial {numbers[at]}" for at in zip(trace.x, trace.y, strict=True)]
         trace.update(text=text, hovertemplate="%{text}: %{x:.2f} %, %{y:.0f} s<extra></extra>", name=name, showlegend=True)
         trace.update(marker={"color": colour, "size": 9}, overwrite=True)

@@ -3,6 +3,7 @@ drawing second."""
 
 import math
 from collections import defaultdict
+from itertools import cycle
 from typing import NamedTuple
 
 import plotly.graph_objects as go
@@ -22,9 +23,10 @@ def draw_roles(data: ReportData) -> Drawn | str:
     if not info.rows:
         return "No final stage is finished yet."
     names = list(info.values)
-    said = {1: f"Only the {names[0]} is scored", 2: "Both are scored"}.get(len(names), "All are scored")
-    heading = listed(names)
-    note = f"{said}; the table uses the one named in its column 'scored'."
+    heading, said = listed(names), "Both" if len(names) == 2 else "All"
+    note = f"{said} are scored; the table uses the one named in its column 'scored'."
+    if len(names) == 1:
+        note = "The rows have one network each."
     return Drawn(note, (roles_figure(info, data.label),), heading=heading[0].upper() + heading[1:])
 
 
@@ -58,9 +60,10 @@ def roles_figure(info: RolesInfo, label: str) -> go.Figure:
     place = {name: len(info.rows) - 1 - i for i, name in enumerate(info.rows)}
     middle = (len(info.values) - 1) / 2
     apart = 0.26 if middle <= 1 else 0.6 / (2 * middle)  # of a row's height
+    colours = dict(zip(sorted(info.values), cycle(COLOURS), strict=False))  # whichever role comes first
     traces = []
     for i, (role, lines) in enumerate(info.values.items()):
-        shift, colour = apart * (middle - i), COLOURS[i % len(COLOURS)]
+        shift, colour = apart * (middle - i), colours[role]
         dots = [
             (value, place[row] + shift, f"{row}, {role}, seed {seed}")
             for row, seeds in lines.items()

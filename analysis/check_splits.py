@@ -8,7 +8,6 @@ wrong, 2 when the data cannot be used.
     python analysis/check_splits.py --data.name oxford_pets --data.root ../shared/data/oxford-iiit-pet --labelled 0.05 0.1 0.25
 """
 
-import hashlib
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ import tyro
 
 from semiseg.config import Data, SettingError, require
 from semiseg.data import Pack, Splits, load, split
+from semiseg.data.understood import pixels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +52,12 @@ def violations(pack: Pack, splits: dict[str, Splits]) -> list[str]:
 
 def common(pack: Pack, some: Iterable[int], others: Iterable[int]) -> list[str]:
     """Ids of images of `others` that `some` holds too, as the same row or as the same pixels under another name."""
-    kept = {digest(pack, row): pack.ids[row] for row in some}
+    kept = {pixels_of(pack, row): pack.ids[row] for row in some}
     return [
         name if (name := pack.ids[row]) == kept[pixels] else f"{name}, the same pixels as {kept[pixels]}"
         for row in others
-        if (pixels := digest(pack, row)) in kept
+        if (pixels := pixels_of(pack, row)) in kept
     ]
-
-
-def digest(pack: Pack, row: int) -> bytes:
-    image = pack.image(row)
-    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
 
 
 def main(words: Sequence[str] | None = None) -> int:

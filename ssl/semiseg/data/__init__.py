@@ -11,8 +11,9 @@ from semiseg.data.download import download
 from semiseg.data.pack import Pack, open_pack
 from semiseg.data.source import IGNORE, Item, Source
 from semiseg.data.splits import Splits, split
+from semiseg.data.understood import findings, understood
 
-__all__ = ["DATASETS", "IGNORE", "DataSet", "Item", "Pack", "Source", "Splits", "load", "split"]
+__all__ = ["DATASETS", "IGNORE", "DataSet", "Item", "Pack", "Source", "Splits", "findings", "load", "split", "understood"]
 
 DATASETS: Mapping[str, DataSet] = {
     "synthetic": synthetic.SYNTHETIC,

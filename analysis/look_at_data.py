@@ -2,8 +2,8 @@
 
 Opens a data set as a sweep does and prints what was understood, then what may be a mistake: classes that are missing in the
 labelled images, in selection or in test; one patient in selection; constant images; the same pixels twice. Writes one HTML page,
-which loads nothing from elsewhere: images as they are packed, their masks on them, and what weak and strong augmentation make of
-both. Exit status 0, and 2 with one line when the data cannot be used. Takes seconds on a thousand images.
+which loads nothing from elsewhere: images as they are packed, their masks on them, and what weak augmentation and each perturbation
+make of both. Exit status 0, and 2 with one line when the data cannot be used. Takes seconds on a thousand images.
 
     python analysis/look_at_data.py --data.name folder --data.root my_images --out data.html
 """
@@ -20,9 +20,9 @@ import numpy as np
 import torch
 import tyro
 from PIL import Image
+from torch.nn.functional import one_hot
 
-from semiseg.augment import views
-from semiseg.batch import Views
+from semiseg.augment import PERTURBATIONS, View, views
 from semiseg.config import Data, SettingError, Train, require
 from semiseg.data import IGNORE, Pack, Splits, findings, load, split, understood
 
@@ -76,34 +76,44 @@ def picture(pixels: np.ndarray, alt: str) -> str:
     return f'<img src="data:image/png;base64,{source}" alt="{html.escape(alt)}">'
 
 
-def augmented(pack: Pack, row: int, train: Train, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Image and mask of a row after weak augmentation, and after each strong one of the package's, by name."""
-    image, mask = pack.image(row), pack.mask(row)
+Shown = tuple[np.ndarray, np.ndarray | None]
+"""Image uint8 (H,W,3) and mask uint8 (H,W), or None without one."""
+
+
+def augmented(pack: Pack, row: int, partner: int, train: Train, seed: int) -> dict[str, Shown]:
+    """A row after weak augmentation, and that after each perturbation of the package, by name; `partner` is what CutMix pastes."""
+    height, width = train.crop or pack.image(row).shape[:2]
     generator = torch.Generator().manual_seed(seed + row)
+    images = [pack.image(one) for one in (row, partner)]
+    masks = [pack.mask(one) for one in (row, partner)]
+    blank = [
+        np.full(image.shape[:2], IGNORE, np.uint8) if mask is None else mask for image, mask in zip(images, masks, strict=True)
+    ]
     weak = views.weak(
-        [image],
-        [[np.full(image.shape[:2], IGNORE, np.uint8) if mask is None else mask]],
-        crop=train.crop or image.shape[:2],
+        images,
+        [blank],
+        crop=(height, width),
         scale=train.scale,
         scale_law=train.scale_law,
         flip=train.flip,
         generator=generator,
         device=CPU,
     )
-    made = {"weak": weak, "strong": strong(weak, generator)}
-    return {name: (shown(one), None if mask is None else one.masks[0][0].numpy().astype(np.uint8)) for name, one in made.items()}
+    own, other = (View(weak.image[i : i + 1], weak.valid[i : i + 1]) for i in (0, 1))
+    labels = weak.masks[0]
+    known = labels[:1].clamp(max=len(pack.classes) - 1)  # ignored pixels are of some class to a teacher
+    probs = one_hot(known, len(pack.classes)).movedim(-1, 1).float()
+    made = {"weak": (pixels(own.image), labels[0])}
+    for name, kind in PERTURBATIONS.items():
+        perturbation = kind()
+        one = perturbation(own, generator, partner=other if perturbation.partner else None, probs=probs)
+        made[name] = (pixels(one.image), one.labels(labels[:1], labels[1:] if perturbation.partner else None)[0])
+    return {name: (image, None if masks[0] is None else ids.numpy().astype(np.uint8)) for name, (image, ids) in made.items()}
 
 
-def strong(weak: Views, generator: torch.Generator) -> Views:
-    """RandAugment and Cutout with their defaults."""
-    from semiseg.config import Strong
-
-    return views.strong(weak, Strong(), generator)
-
-
-def shown(one: Views) -> np.ndarray:
-    """The first image as uint8 (H,W,3)."""
-    return (one.image[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+def pixels(images: torch.Tensor) -> np.ndarray:
+    """The first of (N,3,H,W) in [0,1] as uint8 (H,W,3)."""
+    return (images[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
 def page(pack: Pack, splits: Splits, found: Sequence[str], arguments: Arguments) -> str:
@@ -121,13 +131,17 @@ def page(pack: Pack, splits: Splits, found: Sequence[str], arguments: Arguments)
     tables = []
     for part, rows in parts.items():
         lines = []
-        for row in rows[: arguments.images].tolist():
+        for number, row in enumerate(rows[: arguments.images].tolist(), 1):
             image, mask = pack.image(row), pack.mask(row)
             cells = [picture(image, "image"), picture(painted(image, mask, pack.palette), "mask")]
-            for name, (changed, moved) in augmented(pack, row, arguments.train, arguments.seed).items():
+            partner = int(rows[number % len(rows)])
+            for name, (changed, moved) in augmented(pack, row, partner, arguments.train, arguments.seed).items():
                 cells += [picture(changed, name), picture(painted(changed, moved, pack.palette), f"mask after {name}")]
             lines.append(f"<tr><th>{html.escape(pack.ids[row])}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-        heads = "".join(f"<th>{name}</th>" for name in ("", "image", "mask", "weak", "mask", "strong", "mask"))
+        heads = "".join(
+            f"<th>{name}</th>"
+            for name in ("", "image", "mask", *(part for name in ("weak", *PERTURBATIONS) for part in (name, "mask")))
+        )
         tables.append(f"<h2>{part} ({len(rows)})</h2><table><tr>{heads}</tr>{''.join(lines)}</table>")
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(pack.name)}</title><style>{STYLE}</style>'

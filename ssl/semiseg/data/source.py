@@ -82,14 +82,11 @@ def share_of(share: float, available: int) -> int:
     return max(1, int(share * available + 1e-9))
 
 
-def nobody(_: str) -> bool:
-    return False
-
-
-def read_lines(file: Path, known: Callable[[str], bool] = nobody) -> Iterator[tuple[int, str]]:
+def read_lines(file: Path, known: Callable[[str], bool] | None = None) -> Iterator[tuple[int, str]]:
     """Numbered lines of a text file without blank ones and without comments, from a # at the start or after a space.
 
-    Of a line that holds such a # as much is taken as is `known`, the longest first: `scan #0.png` may be a name.
+    With `known`, of a line that holds such a # as much is taken as is known, the longest first: `scan #0.png` may be a name. A line
+    of which nothing is known is given whole.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -98,7 +95,9 @@ def read_lines(file: Path, known: Callable[[str], bool] = nobody) -> Iterator[tu
     for number, line in enumerate(lines, 1):
         ends = [match.start() for match in re.finditer(r"(^|\s)#", line)]
         readings = [line[:end].strip() for end in (*ends, len(line))]
-        text = next((text for text in reversed(readings) if text and known(text)), readings[0])
+        text = readings[0]
+        if known:
+            text = next((one for one in reversed(readings) if one and known(one)), text and readings[-1])
         if text:
             yield number, text
 

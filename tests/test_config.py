@@ -12,7 +12,7 @@ from semiseg.nets import UNet
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
-        (Data, {"labelled": 0}, r"data.labelled: got 0; allowed: a count >= 1, a share in \(0, 1\) or 'all'"),
+        (Data, {"labelled": 0}, r"data.labelled: got 0; allowed: a count >= 1, a share in \(0, 1\]"),
         (Data, {"labelled": 2.5}, "data.labelled: got 2.5"),
         (Data, {"size": (4, 64)}, r"data.size: got \(4, 64\); allowed: height and width of at least 8 pixels, or 'native'"),
         (Data, {"selection": 0}, "data.selection: got 0"),

@@ -10,43 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from data_trees import build_acdc, build_camvid, build_cifar10, build_cityscapes, build_pets, build_scgm, build_voc
 
 import compare_consistency_directions
 import compare_label_fractions
 import semiseg.nets
 from semiseg.config import Data
-from semiseg.data import DATASETS, IGNORE, split
-from semiseg.data.known import KNOWN, StandIn
+from semiseg.data import IGNORE, split
+from semiseg.data.known import StandIn
 from semiseg.methods import ThreeStage
 from semiseg.stage import plain
 from semiseg.sweep import estimate
 from semiseg.sweep.ablation import Ablation
 from semiseg.sweep.command import main
 from semiseg.sweep.plan import Plan
-
-BUILDERS: dict[str, Callable[[Path], Path]] = {
-    "camvid": build_camvid,
-    "oxford_pets": build_pets,
-    "scgm": build_scgm,
-    "cifar10": build_cifar10,
-    "cityscapes": build_cityscapes,
-    "voc_aug": build_voc,
-    "acdc": build_acdc,
-}
-
-
-def test_every_data_set_that_needs_a_folder_is_known_but_the_users_own() -> None:
-    assert set(KNOWN) == set(DATASETS) - {"synthetic", "folder"} == set(BUILDERS)
-
-
-@pytest.mark.parametrize("name", KNOWN)
-def test_what_is_known_is_what_the_loader_makes(name: str, tmp_path: Path) -> None:
-    source, known = DATASETS[name](Data(name=name, root=BUILDERS[name](tmp_path / "tree"))), KNOWN[name]
-    assert known.classes == len(source.classes)
-    assert source.default_size in (known.default, "native")
-    assert known.image_level == source.image_level
-    assert (known.selection > 0) == any(item.split == "selection" for item in source.items) or name in ("camvid", "acdc")
 
 
 @pytest.mark.parametrize(

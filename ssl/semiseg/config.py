@@ -36,6 +36,10 @@ def require_choices(settings: Any, prefix: str) -> None:
             require(value in get_args(hint), f"{prefix}.{name}", value, ", ".join(map(str, get_args(hint))))
 
 
+def _is_count_or_share(number: float) -> bool:
+    return number < 1 or isinstance(number, int) or number.is_integer()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Which images, which of them are labelled, at which size."""
@@ -45,7 +49,7 @@ class Data:
     root: Path | None = None
     """Folder of the data set on disk; `synthetic` needs none."""
     labelled: int | float | Literal["all"] | None = None
-    """Labelled training images: a count (1 or more), a share (below 1) or "all"; None: the data set's own default."""
+    """Labelled training images: a count (1 is one image), a share (1.0 is all of them) or "all"; None: the data set's default."""
     size: tuple[int, int] | Literal["native"] | None = None
     """Height and width in pixels to which images are resized once; "native" keeps each file's; None: the data set's default."""
     selection: int | float = 0.1
@@ -60,12 +64,17 @@ class Data:
     """Names of class ids 0, 1, ...; empty: what the data set says (`folder` reads classes.txt or the masks)."""
 
     def __post_init__(self) -> None:
+        if self.labelled == 1 and isinstance(self.labelled, float):
+            object.__setattr__(self, "labelled", "all")  # equal numbers are equal settings, but 1 is one image
         if isinstance(self.labelled, int | float):
-            whole = self.labelled < 1 or float(self.labelled).is_integer()
-            require(self.labelled > 0 and whole, "data.labelled", self.labelled, "a count >= 1, a share in (0, 1) or 'all'")
+            allowed = "a count >= 1, a share in (0, 1], where 1.0 is all and 1 is one image, or 'all'"
+            require(self.labelled > 0 and _is_count_or_share(self.labelled), "data.labelled", self.labelled, allowed)
         if isinstance(self.size, tuple):
             require(min(self.size) >= 8, "data.size", self.size, "height and width of at least 8 pixels, or 'native'")
-        require(self.selection > 0, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
+        share_of_all = isinstance(self.selection, float) and self.selection == 1
+        possible = self.selection > 0 and _is_count_or_share(self.selection) and not share_of_all
+        require(possible, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
+        require(self.split_seed >= 0, "data.split_seed", self.split_seed, "a whole number >= 0")
         require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from semiseg.config import Data, Net, Train
 from semiseg.data import Pack, Splits, split
-from semiseg.data.known import KNOWN, StandIn
+from semiseg.data.known import StandIn, published
 from semiseg.methods import Method
 from semiseg.nets.weights import IMAGENET
 from semiseg.runner import Place
@@ -36,7 +36,7 @@ def _stand_in(data: Data) -> StandIn:
 
 def absent(data: Data) -> bool:
     """Whether no folder is given for a data set whose numbers are known."""
-    return data.root is None and data.name in KNOWN
+    return data.root is None and published(data) is not None
 
 
 def notice(data: Data, splits: Splits, device: str) -> str:

@@ -54,7 +54,7 @@ def profile(stage: Stage, place: Place, steps: int) -> tuple[np.ndarray, np.ndar
     trainer = Trainer(stage, pack, splits, torch.device("cpu"), blank(stage.rule, pack, splits.training))
     trainer.state.student.train()
     clock = Clock()
-    for network in trainer.state.roles().values():
+    for network in trainer.state.scored().values():
         for name in ("forward", "both"):
             if hasattr(network, name):
                 setattr(network, name, clock.wrap(getattr(network, name)))

@@ -13,7 +13,9 @@ scenes (five classes, so the metrics are means over four of them) 3 seeds take a
 import sys
 from dataclasses import replace
 
-from semiseg.config import Data, Gentle, Net, Train
+from semiseg.augment import Gentle
+from semiseg.config import Data, Net, Train
+from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Supervised
 from semiseg.sweep.ablation import Ablation, Paper, Preset, Quick
 from semiseg.sweep.command import main
@@ -27,16 +29,14 @@ METHOD = MeanTeacher(
     weight=2.9,
     ramp=(0.0, 1.0),  # paper: 100 of 350 epochs, some 1,100 steps, which is more than these stages have
     draw="mixed",
-    gentle=PERTURBATION,
-    ema_every="step",
-    ema_decay=(0.98,),  # paper: 0.99, then 0.999, over 350 epochs; a stage of hundreds of steps needs a teacher that follows faster
-    ema_warmup=True,
-    ema_buffers="own",
-    teacher_mode="train",
+    perturbation=PERTURBATION,
+    # paper: 0.99, then 0.999, over 350 epochs; a stage of hundreds of steps needs a teacher that follows faster
+    ema=Ema(decay=(0.98,), warmup=True, buffers="own", mode="train"),
 )
 # that noise is of z-scores (code: after NormalizeInstance), which scgm packs from -4..4 as 0..1
 Z_SCORES = replace(PERTURBATION, noise=0.01 / 8, noise_teacher=0.01 / 8)
-BASELINE = Supervised(objective="soft_dice", gentle=Z_SCORES)  # paper: rotation and noise without a teacher too
+# paper: rotation and noise without a teacher too
+BASELINE = Supervised(objective="soft_dice", perturbation=replace(Z_SCORES, noise_teacher=0.0))
 
 TABLE = Ablation(
     name="mean_teacher_mri",
@@ -62,7 +62,7 @@ TABLE = Ablation(
         ),
         "mri": Preset(
             data=Data(name="scgm", size=(64, 64), labelled="all"),
-            method=replace(METHOD, gentle=Z_SCORES),
+            method=replace(METHOD, perturbation=Z_SCORES),
             others=(BASELINE,),
             net=Net(width=8, outputs="one"),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=2e-3, score="image_dice", flip=0.0),
@@ -72,10 +72,9 @@ TABLE = Ablation(
             data=Data(name="scgm", labelled="all"),  # 200 x 200 pixels of 0.25 mm; a third split selects
             method=replace(
                 METHOD,
-                gentle=Z_SCORES,
+                perturbation=replace(Z_SCORES, background=True),  # code: rotated with zeros, which count
                 ramp=(0.0, 100 / 350),  # epochs 0 to 100 of 350
-                ema_decay=(0.99, 0.999),
-                ema_start=(0.0, 50 / 350),  # epochs 0 and 50
+                ema=replace(METHOD.ema, decay=(0.99, 0.999), start=(0.0, 50 / 350)),  # epochs 0 and 50
                 mask_out_of_frame=False,  # code: no validity mask
             ),
             others=(BASELINE,),

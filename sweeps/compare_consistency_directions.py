@@ -34,7 +34,7 @@ PERTURBATIONS = {
     "simple-CutMix": "one_way teacher=simple perturbation=cutmix",
     "MT-PhTPS": "one_way teacher=mean perturbation=phtps",
     "MT-CutMix": "one_way teacher=mean perturbation=cutmix",
-    "MT-CutMix*": "one_way teacher=mean perturbation=cutmix* weight=1.0",
+    "MT-CutMix*": "one_way teacher=mean perturbation=cutmix distance=mse_sum threshold=0.97 weight=1.0",
 }
 CURVES = {name: {value: f"{name}, {text}" for value, text in FRACTIONS.items()} for name in ("supervised", *PERTURBATIONS)}
 WORDS = {"supervised": "supervised"} | PERTURBATIONS

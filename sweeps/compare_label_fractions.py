@@ -53,7 +53,7 @@ TABLE = Ablation(
     },
     quick=Quick(
         train={"steps": 6, "evaluations": 1},
-        method={"phase_epochs": 0.1, "phases": (0.5, 1.0), "ema_every": "step"},  # a stage is shorter than an epoch
+        method={"phase_epochs": 0.1, "phases": (0.5, 1.0), "ema.every": "step"},  # a stage is shorter than an epoch
         rows=("supervised, 5 %", "mean teacher, 5 %", "DMT, 5 %", "supervised, 25 %", "mean teacher, 25 %", "supervised, 100 %"),
         seeds=1,
     ),

@@ -30,6 +30,7 @@ class Batch(NamedTuple):
     valid   (N,H,W) bool, False out of frame
     labelled  number of leading rows that carry a true mask
     confidence  (N,H,W) float32 in [0,1], the teacher stage's probability of `pseudo`, or None when the rule does not ask for it
+    partner  another draw of as many training images as there are unlabelled rows, all without a true mask, or None likewise
 
     Where a class belongs to a whole image, mask, pseudo, valid and confidence are (N,1,1), like the network's logits (N,C,1,1).
     """
@@ -40,3 +41,4 @@ class Batch(NamedTuple):
     valid: Tensor
     labelled: int
     confidence: Tensor | None = None
+    partner: "Batch | None" = None

@@ -1,7 +1,7 @@
 """What a stage takes from its teacher stages: pseudo-masks with their confidences, and weights to start from."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,27 +24,28 @@ class Learned:
     """Pseudo-mask (H,W) uint8 of every training image by its row in the pack."""
     confidences: Mapping[int, np.ndarray] | None = None
     """Probability of the pseudo-mask's class by row, (H,W) uint16, 65535 for 1."""
-    initial: Mapping[str, Tensor] | None = None
-    """Weights that the student starts from."""
+    initial: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Weights that trained networks start from, by role."""
 
 
 def blank(rule: Rule, pack: Pack, rows: np.ndarray) -> Learned:
     """What costs a step as much as the real thing where only time is measured: class 0 everywhere, with probability 0."""
+    wanted = rule.needs.masks
+    if wanted is None:
+        return Learned()
     sizes = {row: (pack.heights[row], pack.widths[row]) for row in rows.tolist()}
-    masks = {row: np.zeros(size, np.uint8) for row, size in sizes.items()}
-    return Learned(
-        masks if rule.masks else None, {row: np.zeros(size, np.uint16) for row, size in sizes.items()} if rule.confidences else None
-    )
+    confidences = {row: np.zeros(size, np.uint16) for row, size in sizes.items()} if wanted.confidences else None
+    return Learned({row: np.zeros(size, np.uint8) for row, size in sizes.items()}, confidences)
 
 
-def network(stage: Stage, pack: Pack, device: torch.device) -> BlockNet | MultiTask:
-    """The stage's network with its initial weights, on the device."""
+def network(stage: Stage, pack: Pack, device: torch.device, role: str = "student") -> BlockNet | MultiTask:
+    """The stage's network of a role with its initial weights, on the device; other roles than the student begin with other ones."""
     net = build(
         stage.net,
         len(pack.classes),
         mean=tuple(float(value) for value in pack.mean),
         std=tuple(float(value) for value in pack.std),
-        seed=stream(stage.seed, "init", stage.number),
+        seed=stream(stage.seed, "init" if role == "student" else f"init {role}", stage.number),
         own=stage.rule.own_blocks,
     )
     net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -140,16 +140,17 @@ class StageRun:
 
     def _learn(self, pack: Pack, splits: Splits) -> Learned:
         """What the rule takes from the teacher stages: pseudo-masks with their confidences, initial weights."""
-        rule = self.stage.rule
-        masks = confidences = initial = None
-        if rule.masks is not None:
-            masks, confidences = self._masks(rule.masks, pack, splits)
-            masks = rule.filtered(masks, confidences)
-        if rule.initial is not None:
-            teacher, prefix = self._network(rule.initial)
-            weights = self._weights(teacher)
-            initial = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        return Learned(masks, confidences if rule.confidences else None, initial)
+        needs = self.stage.rule.needs
+        masks = confidences = None
+        if needs.masks is not None:
+            masks, confidences = self._masks(needs.masks.of, pack, splits)
+            masks = needs.masks.keep(masks, confidences)
+        initial = {role: self._initial(pick) for role, pick in needs.initial.items()}
+        return Learned(masks, confidences if needs.masks and needs.masks.confidences else None, initial)
+
+    def _initial(self, pick: Pick) -> dict[str, torch.Tensor]:
+        teacher, prefix = self._network(pick)
+        return {name.removeprefix(prefix): value for name, value in self._weights(teacher).items() if name.startswith(prefix)}
 
     def _network(self, pick: Pick) -> tuple[Stage, str]:
         """The picked teacher stage and the prefix of the picked network in its weights."""

@@ -2,6 +2,30 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+
+class Moment(NamedTuple):
+    """Where a stage is: the number of the step (from 0), of how many, and how many steps show every training image once."""
+
+    step: int
+    steps: int
+    epoch_steps: int
+
+    @property
+    def progress(self) -> float:
+        """Share of the stage done before this step, in [0,1)."""
+        return self.step / self.steps
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done before this step."""
+        return self.step // self.epoch_steps
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether this step is the last one of its epoch."""
+        return (self.step + 1) % self.epoch_steps == 0
 
 
 def cosine_decay(progress: float) -> float:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
@@ -12,8 +12,14 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from semiseg.config import Net, Train
 
-FORMAT = 1
+FORMAT = 2
 """Goes into every key: raised when the meaning of a setting, a random stream or the training loop changes."""
+
+AS_BEFORE = "as_before"
+"""Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
+
+    rot90: bool = field(default=True, metadata={AS_BEFORE: False})
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +67,17 @@ class Stage:
             "format": FORMAT,
             "number": self.number,
             "seed": self.seed,
-            "rule": {"type": type(self.rule).__name__, **plain(self.rule)},
-            "split": plain(self.split),
+            "rule": {"type": type(self.rule).__name__, **for_key(self.rule)},
+            "split": for_key(self.split),
             "net": by_content(self.net),
-            "train": plain(self.train),
+            "train": for_key(self.train),
             "teachers": [teacher.key for teacher in self.teachers],
         }
 
 
 def by_content(net: Net) -> dict[str, Any]:
     """The network's settings as plain values with the names of files, not their places: what the files hold is in `digest`."""
-    return plain(net) | {"name": PurePath(net.name).name, "weights": PurePath(net.weights).name}
+    return for_key(net) | {"name": PurePath(net.name).name, "weights": PurePath(net.weights).name}
 
 
 def hash_of(value: Any) -> str:
@@ -79,22 +85,48 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def plain(value: Any) -> Any:
-    """Dataclasses, tuples and paths as JSON values; raises TypeError for what could not be read back the same."""
+def for_key(value: Any) -> Any:
+    """`plain` without the fields that have the value which means "as before they were there" (AS_BEFORE)."""
+    return plain(value, leave_out=lambda field, held: AS_BEFORE in field.metadata and field.metadata[AS_BEFORE] == held)
+
+
+def plain(value: Any, leave_out: Callable[[dataclasses.Field[Any], Any], bool] = lambda field, held: False) -> Any:
+    """Dataclasses, tuples and paths as JSON values; raises TypeError for what could not be read back the same.
+
+    Where a field is declared as a base and holds one of several kinds, such as a perturbation, "type" names the kind.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints = get_type_hints(type(value))
-        return {
-            field.name: plain(_as_declared(getattr(value, field.name), hints[field.name])) for field in dataclasses.fields(value)
-        }
+        hints, found = get_type_hints(type(value)), {}
+        for field in dataclasses.fields(value):
+            held = getattr(value, field.name)
+            if not leave_out(field, held):
+                found[field.name] = tagged(_as_declared(held, hints[field.name]), hints[field.name], leave_out)
+        return found
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, leave_out) for item in value]
     if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {str(name): plain(item, leave_out) for name, item in value.items()}
     if isinstance(value, PurePath):
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"no plain form for {value!r}")
+
+
+def tagged(value: Any, hint: Any, leave_out: Callable[[dataclasses.Field[Any], Any], bool]) -> Any:
+    """`plain` of what a field holds, with its kind where the declaration leaves that open."""
+    if isinstance(value, tuple) and any(_is_settings(item) for item in value):
+        kinds = get_args(hint)
+        return [
+            tagged(item, kinds[min(i, len(kinds) - 2)] if kinds[-1] is ... else kinds[i], leave_out) for i, item in enumerate(value)
+        ]
+    found = plain(value, leave_out)
+    open_kind = _is_settings(value) and type(value) not in (hint, *get_args(hint))
+    return {"type": type(value).__name__, **found} if open_kind else found
+
+
+def _is_settings(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
 def _as_declared(value: Any, hint: Any) -> Any:

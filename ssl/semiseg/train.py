@@ -17,12 +17,11 @@ from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.device import autocast
 from semiseg.evaluate import evaluate, predict
-from semiseg.methods.rule import Moment
 from semiseg.metrics import decide
 from semiseg.nets import BlockNet, MultiTask
 from semiseg.nets.optimiser import optimiser
 from semiseg.pseudo import Learned, load, network, whole
-from semiseg.schedules import DECAYS, warmed_up
+from semiseg.schedules import DECAYS, Moment, warmed_up
 from semiseg.stage import Stage, stream
 
 SAMPLES = 4
@@ -72,12 +71,12 @@ class Trainer:
         self.stage, self.pack, self.splits, self.device = stage, pack, splits, device
         self.learned = learned or Learned()
         self.rule, self.train = stage.rule, stage.train
-        self.labelled = self.rule.labelled(splits.labelled, stage.seed)
+        self.needs = self.rule.needs
+        self.labelled = self.needs.subset(splits.labelled, stage.seed) if self.needs.subset else splits.labelled
         self.state = self.rule.start(self._initial_network)
-        self.optimiser = optimiser(self.state.student, self.train)
-        mixed = self.rule.unlabelled and not self.rule.joint
-        drawn = max(self.train.batch_unlabelled if mixed else self.images_per_step, 1)
-        self.epoch_steps = math.ceil(len(splits.training if self.rule.unlabelled else self.labelled) / drawn)
+        self.optimisers = {role: optimiser(net, self.train) for role, net in self.state.trained.items()}
+        drawn = max(self.train.batch_unlabelled if self.needs.draw == "mixed" else self.images_per_step, 1)
+        self.epoch_steps = math.ceil(len(splits.training if self.needs.unlabelled else self.labelled) / drawn)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
 
@@ -92,7 +91,7 @@ class Trainer:
     def advance(self, seconds: float) -> None:
         """Train until the stage ends, a selection score is due and taken, or `seconds` have passed; at least one step."""
         started = time.perf_counter()
-        self.state.student.train()
+        self._training_mode()
         while not self.finished:
             self.train_step()
             if self._evaluation_due():
@@ -109,8 +108,8 @@ class Trainer:
         now = Moment(step, self.train.steps, self.epoch_steps)
 
         # learning rate
-        for group in self.optimiser.param_groups:
-            decayed = warmed_up(now.progress, DECAYS[self.train.decay], self.train.warmup)
+        decayed = warmed_up(now.progress, DECAYS[self.train.decay], self.train.warmup)
+        for group in (group for one in self.optimisers.values() for group in one.param_groups):
             group["lr"] = self.train.learning_rate * group["factor"] * decayed
 
         # batch
@@ -125,9 +124,11 @@ class Trainer:
         self._log(terms, total, step)
 
         # update
-        self.optimiser.zero_grad(set_to_none=True)
+        for one in self.optimisers.values():
+            one.zero_grad(set_to_none=True)
         total.backward()
-        self.optimiser.step()
+        for one in self.optimisers.values():
+            one.step()
         self.rule.after_step(self.state, now)
         self.progress.step += 1
 
@@ -138,20 +139,26 @@ class Trainer:
 
     def _batch(self, step: int, generator: torch.Generator) -> Batch:
         """The mini-batch of a step, as the rule wants it: labelled rows, then unlabelled ones."""
-        rows, n_labelled = self._rows(step)
+        rows, known = self._rows(step)
+        batch = self._views(rows, known, generator)
+        if not self.needs.partner:
+            return batch
+        beside = self._draw("partner", self.splits.training, step, max(len(rows) - known, 1))
+        return batch._replace(partner=self._views(beside, 0, generator))
+
+    def _views(self, rows: list[int], n_labelled: int, generator: torch.Generator) -> Batch:
+        """Those rows of the pack, weakly augmented; the first ones with their true masks."""
         images = [self.pack.image(row) for row in rows]
-        masks = [
+        maps = [
             [self._mask(row) if i < n_labelled else np.full(images[i].shape[:2], IGNORE, np.uint8) for i, row in enumerate(rows)]
         ]
-        if self.learned.masks is not None:
-            masks.append([self.learned.masks[row] for row in rows])
-        if self.learned.confidences is not None:  # two planes of bytes move like masks
-            whole = [self.learned.confidences[row] for row in rows]
-            masks += [[(one >> 8).astype(np.uint8) for one in whole], [(one & 255).astype(np.uint8) for one in whole]]
+        for learned in (self.learned.masks, self.learned.confidences):
+            if learned is not None:
+                maps.append([learned[row] for row in rows])
         assert self.train.crop is not None
         views = weak(
             images,
-            masks,
+            maps,
             crop=self.train.crop,
             scale=self.train.scale,
             scale_law=self.train.scale_law,
@@ -159,20 +166,24 @@ class Trainer:
             generator=generator,
             device=self.device,
         )
-        valid, moved = views.valid, list(views.masks)
-        if self.pack.image_level:  # the class of an image is that of any pixel; IGNORE is the largest number
-            valid, moved = valid[:, :1, :1] | True, [mask.amin((1, 2), keepdim=True) for mask in moved]
-        truth, *more = moved
+        image, valid, (truth, *more) = views.image.contiguous(memory_format=torch.channels_last), views.valid, views.masks
         pseudo = more.pop(0) if self.learned.masks is not None else None
-        confidence = (more[0] * 256 + more[1]) / 65535 if self.learned.confidences is not None else None
-        image = views.image.contiguous(memory_format=torch.channels_last)
-        return Batch(image, truth, pseudo, valid, n_labelled, confidence)
+        # outside the frame: the largest number, as IGNORE is for masks
+        confidence = torch.where(valid, more.pop(0), 65535) / 65535 if self.learned.confidences is not None else None
+        if not self.pack.image_level:
+            return Batch(image, truth, pseudo, valid, n_labelled, confidence)
+
+        def least(one: Tensor) -> Tensor:  # the class of an image is that of any pixel that shows it
+            return one.amin((1, 2), keepdim=True)
+
+        pseudo, confidence = (one if one is None else least(one) for one in (pseudo, confidence))
+        return Batch(image, least(truth), pseudo, valid[:, :1, :1] | True, n_labelled, confidence)
 
     def _rows(self, step: int) -> tuple[list[int], int]:
         """Rows of the mini-batch of a step, and how many of them, the first ones, are labelled."""
-        if not self.rule.unlabelled:
+        if self.needs.draw == "labelled":
             return self._draw("labelled", self.labelled, step, self.images_per_step), self.images_per_step
-        if self.rule.joint:
+        if self.needs.draw == "joint":
             known = set(self.labelled.tolist())
             rows = sorted(
                 self._draw("unlabelled", self.splits.training, step, self.images_per_step), key=lambda row: row not in known
@@ -216,7 +227,7 @@ class Trainer:
         return done * count // steps > (done - 1) * count // steps
 
     def _score_selection(self) -> None:
-        for role, net in self.state.roles().items():
+        for role, net in self.state.scored().items():
             score = self._scores(net, self.splits.selection)["", self.train.score]
             self._record(f"selection/{role}/{self.train.score}", score, self.progress.step)
             if role == self.rule.evaluated:
@@ -224,22 +235,26 @@ class Trainer:
                 if score > self.progress.best_score or not self.best:  # a score of no class is nan
                     self.progress.best_score, self.progress.best_step = np.nan_to_num(score, nan=-1.0).item(), self.progress.step
                     self.best = self._weights("best")
-        self.state.student.train()
+        self._training_mode()
+
+    def _training_mode(self) -> None:
+        for net in self.state.trained.values():
+            net.train()
 
     def _scores(self, net: torch.nn.Module, rows: np.ndarray) -> dict[tuple[str, str], float]:
         batch = max(self.images_per_step, 16)
         return evaluate(net, self.pack, rows, self.train, batch=batch, device=self.device)
 
-    def _initial_network(self) -> BlockNet | MultiTask:
-        net = network(self.stage, self.pack, self.device)
-        if self.learned.initial is not None:
-            net.load_state_dict(self.learned.initial)
+    def _initial_network(self, role: str = "student") -> BlockNet | MultiTask:
+        net = network(self.stage, self.pack, self.device, role)
+        if role in self.learned.initial:
+            net.load_state_dict(self.learned.initial[role])
         return net
 
     def _weights(self, prefix: str) -> dict[str, Tensor]:
         return {
             f"{prefix}.{role}.{name}": value.detach().cpu().contiguous().clone()
-            for role, net in self.state.roles().items()
+            for role, net in self.state.networks().items()
             for name, value in net.state_dict().items()
         }
 
@@ -247,8 +262,9 @@ class Trainer:
         """Everything that a later `restore` needs to go on as if training had not stopped."""
         return {
             "key": self.stage.key,
-            "networks": {role: net.state_dict() for role, net in self.state.roles().items()},
-            "optimiser": self.optimiser.state_dict(),
+            "networks": {role: net.state_dict() for role, net in self.state.networks().items()},
+            "optimisers": {role: one.state_dict() for role, one in self.optimisers.items()},
+            "memory": self.state.memory,
             "best": self.best,
             "progress": vars(self.progress),
         }
@@ -257,9 +273,11 @@ class Trainer:
         """Continue from `checkpoint()`. Raises ValueError when it is of another stage."""
         if saved["key"] != self.stage.key:
             raise ValueError(f"checkpoint of stage {saved['key']}, expected {self.stage.key}")
-        for role, net in self.state.roles().items():
+        for role, net in self.state.networks().items():
             net.load_state_dict(saved["networks"][role])
-        self.optimiser.load_state_dict(saved["optimiser"])
+        for role, one in self.optimisers.items():
+            one.load_state_dict(saved["optimisers"][role])
+        self.state.memory = dict(saved["memory"])
         self.best = dict(saved["best"])
         self.progress = Progress(**saved["progress"])
 
@@ -272,7 +290,7 @@ class Trainer:
         metrics: list[dict[str, Any]] = []
         samples: list[np.ndarray] = []
         for which, step in (("last", self.progress.step), ("best", self.progress.best_step)):
-            for role, net in self.state.roles().items():
+            for role, net in self.state.scored().items():
                 load(net, weights, f"{which}.{role}.")
                 for split, rows in (("selection", self.splits.selection), ("test", self.splits.test)):
                     place = {"key": self.stage.key, "role": role, "weights": which, "split": split, "step": step}

@@ -1,12 +1,99 @@
-"""CutMix and Cutout of French et al. 2020 (arXiv:1906.01916), the baselines of grubisic2021 and ke2020: one random box per image.
+"""CutMix and Cutout of French et al. 2020 (arXiv:1906.01916), the baselines of grubisic2021 and ke2020: one random box per image."""
 
-Random numbers come from a CPU generator, four per sample, whatever the device.
-"""
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View
 from semiseg.augment.warp import GREY
+from semiseg.config import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutMix(Perturbation):
+    """A box of the partner image in every image. Classes of whole images are mixed by area (Yun et al. 2019, arXiv:1905.04899)."""
+
+    area: tuple[float, float] = (0.5, 0.5)
+    """Range of the box's share of the frame, uniform (French et al.: half, up to the rounding of its sides)."""
+
+    def __post_init__(self) -> None:
+        low, high = self.area
+        require(0 <= low <= high <= 1, "cutmix.area", self.area, "two shares in [0, 1], low <= high")
+
+    @property
+    def partner(self) -> bool:
+        return True
+
+    @property
+    def meets(self) -> bool:
+        return False  # two mixes show other images at the same place
+
+    def __call__(
+        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
+    ) -> Perturbed:
+        if partner is None:
+            raise ValueError("CutMix: needs a partner batch, got none")
+        count, _, *size = view.image.shape
+        inside = box_masks(boxes(count, (size[0], size[1]), generator, self.area), (size[0], size[1]), view.image.device)
+        move = MixedByArea(inside) if view.whole else Mixed(inside)
+        return Perturbed(Mixed(inside)(view.image, partner.image), move(view.valid, partner.valid), move, view.image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutout(Perturbation):
+    """A grey box in every image, whose pixels do not count; classes of whole images stay.
+
+    `RandAugment` of ke2020 asks for the labels under its squares all the same. The authors fill with the data set's mean colour; here it
+    is GREY, as elsewhere.
+    """
+
+    area: tuple[float, float] = (0.0, 1.0)
+    """Range of the box's share of the frame, uniform (French et al.: none to all)."""
+
+    def __post_init__(self) -> None:
+        low, high = self.area
+        require(0 <= low <= high <= 1, "cutout.area", self.area, "two shares in [0, 1], low <= high")
+
+    def __call__(
+        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
+    ) -> Perturbed:
+        count, _, *size = view.image.shape
+        inside = box_masks(boxes(count, (size[0], size[1]), generator, self.area), (size[0], size[1]), view.image.device)
+        valid = view.valid if view.whole else view.valid & ~inside[:, 0]
+        return Perturbed(view.image.masked_fill(inside, GREY), valid, STAY, view.image)
+
+
+class Mixed(Move):
+    """The partner's where `mask` (N,1,H,W) bool is True, one's own elsewhere."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask
+
+    def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        if partner is None:
+            raise ValueError("a mix of two batches: needs the partner's map too, got none")
+        return torch.where(self.mask if own.ndim == 4 else self.mask[:, 0], partner, own)
+
+
+class MixedByArea(Mixed):
+    """Of classes of whole images: probabilities (N,C,1,1) and confidences are averaged by area, labels those of the larger part."""
+
+    def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        if partner is None:
+            raise ValueError("a mix of two batches: needs the partner's map too, got none")
+        inner = self.mask.float().mean((2, 3), keepdim=True)
+        inner = inner if own.ndim == 4 else inner[:, 0]
+        if own.dtype == torch.bool:
+            return own & partner
+        return (1 - inner) * own + inner * partner if own.is_floating_point() else torch.where(inner > 0.5, partner, own)
+
+    def logits(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        """Logits whose softmax is the average of both probabilities."""
+        if partner is None:
+            raise ValueError("a mix of two batches: needs the partner's map too, got none")
+        inner = self.mask.float().mean((2, 3), keepdim=True)
+        return torch.logaddexp(own.float().log_softmax(1) + (1 - inner).log(), partner.float().log_softmax(1) + inner.log())
 
 
 def boxes(count: int, size: tuple[int, int], generator: torch.Generator, area: tuple[float, float]) -> Tensor:
@@ -32,33 +119,3 @@ def box_masks(boxes: Tensor, size: tuple[int, int], device: torch.device) -> Ten
     row, column = torch.arange(size[0], device=device), torch.arange(size[1], device=device)
     rows, columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
     return (rows[:, :, None] & columns[:, None])[:, None]
-
-
-def cutmix_masks(count: int, size: tuple[int, int], generator: torch.Generator, device: torch.device) -> Tensor:
-    """Masks (count,1,H,W) bool for `mix`: a box of half the frame's area, up to the rounding of its sides."""
-    return box_masks(boxes(count, size, generator, (0.5, 0.5)), size, device)
-
-
-def cutout_masks(count: int, size: tuple[int, int], generator: torch.Generator, device: torch.device) -> Tensor:
-    """Masks (count,1,H,W) bool for `cut`: a box of 0 to all of the frame's area, uniform."""
-    return box_masks(boxes(count, size, generator, (0.0, 1.0)), size, device)
-
-
-def mix(mask: Tensor, outer: Tensor, inner: Tensor) -> Tensor:
-    """`inner` inside the boxes, `outer` around them. Images, the teacher's outputs for them and `valid` are mixed alike.
-
-    Args: mask (N,1,H,W) bool; outer and inner, two independent sets of N samples, (N,C,H,W) or (N,H,W), of any type.
-    Returns: a new tensor like them.
-    """
-    return torch.where(mask if outer.ndim == 4 else mask[:, 0], inner, outer)
-
-
-def cut(mask: Tensor, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Grey boxes without a loss under them: `valid` is False there, where ke2020's `cutout` asks for the labels all the same.
-
-    The authors fill with the data set's mean colour; here it is GREY, as elsewhere.
-
-    Args: mask (N,1,H,W) bool; image (N,3,H,W); valid (N,H,W) bool.
-    Returns: new image and valid.
-    """
-    return image.masked_fill(mask, GREY), valid & ~mask[:, 0]

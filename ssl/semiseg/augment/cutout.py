@@ -1,4 +1,4 @@
-"""Cutout: grey squares over an image (DeVries and Taylor 2017, arXiv:1708.04552)."""
+"""Grey squares over an image: the Cutout of DeVries and Taylor 2017 (arXiv:1708.04552)."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from semiseg.augment.warp import GREY
 
 
-def cutout(image: Tensor, centres: Tensor, side: int) -> Tensor:
+def grey_squares(image: Tensor, centres: Tensor, side: int) -> Tensor:
     """Cover squares of `side` pixels with grey, clipped at the frame.
 
     Only the image changes: ke2020 asks the student for the labels under the squares, where French et al. drop those pixels.

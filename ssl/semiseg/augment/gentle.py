@@ -1,31 +1,116 @@
-"""Mild random changes of a batch: colours, blur and noise (pets_mean_teacher), small affine motions and noise (perone2018).
-
-Random numbers come from a CPU generator whatever the device: one seed, one augmentation.
-"""
+"""Mild random changes of a batch: colours, blur and noise (pets_mean_teacher), small affine motions and noise (perone2018)."""
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from kornia.color import hsv_to_rgb, rgb_to_hsv
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from semiseg.augment.warp import affine_grid, resample
-from semiseg.batch import Views
-from semiseg.config import Gentle
+from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View, as_maps, like, nothing
+from semiseg.augment.warp import GREY, affine_grid, resample
+from semiseg.config import require
 
 
-class Motion(NamedTuple):
-    """Where each pixel of N moved images comes from: grid (N,H,W,2), and whether it lies in the frame: inside (N,H,W) bool."""
+@dataclass(frozen=True, kw_only=True)
+class Gentle(Perturbation):
+    """Mild random changes of an image: hue, saturation, blur and noise (pets_mean_teacher), a small rotation and noise (perone2018).
 
-    grid: Tensor
-    inside: Tensor
+    One draw per image. pets_mean_teacher names its four without a range: the defaults are ours. perone2018 is hue 0, saturation 1 to 1,
+    blur 0 to 0, rotation 4.5, noise and noise_teacher 0.01 of z-scores, which scgm packs from -4..4 as 0..1: 0.01 / 8.
+    """
+
+    hue: float = 0.05
+    """Largest turn of H, either way, uniform, as a share of the colour circle (pets_mean_teacher gives none)."""
+    saturation: tuple[float, float] = (0.7, 1.3)
+    """Range of the factor of S, uniform; S stays in [0, 1] (pets_mean_teacher gives none)."""
+    blur: tuple[float, float] = (0.0, 1.0)
+    """Range of the Gaussian blur's standard deviation in pixels, uniform (pets_mean_teacher gives none)."""
+    noise: float = 0.05
+    """Standard deviation of the Gaussian noise of every value of the image in [0, 1] (pets_mean_teacher gives none; perone2018: 0.01 / 8)."""
+    noise_teacher: float = 0.0
+    """The same of the image that a teacher sees, drawn on its own (pets_mean_teacher: none; perone2018: 0.01 / 8)."""
+    rotation: float = 0.0
+    """Largest angle in degrees, either way, uniform (pets_mean_teacher: none; perone2018: 4.5)."""
+    translate: float = 0.0
+    """Largest shift along each axis, either way, uniform, as a share of the side (papers: none; perone2018's later code: 0.03)."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of the scale, uniform; 2: content appears twice as large (papers: none; perone2018's later code: 0.98 to 1.02)."""
+    background: bool = False
+    """Where a motion brings in nothing the image is black, counts, and is of class 0 to a teacher, as where perone2018's code rotates with
+    zeros; off: it is grey and does not count."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.hue <= 0.5, "gentle.hue", self.hue, "a share of the colour circle in [0, 0.5]")
+        for name in ("noise", "noise_teacher"):
+            require(0 <= getattr(self, name) < math.inf, f"gentle.{name}", getattr(self, name), "a number >= 0")
+        for name in ("saturation", "blur"):
+            low, high = getattr(self, name)
+            require(0 <= low <= high < math.inf, f"gentle.{name}", (low, high), "two numbers, 0 <= low <= high")
+        require(0 <= self.rotation <= 180, "gentle.rotation", self.rotation, "degrees in [0, 180]")
+        require(0 <= self.translate < 1, "gentle.translate", self.translate, "a share in [0, 1)")
+        low, high = self.scale
+        require(0 < low <= high < math.inf, "gentle.scale", self.scale, "two numbers, 0 < low <= high")
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change place."""
+        return self.rotation > 0 or self.translate > 0 or self.scale != (1.0, 1.0)
+
+    @property
+    def meets(self) -> bool:
+        return not self.moves
+
+    def __call__(
+        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
+    ) -> Perturbed:
+        """Colours and blur, then the motion, then noise."""
+        image = colours(view.image, self, generator)
+        clean = noisy(view.image, self.noise_teacher, generator)
+        image, valid, move = self._moved(View(image, view.valid), generator)
+        return Perturbed(noisy(image, self.noise, generator), valid, move, clean)
+
+    def pair(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> tuple[Perturbed, Perturbed]:
+        """The teacher's image is moved by a draw of its own and has the teacher's noise; its colours are the original ones."""
+        image = colours(view.image, self, generator)
+        image, valid, move = self._moved(View(image, view.valid), generator)
+        other, seen, moved = self._moved(view, generator)
+        other = noisy(other, self.noise_teacher, generator)
+        return Perturbed(noisy(image, self.noise, generator), valid, move, view.image), Perturbed(other, seen, moved, view.image)
+
+    def _moved(self, view: View, generator: torch.Generator) -> tuple[Tensor, Tensor, Move]:
+        if not self.moves:
+            return view.image, view.valid, STAY
+        motion = Motion(*draw_motion(view.image, self, generator), self.background)
+        return motion.image(view.image), view.valid if view.whole else motion(view.valid), STAY if view.whole else motion
+
+
+class Motion(Move):
+    """An affine motion of N images: grid (N,H,W,2), where each pixel comes from, and inside (N,H,W) bool, whether that lies in the frame.
+
+    Floats are read bilinearly, labels and bools by nearest neighbour. With `background`, out of the frame images are black, bools True,
+    probabilities those of class 0, confidences 1.
+    """
+
+    def __init__(self, grid: Tensor, inside: Tensor, background: bool) -> None:
+        self.grid, self.inside, self.background = grid, inside, background
+
+    def image(self, image: Tensor) -> Tensor:
+        """The images (N,C,H,W) moved; out of the frame grey, or black with `background`."""
+        with torch.autocast(image.device.type, enabled=False):
+            return resample(image, self.grid, self.inside, fill=0.0 if self.background else GREY)
+
+    def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        with torch.autocast(own.device.type, enabled=False):
+            moved = resample(as_maps(own), self.grid, self.inside, fill=nothing(own), nearest=not own.is_floating_point())
+        if self.background and own.dtype != torch.int64:
+            moved[:, :1].masked_fill_(~self.inside[:, None], 1.0)
+        return like(moved, own)
 
 
 def colours(image: Tensor, settings: Gentle, generator: torch.Generator) -> Tensor:
-    """Turn H and scale S (HSV) of every image, then blur it, reflecting its border: the order in which pets_mean_teacher names
-    them.
+    """Turn H and scale S (HSV) of every image, then blur it, reflecting its border: the order in which pets_mean_teacher names them.
 
     Args: image (N,3,H,W) in [0,1].
     Returns: image (N,3,H,W) float32 in [0,1], up to rounding.
@@ -52,8 +137,11 @@ def noisy(image: Tensor, std: float, generator: torch.Generator) -> Tensor:
     return image + std * torch.randn(image.shape, generator=generator).to(image.device, non_blocking=True)
 
 
-def draw_motion(image: Tensor, settings: Gentle, generator: torch.Generator) -> Motion:
-    """Rotation and scale about the centre, then a shift, all uniform in the settings' ranges, one draw for each of (N,3,H,W)."""
+def draw_motion(image: Tensor, settings: Gentle, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rotation and scale about the centre, then a shift, all uniform in the settings' ranges, one draw for each of (N,3,H,W).
+
+    Returns: grid and inside, as `Motion` wants them.
+    """
     count, _, height, width = image.shape
     uniform = torch.rand((count, 4), generator=generator)
     angle, *shift = (2 * uniform[:, [0, 2, 3]] - 1).unbind(1)
@@ -63,31 +151,4 @@ def draw_motion(image: Tensor, settings: Gentle, generator: torch.Generator) -> 
     a, b = angle.cos() / scale, angle.sin() / scale
     # the source of a target pixel: the shift, then rotation and scale, undone
     matrix = torch.stack([torch.stack([a, -b, b * y - a * x], 1), torch.stack([b, a, -b * x - a * y], 1)], 1)
-    return Motion(*affine_grid(matrix.to(image.device, non_blocking=True), (height, width)))
-
-
-def move(views: Views, probs: Tensor, motion: Motion, *, fill: bool) -> tuple[Views, Tensor]:
-    """Move an image and class probabilities bilinearly, masks and `valid` by nearest neighbour.
-
-    Out of the frame masks are IGNORE. With `fill` the image is black there, class 0 has probability 1 and the pixel is valid, as
-    where perone2018's authors rotate with zeros; without it the image is grey and the pixel not valid.
-
-    Args: views of N images; probs (N,C,H,W) float32, of no image also (N,0,H,W). When masks, valid and probs are those of whole
-        images, (N,1,1) and (N,C,1,1), only the image moves.
-    Returns: new views and probs of the same shapes.
-    """
-    per_pixel = views.valid.shape[1:] == views.image.shape[2:]
-    maps = [views.image, probs] if per_pixel else [views.image]
-    labels = torch.stack([*views.masks, views.valid.long()], 1).float() if per_pixel else views.image[:, :0]
-    with torch.autocast(views.image.device.type, enabled=False):
-        smooth, labels = resample(torch.cat(maps, 1), labels, *motion)
-    outside = ~motion.inside[:, None]
-    image = smooth[:, :3].masked_fill(outside, 0.0) if fill else smooth[:, :3]
-    if not per_pixel:
-        return views._replace(image=image), probs
-    *masks, valid = labels.long().unbind(1)
-    if fill:
-        background = torch.zeros_like(probs)
-        background[:, :1] = 1
-        return Views(image, tuple(masks), (valid == 1) | ~motion.inside), torch.where(outside, background, smooth[:, 3:])
-    return Views(image, tuple(masks), valid == 1), smooth[:, 3:]
+    return affine_grid(matrix.to(image.device, non_blocking=True), (height, width))

@@ -1,122 +1,71 @@
-"""RandAugment of an image and its masks, as ke2020 uses it: random operations from a table of 14, one after the other.
+"""RandAugment of an image, as ke2020 uses it: random operations from a table of 14, one after the other, then grey squares.
 
 Every random number is drawn before anything is computed, the same amount for every sample, on the CPU: one seed gives one
 augmentation on every device, and what happens to a sample does not depend on its neighbours.
 """
 
-import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from kornia import enhance
 from torch import Tensor
 
-from semiseg.augment.warp import affine_grid, resample
-from semiseg.batch import Views
-from semiseg.config import Strong
-
-Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Rows (a, b, c): source coordinate = a*x + b*y + c, in pixels from the centre of the frame; as Pillow's AFFINE, but centred."""
-
-# Photometric operations: image (n,3,H,W) in [0,1] and level (n,) int64 in 0..10 to image. Each has the semantics of the Pillow
-# operation of that name, within 2/255, since Pillow rounds to 8 bits after every operation; tests/test_augment_ops.py.
+from semiseg.augment.cutout import grey_squares
+from semiseg.augment.operations import GEOMETRIC, OPS, PHOTOMETRIC, Matrix
+from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View, as_maps, like, nothing
+from semiseg.augment.warp import GREY, affine_grid, resample
+from semiseg.config import require
 
 
-def identity(image: Tensor, level: Tensor) -> Tensor:
-    return image
+@dataclass(frozen=True, kw_only=True)
+class RandAugment(Perturbation):
+    """The random strong augmentation A of an image, and B of its masks (ke2020, section 3.1): RandAugment, then Cutout.
 
+    The defaults are those of the authors' code, with lengths as shares of the shorter side so that they mean the same on small
+    images: the code cuts 32 px squares out of crops 256 px high and translates by up to 9 px. The squares count: the student is asked
+    for the labels under them, where `Cutout` of French et al. drops those pixels.
+    """
 
-def auto_contrast(image: Tensor, level: Tensor) -> Tensor:
-    low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
-    flat = high - low < 0.5 / 255  # one 8-bit level: Pillow leaves such a channel; kornia's normalize_min_max blackens it
-    return torch.where(flat, image, (image - low) / (high - low).clamp(min=0.5 / 255))
+    ops: int = 3
+    """Operations drawn with replacement from the table of 14."""
+    probability: float = 0.5
+    """Chance of each drawn operation to be applied."""
+    levels: tuple[int, int] = (1, 9)
+    """Range of the level m, inclusive, of 10."""
+    translate: float = 10 / 256
+    """Translation at level 10, as a share of the shorter side."""
+    cutouts: int = 3
+    """Grey squares, always applied."""
+    cutout_size: float = 32 / 256
+    """Side of a square, as a share of the shorter side."""
 
+    def __post_init__(self) -> None:
+        require(self.ops >= 0, "randaugment.ops", self.ops, "a whole number >= 0")
+        require(0 <= self.probability <= 1, "randaugment.probability", self.probability, "a probability in [0, 1]")
+        low, high = self.levels
+        require(0 <= low <= high <= 10, "randaugment.levels", self.levels, "two whole numbers, 0 <= low <= high <= 10")
+        require(0 <= self.translate < 1, "randaugment.translate", self.translate, "a share in [0, 1)")
+        require(self.cutouts >= 0, "randaugment.cutouts", self.cutouts, "a whole number >= 0")
+        require(0 <= self.cutout_size <= 1, "randaugment.cutout_size", self.cutout_size, "a share in [0, 1]")
 
-def equalize(image: Tensor, level: Tensor) -> Tensor:
-    return enhance.equalize(image)
+    @property
+    def meets(self) -> bool:
+        return self.ops == 0 or self.probability == 0
 
-
-def solarize(image: Tensor, level: Tensor) -> Tensor:
-    threshold = 256 - 256 * level // 10
-    return enhance.solarize(image, (threshold - 0.5) / 255)  # half a level lower: no 8-bit value sits on the threshold
-
-
-def posterize(image: Tensor, level: Tensor) -> Tensor:
-    return enhance.posterize(image, 4 - 4 * level // 10)
-
-
-def color(image: Tensor, level: Tensor) -> Tensor:
-    return enhance.adjust_saturation_with_gray_subtraction(image, _factor(level))
-
-
-def contrast(image: Tensor, level: Tensor) -> Tensor:
-    return enhance.adjust_contrast_with_mean_subtraction(image, _factor(level))
-
-
-def brightness(image: Tensor, level: Tensor) -> Tensor:
-    return enhance.adjust_brightness_accumulative(image, _factor(level))
-
-
-def sharpness(image: Tensor, level: Tensor) -> Tensor:
-    return enhance.sharpness(image, _factor(level))
-
-
-def _factor(level: Tensor) -> Tensor:
-    """Strength of the last four: 0.1 to 1.9, and 1 changes nothing."""
-    return 0.1 + 1.8 * level / 10
-
-
-# Geometric operations: level in -10..10, its sign drawn, and `translate`, pixels at level 10, to the matrix. The authors' code
-# rotates about the centre but shears about the top left corner; here both keep the centre, so that shearing loses less.
-
-
-def rotate(level: int, translate: float) -> Matrix:
-    angle = math.radians(int(30 * level / 10))
-    return (math.cos(angle), -math.sin(angle), 0.0), (math.sin(angle), math.cos(angle), 0.0)
-
-
-def shear_x(level: int, translate: float) -> Matrix:
-    return (1.0, 0.3 * level / 10, 0.0), (0.0, 1.0, 0.0)
-
-
-def shear_y(level: int, translate: float) -> Matrix:
-    return (1.0, 0.0, 0.0), (0.3 * level / 10, 1.0, 0.0)
-
-
-def translate_x(level: int, translate: float) -> Matrix:
-    return (1.0, 0.0, _whole(translate * level / 10)), (0.0, 1.0, 0.0)
-
-
-def translate_y(level: int, translate: float) -> Matrix:
-    return (1.0, 0.0, 0.0), (0.0, 1.0, _whole(translate * level / 10))
-
-
-def _whole(pixels: float) -> float:
-    """Nearest whole number of pixels, halves away from 0: so that both directions go equally far."""
-    return math.copysign(math.floor(abs(pixels) + 0.5), pixels)
-
-
-PHOTOMETRIC: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "Identity": identity,
-    "AutoContrast": auto_contrast,
-    "Equalize": equalize,
-    "Solarize": solarize,
-    "Posterize": posterize,
-    "Color": color,
-    "Contrast": contrast,
-    "Brightness": brightness,
-    "Sharpness": sharpness,
-}
-GEOMETRIC: dict[str, Callable[[int, float], Matrix]] = {
-    "Rotate": rotate,
-    "ShearX": shear_x,
-    "ShearY": shear_y,
-    "TranslateX": translate_x,
-    "TranslateY": translate_y,
-}
-OPS = PHOTOMETRIC | GEOMETRIC
-"""The table of 14; a draw is a position in it."""
+    def __call__(
+        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
+    ) -> Perturbed:
+        """Where a warp reads outside the frame the image is grey and does not count; maps are moved by nearest neighbour."""
+        image, valid = view
+        count, _, *size = image.shape
+        uniform = torch.rand((count, 4 * self.ops + 2 * self.cutouts), generator=generator)
+        for_ops, for_squares = uniform.split([4 * self.ops, 2 * self.cutouts], 1)
+        draws = to_draws(for_ops.view(count, self.ops, 4), self)
+        with torch.autocast(image.device.type, enabled=False):  # in bf16 neighbouring 8-bit values are one
+            image, move = apply_draws(image, draws, self.translate * min(size))
+        centres = for_squares.view(count, self.cutouts, 2)
+        image = grey_squares(image, centres, round(self.cutout_size * min(size)))
+        return Perturbed(image, valid if view.whole else move(valid), STAY if view.whole else move, view.image)
 
 
 class Draws(NamedTuple):
@@ -134,7 +83,7 @@ class Draws(NamedTuple):
     sign: Tensor
 
 
-def to_draws(uniform: Tensor, settings: Strong) -> Draws:
+def to_draws(uniform: Tensor, settings: RandAugment) -> Draws:
     """Turn numbers (N,S,4) uniform in [0,1) into draws."""
     op, applied, level, sign = uniform.unbind(2)
     low, high = settings.levels
@@ -146,41 +95,59 @@ def to_draws(uniform: Tensor, settings: Strong) -> Draws:
     )
 
 
-def randaugment(views: Views, draws: Draws, translate: float) -> Views:
-    """Apply the drawn operations: photometric ones to the image, geometric ones to the image, the masks and `valid` alike.
+def apply_draws(image: Tensor, draws: Draws, translate: float) -> tuple[Tensor, Move]:
+    """Apply the drawn operations to images (N,3,H,W), and the move of what belongs to them.
 
-    A slot's samples are grouped by operation, and its geometric operations share one warp. Where a warp reads outside the frame
-    the image is grey, the masks are IGNORE and `valid` is False.
+    A slot's samples are grouped by operation, and its geometric operations share one warp. `translate` is the shift in pixels of
+    TranslateX and TranslateY at level 10.
 
-    Args: views; draws for its N samples; translate, the shift in pixels of TranslateX and TranslateY at level 10.
-    Returns: new Views of the same shapes; `views` itself is not written to.
+    Returns: a new image of the same shape, grey where a warp reads outside the frame; `image` itself is not written to.
     """
-    device = views.image.device
+    device = image.device
     groups = _groups(draws)
     # All that the device needs to know is sent at once, and without waiting for it: a blocking transfer per group would cost
     # more than the operations.
-    flat = torch.tensor([row for _, _, group in groups for row in group], dtype=torch.long)
-    rows = flat.to(device, non_blocking=True).split([len(group) for _, _, group in groups])
+    every = torch.tensor([row for _, _, group in groups for row in group], dtype=torch.long)
+    rows = every.to(device, non_blocking=True).split([len(group) for _, _, group in groups])
     level = draws.level.to(device, non_blocking=True)
     matrices = [_matrix(draws, row, slot, translate) for slot, name, group in groups if name == "warp" for row in group]
     matrix = torch.tensor(matrices, dtype=torch.float32).view(-1, 2, 3).to(device, non_blocking=True)
 
-    image = views.image.clone()
-    labels = torch.stack([*views.masks, views.valid.long()], 1).float() if matrices else views.image.new_empty(0)
+    image = image.clone()
+    warps: list[Warp] = []
     warped = 0
     for (slot, name, group), index in zip(groups, rows, strict=True):
         if name == "warp":
-            grid, inside = affine_grid(matrix[warped : warped + len(group)], (image.shape[2], image.shape[3]))
-            moved, moved_labels = resample(image[index], labels[index], grid, inside)
-            image.index_copy_(0, index, moved)
-            labels.index_copy_(0, index, moved_labels)
+            warp = Warp(index, *affine_grid(matrix[warped : warped + len(group)], (image.shape[2], image.shape[3])))
+            image.index_copy_(0, index, resample(image[index], warp.grid, warp.inside, fill=GREY))
+            warps.append(warp)
             warped += len(group)
         else:
             image.index_copy_(0, index, PHOTOMETRIC[name](image[index], level[index, slot]))
-    if not matrices:
-        return Views(image, views.masks, views.valid)
-    *masks, valid = labels.unbind(1)
-    return Views(image, tuple(mask.long() for mask in masks), valid == 1)  # out of frame `valid` holds IGNORE as well
+    return image, Warps(warps) if warps else STAY
+
+
+class Warp(NamedTuple):
+    """One warp of some of N samples: their rows (n,), grid (n,H,W,2) and inside (n,H,W) bool, as `resample` wants them."""
+
+    rows: Tensor
+    grid: Tensor
+    inside: Tensor
+
+
+class Warps(Move):
+    """Warps one after the other; every map is read by nearest neighbour."""
+
+    def __init__(self, warps: list[Warp]) -> None:
+        self.warps = warps
+
+    def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        maps = as_maps(own)
+        moved = maps.clone() if maps.data_ptr() == own.data_ptr() else maps
+        with torch.autocast(own.device.type, enabled=False):
+            for rows, grid, inside in self.warps:
+                moved.index_copy_(0, rows, resample(moved[rows], grid, inside, fill=nothing(own), nearest=True))
+        return like(moved, own)
 
 
 def _groups(draws: Draws) -> list[tuple[int, str, list[int]]]:

@@ -1,4 +1,4 @@
-"""Thin-plate-spline warps and PhTPS, the perturbation of grubisic2021: random colours, then a random warp.
+"""Thin-plate-spline warps, the geometric half of PhTPS (grubisic2021).
 
 Positions are (x, y) with -1 and 1 at the centres of the outermost pixels of each axis (`align_corners=True`, as in the authors'
 code), whatever the aspect: one grid serves the image, the logits and `valid`. All random numbers come from a CPU generator, twelve
@@ -11,9 +11,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from semiseg.augment.photometric import photometric
-from semiseg.config import PhTPS
 
 CONTROLS = {"as_coded": (0.75, 1.25), "quarter": (0.25, 0.75), "corners": (0.0, 1.0)}
 """Low and high coordinate of the four control points, in image sides from the top left corner (vidlu v0.1.0, inputwise.py:615)."""
@@ -36,42 +33,7 @@ class Spline(NamedTuple):
     affine: Tensor
 
 
-class Perturbed(NamedTuple):
-    """What PhTPS made of N images.
-
-    image   (N,3,H,W) float32, unclamped; 0 where the warp reads outside the frame
-    grid    (N,H,W,2) the source position of every pixel, for `warp` and `warp_valid`
-    valid   (N,H,W) bool, True where all that was read lies in the frame
-    spline  the maps behind `grid`, for `invert`
-    """
-
-    image: Tensor
-    grid: Tensor
-    valid: Tensor
-    spline: Spline
-
-
-def phtps(image: Tensor, settings: PhTPS, generator: torch.Generator) -> Perturbed:
-    """Perturb colours, then geometry: own parameters for every image, one order of the channels for the batch.
-
-    Move what belongs to the clean image, such as a teacher's logits, with `warp(logits, result.grid)`.
-
-    Args: image (N,3,H,W) in [0,1].
-    Raises ValueError when the image has another shape.
-    """
-    if image.ndim != 4 or image.shape[1] != 3:
-        raise ValueError(f"image: (N,3,H,W) expected, got {tuple(image.shape)}")
-    count, _, height, width = image.shape
-    order = torch.randperm(3, generator=generator)
-    for_colours, for_points = torch.rand((count, 12), generator=generator).split([4, 8], 1)
-    spline = Spline(*(part.to(image.device, non_blocking=True) for part in random_spline(for_points, settings)))
-    grid = evaluate(spline, frame((height, width), image.device))
-    moved = warp(photometric(image, for_colours, order, settings), grid)
-    everywhere = torch.ones((count, height, width), dtype=torch.bool, device=image.device)
-    return Perturbed(moved, grid, warp_valid(everywhere, grid), spline)
-
-
-def random_spline(uniform: Tensor, settings: PhTPS) -> Spline:
+def random_spline(uniform: Tensor, tps_grid: str, tps_sd: float) -> Spline:
     """The warp that takes each of four control points to where a normal draw displaces it.
 
     What the image shows at a control point c appears at c + displacement. The grid reads backwards, so the spline has its knots at
@@ -79,10 +41,10 @@ def random_spline(uniform: Tensor, settings: PhTPS) -> Spline:
 
     Args: uniform (N,8) in [0,1), turned into normal draws by Box and Muller: a generator's normal numbers depend on their count.
     """
-    radius = settings.tps_sd * (-2 * (1 - uniform[:, :4]).log()).sqrt()
+    radius = tps_sd * (-2 * (1 - uniform[:, :4]).log()).sqrt()
     angle = 2 * math.pi * uniform[:, 4:]
     displacement = 2 * torch.stack([radius * angle.cos(), radius * angle.sin()], 2)  # an image's side is 2 units long
-    low, high = (2 * share - 1 for share in CONTROLS[settings.tps_grid])
+    low, high = (2 * share - 1 for share in CONTROLS[tps_grid])
     controls = torch.tensor([(x, y) for y in (low, high) for x in (low, high)])
     return fit(controls + displacement, -displacement)
 

@@ -1,4 +1,4 @@
-"""The views of an image that training and evaluation see: plain, weakly augmented, strongly augmented.
+"""The views of an image that training and evaluation begin with: weakly augmented, or plain.
 
 Random numbers come from a CPU generator whatever the device, a fixed amount per sample: one seed, one augmentation.
 """
@@ -9,16 +9,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from semiseg.augment.cutout import cutout
-from semiseg.augment.randaugment import randaugment, to_draws
-from semiseg.augment.warp import resample
-from semiseg.batch import Views
-from semiseg.config import Strong
+from semiseg.augment.warp import GREY, resample
+from semiseg.batch import IGNORE, Views
 
 Images = Sequence[np.ndarray]
-"""N arrays uint8, an image (H,W,3) or a mask (H,W) each; sizes may differ."""
+"""N arrays, an image (H,W,3) uint8 or a map (H,W) of uint8 or uint16 each; sizes may differ."""
 
 
 def weak(
@@ -39,7 +35,8 @@ def weak(
     anywhere inside it, and around it the image is 0.5 grey, the masks are IGNORE and `valid` is False. Only the pixels under the
     crop are read and sent to the device.
 
-    Args: images, N of (H,W,3) uint8, possibly read-only memory maps; masks, K sequences of N (H,W) uint8; crop (height, width);
+    Args: images, N of (H,W,3) uint8, possibly read-only memory maps; masks, K sequences of N maps (H,W) of class ids in uint8 or of
+        other numbers in uint16, read by nearest neighbour and IGNORE where there is no source; crop (height, width);
         flip, the probability of a horizontal flip.
     Returns: Views of N crops: image in [0,1]. Raises ValueError when an image or a mask has another shape or type.
     """
@@ -55,13 +52,17 @@ def weak(
     flipped = np.array([draw[3] < flip for draw in draws])
 
     height, width = max(span.length for span in rows), max(span.length for span in columns)
-    pinned = torch.zeros((len(images), 3 + len(masks), height, width), dtype=torch.uint8, pin_memory=device.type == "cuda")
-    canvas = pinned.numpy()
+    wide = any(one.dtype == np.uint16 for mask in masks for one in mask)
+    pinned = torch.zeros((len(images), 3, height, width), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    planes = torch.zeros(
+        (len(images), len(masks), height, width), dtype=torch.int32 if wide else torch.uint8, pin_memory=device.type == "cuda"
+    )
+    canvas, labels = pinned.numpy(), planes.numpy()
     for i, (down, across) in enumerate(zip(rows, columns, strict=True)):
         window = np.s_[down.start : down.stop, across.start : across.stop]
-        canvas[i, :3, : down.length, : across.length] = images[i][window].transpose(2, 0, 1)
+        canvas[i, :, : down.length, : across.length] = images[i][window].transpose(2, 0, 1)
         for k, mask in enumerate(masks):
-            canvas[i, 3 + k, : down.length, : across.length] = mask[i][window]
+            labels[i, k, : down.length, : across.length] = mask[i][window]
 
     y, inside_y = _coordinates(rows, crop[0], height)
     x, inside_x = _coordinates(columns, crop[1], width)
@@ -73,8 +74,11 @@ def weak(
 
     source = pinned.to(device, non_blocking=True).float()
     exact = all(span.step == 1 for span in (*rows, *columns))
-    image, labels = resample(source[:, :3] / 255, source[:, 3:], grid, valid, exact=exact)
-    return Views(image, tuple(labels.long().unbind(1)), valid)
+    image = resample(source / 255, grid, valid, fill=GREY, nearest=exact)
+    moved = (
+        resample(planes.to(device, non_blocking=True).float(), grid, valid, fill=IGNORE, nearest=True) if masks else image[:, :0]
+    )
+    return Views(image, tuple(moved.long().unbind(1)), valid)
 
 
 def plain(images: Images, masks: Sequence[Images], *, device: torch.device) -> Views:
@@ -90,23 +94,6 @@ def plain(images: Images, masks: Sequence[Images], *, device: torch.device) -> V
     pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().contiguous() / 255
     labels = tuple(torch.from_numpy(np.stack(mask)).to(device).long() for mask in masks)
     return Views(pixels, labels, torch.ones((len(images), *sizes.pop()), dtype=torch.bool, device=device))
-
-
-def strong(views: Views, settings: Strong, generator: torch.Generator) -> Views:
-    """Operators A (of the image) and B (of the masks and `valid`) of ke2020: RandAugment, then Cutout.
-
-    Args: views, usually weakly augmented; not written to, but what does not change may be shared with the result.
-    Returns: Views of the same shapes on the same device. Raises ValueError when image, masks and valid differ in size.
-    """
-    _check_views(views)
-    count, _, *size = views.image.shape
-    uniform = torch.rand((count, 4 * settings.ops + 2 * settings.cutouts), generator=generator)
-    for_ops, for_squares = uniform.split([4 * settings.ops, 2 * settings.cutouts], 1)
-    draws = to_draws(for_ops.view(count, settings.ops, 4), settings)
-    with torch.autocast(views.image.device.type, enabled=False):  # in bf16 neighbouring 8-bit values are one
-        views = randaugment(views, draws, settings.translate * min(size))
-    centres = for_squares.view(count, settings.cutouts, 2)
-    return views._replace(image=cutout(views.image, centres, round(settings.cutout_size * min(size))))
 
 
 class _Span:
@@ -141,15 +128,7 @@ def _check_arrays(images: Images, masks: Sequence[Images]) -> None:
         if len(mask) != len(images):
             raise ValueError(f"masks[{k}]: {len(images)} masks expected, one per image, got {len(mask)}")
         for i, (image, one) in enumerate(zip(images, mask, strict=True)):
-            if one.shape != image.shape[:2] or one.dtype != np.uint8:
-                raise ValueError(f"masks[{k}][{i}]: {image.shape[:2]} uint8 expected, like its image, got {one.shape} {one.dtype}")
-
-
-def _check_views(views: Views) -> None:
-    if views.image.ndim != 4 or views.image.shape[1] != 3:
-        raise ValueError(f"image: (N,3,H,W) expected, got {tuple(views.image.shape)}")
-    expected = (len(views.image), *views.image.shape[2:])
-    named: list[tuple[str, Tensor]] = [(f"masks[{k}]", mask) for k, mask in enumerate(views.masks)]
-    for name, tensor in [*named, ("valid", views.valid)]:
-        if tuple(tensor.shape) != expected:
-            raise ValueError(f"{name}: {expected} expected, like the image, got {tuple(tensor.shape)}")
+            if one.shape != image.shape[:2] or one.dtype not in (np.uint8, np.uint16):
+                raise ValueError(
+                    f"masks[{k}][{i}]: {image.shape[:2]} uint8 or uint16 expected, like its image, got {one.shape} {one.dtype}"
+                )

@@ -1,32 +1,26 @@
-"""Moving an image and its label maps over one sampling grid, so that they cannot drift apart."""
+"""Reading maps at the points of a sampling grid: what moves images and, over the same grid, all that belongs to them."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semiseg.batch import IGNORE
-
 GREY = 0.5
 """What the image shows where no source pixel lands (the authors' 127.5 of 255)."""
 
 
-def resample(image: Tensor, labels: Tensor, grid: Tensor, inside: Tensor, *, exact: bool = False) -> tuple[Tensor, Tensor]:
-    """Read the image bilinearly and the labels by nearest neighbour at the points of `grid`.
+def resample(maps: Tensor, grid: Tensor, inside: Tensor, *, fill: float, nearest: bool = False) -> Tensor:
+    """Read maps bilinearly, or by nearest neighbour, at the points of `grid`, and `fill` at those outside the frame.
 
-    A point inside the frame but nearer than half a pixel to its edge repeats the edge, as in Pillow; outside the frame the image
-    is GREY and the labels are IGNORE. `exact` reads the image by nearest neighbour too: for grids that hit pixel centres.
+    A point inside the frame but nearer than half a pixel to its edge repeats the edge, as in Pillow. Images are filled with GREY, labels
+    with IGNORE; labels are read by nearest neighbour.
 
-    Args: image (N,C,H,W); labels (N,K,H,W) float; grid (N,h,w,2) of (x, y) where -1 and 1 are the outer edges of the frame
-        (`align_corners=False`); inside (N,h,w) bool, the points that lie in the frame.
-    Returns: image (N,C,h,w) and labels (N,K,h,w), float32.
+    Args: maps (N,C,H,W) float32; grid (N,h,w,2) of (x, y) where -1 and 1 are the outer edges of the frame (`align_corners=False`);
+        inside (N,h,w) bool, the points that lie in the frame.
+    Returns: (N,C,h,w) float32.
     """
-    outside = ~inside[:, None]
-    mode = "nearest" if exact else "bilinear"
-    image = F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False).masked_fill_(outside, GREY)
-    if labels.shape[1]:
-        labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="border", align_corners=False)
-        return image, labels.masked_fill_(outside, float(IGNORE))
-    return image, labels.new_empty(len(labels), 0, *grid.shape[1:3])
+    mode = "nearest" if nearest else "bilinear"
+    moved = F.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)
+    return moved.masked_fill_(~inside[:, None], fill)
 
 
 def affine_grid(matrix: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.methods.mutual import MutualTraining
-from semiseg.methods.rule import Method, Pick, Rule
+from semiseg.methods.rule import Method, Needs, Pick, Rule
 from semiseg.methods.supervised import Supervised
 from semiseg.stage import Split, Stage, stream
 
@@ -26,6 +26,10 @@ class SubsetSupervised(Supervised):
     part: Literal["first", "last"]
     """D_A, the first alpha L of the shuffled labelled images, or D_B, the last."""
 
+    @property
+    def needs(self) -> Needs:
+        return Needs(subset=self.labelled)
+
     def labelled(self, rows: np.ndarray, seed: int) -> np.ndarray:
         """round(alpha L) of the L rows, half rounded up, so that the two subsets always cover them."""
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(stream(seed, "dms"))).numpy()
@@ -40,8 +44,8 @@ class Better(Supervised):
     weights: Literal["best", "last"]
 
     @property
-    def initial(self) -> Pick | None:
-        return Pick(among=(0, 1), weights=self.weights)
+    def needs(self) -> Needs:
+        return Needs(initial={"student": Pick(among=(0, 1), weights=self.weights)})
 
 
 @dataclass(frozen=True, kw_only=True)

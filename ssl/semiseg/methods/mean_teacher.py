@@ -8,21 +8,21 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from semiseg.augment.gentle import colours, draw_motion, move, noisy
-from semiseg.batch import Batch, Views
-from semiseg.config import Gentle, Net, Train, require, require_choices
-from semiseg.ema import Buffers
+from semiseg.augment.gentle import Gentle
+from semiseg.augment.perturbation import Perturbation, Perturbed, View, perturb_batch
+from semiseg.batch import Batch
+from semiseg.config import Net, Train, require, require_choices
+from semiseg.ema import Ema
 from semiseg.losses import DISTANCES, SEGMENTATION
-from semiseg.methods.averaging import Averaging
-from semiseg.methods.rule import Moment, OneStage, State
-from semiseg.schedules import sigmoid_ramp
+from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
+from semiseg.schedules import Moment, sigmoid_ramp
 from semiseg.stage import Split, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanTeacher(Averaging, OneStage):
+class MeanTeacher(OneStage):
     """L_seg(student(g(x)), y) + w(t) d(student(g(x)), g(teacher(x))), the teacher being a moving average of the student.
 
     The student sees every image perturbed, labelled ones too; the teacher sees it plain. Where the papers differ, the default is
@@ -52,28 +52,17 @@ class MeanTeacher(Averaging, OneStage):
     draw: Literal["joint", "mixed"] = "joint"
     """Mini-batches drawn from all training images alike, with any number of labelled ones (pets_mean_teacher), or of fixed parts
     (perone2018's code)."""
-    gentle: Gentle = field(default_factory=Gentle)
-    """The perturbation g."""
+    perturbation: Perturbation = field(default_factory=Gentle)
+    """g. With one that mixes images each takes pixels from the one before it in the batch."""
     delayed: bool = True
     """The teacher's output moves as the student's image did (perone2018, section 2.1); off: as perone2018's Algorithm 1 is
     printed, the teacher sees the image moved by a draw of its own, and its output is not brought back."""
     mask_out_of_frame: bool = True
-    """Only what lies in the frame counts in the consistency term; off: where g brings in nothing the image is black and the teacher
-    says class 0 (perone2018's code), and the padding of crops counts."""
-    ema_decay: tuple[float, ...] = (0.9,)
-    """Decays of the teacher, one after the other (pets_mean_teacher gives none; with an update per epoch 0.99 is slow; perone2018:
-    0.99, 0.999)."""
-    ema_start: tuple[float, ...] = (0.0,)
-    """Share of the stage from which each decay holds (perone2018: epochs 0 and 50, so 0.0 and 0.143)."""
-    ema_every: Literal["epoch", "step"] = "epoch"
-    """When the teacher is updated: at the end of each epoch (pets_mean_teacher), which takes a stage of many, or after each step
-    (perone2018)."""
-    ema_warmup: bool = False
-    """Bound the decay by 1 - 1/(k+1) at update k = 0, 1, ... (perone2018's code; the papers have none)."""
-    ema_buffers: Buffers = "average"
-    """BatchNorm statistics of the teacher: averaged, the student's, or its own (perone2018's code; with teacher_mode train)."""
-    teacher_mode: Literal["eval", "train"] = "eval"
-    """Teacher's BatchNorm and dropout in training (perone2018's code: train; the papers do not say)."""
+    """Only what lies in the frame counts in the consistency term; off: the padding of crops counts (perone2018's code, together with
+    gentle.background, which does the same for what g brings in)."""
+    ema: Ema = field(default_factory=lambda: Ema(decay=(0.9,), every="epoch"))
+    """How the teacher follows. pets_mean_teacher: an update at the end of each epoch, and no decay given; 0.99 is slow then. perone2018:
+    after each step, 0.99 and from epoch 50 (0.143) on 0.999; in its code with warm-up, own buffers and mode train."""
     evaluate: Literal["student", "teacher"] = "student"
     """Which network is reported (pets_mean_teacher calls the student its primary model, perone2018 does not say). Both are
     scored."""
@@ -88,39 +77,59 @@ class MeanTeacher(Averaging, OneStage):
         require(0 <= self.threshold <= 1, "method.threshold", self.threshold, "a probability in [0, 1]")
         fits = self.target == "soft" or self.distance in ("ce", "dice")
         require(fits, "method.distance", self.distance, "ce or dice, as method.target is hard")
-        super().__post_init__()
+        alone = self.delayed or not self.perturbation.partner
+        require(alone, "method.delayed", self.delayed, "true, as two mixes of images show other images at the same place")
 
     @property
-    def joint(self) -> bool:
-        return self.draw == "joint"
+    def needs(self) -> Needs:
+        return Needs(draw=self.draw)
+
+    @property
+    def evaluated(self) -> str:
+        return self.evaluate
+
+    def start(self, build: Build) -> State:
+        return with_teacher(build, self.ema)
+
+    def after_step(self, state: State, now: Moment) -> None:
+        state.follow(self.ema, now)
 
     def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
         """One stage; SettingError when it ends before the teacher's first update, at the end of an epoch as `Trainer` counts it."""
-        drawn = train.batch_unlabelled + (train.batch_labelled if self.joint else 0)
+        drawn = train.batch_unlabelled + (train.batch_labelled if self.draw == "joint" else 0)
         epoch_steps = math.ceil(split.training / max(drawn, 1))
-        updated = self.ema_every == "step" or not 0 < train.steps < epoch_steps
+        updated = self.ema.every == "step" or not 0 < train.steps < epoch_steps
         allowed = f"step, as an epoch has {epoch_steps} steps and the stage {train.steps}"
-        require(updated, "method.ema_every", self.ema_every, allowed)
+        require(updated, "method.ema.every", self.ema.every, allowed)
         return super().stages(split, net, train, seed)
 
-    def updates(self, now: Moment) -> int | None:
-        if self.ema_every == "step":
-            return now.step
-        return now.epoch if now.ends_epoch else None
-
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
-        assert state.teacher is not None
-        views, probs = self._views(state.teacher, batch, generator)
-        logits = state.student(views.image)
-        counts = views.valid & (probs.amax(1) >= self.threshold)
+        valid = batch.valid if self.mask_out_of_frame else torch.ones_like(batch.valid)
+        seen, probs, counts = self._compared(state, View(batch.image, valid), generator)
+        logits = state.student(seen.image)
+        counts = counts & (probs.amax(1) >= self.threshold)
         if self.consistency_on == "unlabelled":
             counts = torch.cat([torch.zeros_like(counts[: batch.labelled]), counts[batch.labelled :]])
         if self.target == "hard":
             probs = F.one_hot(probs.max(1).indices, probs.shape[1]).movedim(-1, 1)
         return {
-            "segmentation": SEGMENTATION[self.objective](logits, views.masks[0]),
+            "segmentation": SEGMENTATION[self.objective](logits, seen.labels(batch.mask)),
             "consistency": self.weight_at(now) * DISTANCES[self.distance](logits, probs, counts),
         }
+
+    def _compared(self, state: State, view: View, generator: torch.Generator) -> tuple[Perturbed, Tensor, Tensor]:
+        """What the student sees; the teacher's probabilities (N,C,H,W) to compare it with, and where both count (N,H,W) bool."""
+
+        def guess(image: Tensor) -> Tensor:
+            assert state.teacher is not None
+            with torch.no_grad():
+                return state.teacher(image).float().softmax(1)
+
+        if self.delayed:
+            seen = perturb_batch(self.perturbation, view, generator)
+            return seen, seen.move(guess(seen.clean)), seen.valid
+        seen, other = self.perturbation.pair(view, generator)
+        return seen, guess(other.image), seen.valid & other.valid
 
     def weight_at(self, now: Moment) -> float:
         """w(t): 0 before the ramp, weight exp(-5(1-t)^2) with t from 0 to 1 in it, weight after it (pets_mean_teacher, section
@@ -128,24 +137,3 @@ class MeanTeacher(Averaging, OneStage):
         at = {"share": now.progress, "epoch": now.epoch, "step": now.step}[self.ramp_unit]
         low, high = self.ramp
         return self.weight * sigmoid_ramp(at - low, high - low) if at >= low else 0.0
-
-    def _views(self, teacher: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Views, Tensor]:
-        """What the student sees, with the labels; and the teacher's probabilities (N,C,H,W) to compare it with, where valid."""
-
-        def guess(image: Tensor) -> Tensor:
-            with torch.no_grad():
-                return teacher(noisy(image, self.gentle.noise_teacher, generator)).float().softmax(1)
-
-        valid = batch.valid if self.mask_out_of_frame else torch.ones_like(batch.valid)
-        views, fill = Views(colours(batch.image, self.gentle, generator), (batch.mask,), valid), not self.mask_out_of_frame
-        if not self.gentle.moves:
-            probs = guess(batch.image)
-        elif self.delayed:
-            views, probs = move(views, guess(batch.image), draw_motion(batch.image, self.gentle, generator), fill=fill)
-        else:
-            nothing = batch.image[:, :0]
-            views, _ = move(views, nothing, draw_motion(batch.image, self.gentle, generator), fill=fill)
-            theirs = Views(batch.image, (), valid)
-            theirs, _ = move(theirs, nothing, draw_motion(batch.image, self.gentle, generator), fill=fill)
-            views, probs = views._replace(valid=views.valid & theirs.valid), guess(theirs.image)
-        return views._replace(image=noisy(views.image, self.gentle.noise, generator)), probs

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semiseg.batch import IGNORE, Batch
-from semiseg.methods.rule import Moment, Pick, Rule, State
+from semiseg.methods.rule import Masks, Needs, Pick, PseudoMasks, Rule, State
+from semiseg.schedules import Moment
 
 LEVELS = 65536
 """Steps of a stored confidence; LEVELS - 1 is probability 1."""
@@ -36,22 +37,11 @@ class MutualTraining(Rule):
     reduction: Literal["pooled", "separate"]
 
     @property
-    def unlabelled(self) -> bool:
-        return True
+    def needs(self) -> Needs:
+        learned = PseudoMasks(of=self.teacher, confidences=True, keep=self.filtered)
+        return Needs(draw="mixed", masks=learned, initial={"student": self.student})
 
-    @property
-    def masks(self) -> Pick | None:
-        return self.teacher
-
-    @property
-    def confidences(self) -> bool:
-        return True
-
-    @property
-    def initial(self) -> Pick | None:
-        return self.student
-
-    def filtered(self, masks: Mapping[int, np.ndarray], confidences: Mapping[int, np.ndarray]) -> Mapping[int, np.ndarray]:
+    def filtered(self, masks: Masks, confidences: Masks) -> Masks:
         """The masks with only the most confident `share` of all pixels of the data set, or of each predicted class, left."""
         if self.scope == "batch":
             return masks

@@ -12,8 +12,9 @@ from torch import Tensor
 from semiseg.batch import IGNORE, Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.losses import SEGMENTATION
-from semiseg.methods.rule import Method, Moment, Pick, Rule, State
+from semiseg.methods.rule import Masks, Method, Needs, Pick, PseudoMasks, Rule, State
 from semiseg.methods.supervised import Supervised
+from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
 
 PREVIOUS = Pick(weights="best")
@@ -34,18 +35,11 @@ class PseudoLabelled(Rule):
     start_from: Literal["teacher", "scratch"]
 
     @property
-    def unlabelled(self) -> bool:
-        return True
+    def needs(self) -> Needs:
+        initial = {"student": PREVIOUS} if self.start_from == "teacher" else {}
+        return Needs(draw="mixed", masks=PseudoMasks(of=PREVIOUS, keep=self.filtered), initial=initial)
 
-    @property
-    def masks(self) -> Pick | None:
-        return PREVIOUS
-
-    @property
-    def initial(self) -> Pick | None:
-        return PREVIOUS if self.start_from == "teacher" else None
-
-    def filtered(self, masks: Mapping[int, np.ndarray], confidences: Mapping[int, np.ndarray]) -> Mapping[int, np.ndarray]:
+    def filtered(self, masks: Masks, confidences: Masks) -> Masks:
         """The masks without the pixels whose confidence is below the threshold."""
         lowest = math.ceil(self.threshold * 65535)
         return {row: np.where(confidences[row] >= lowest, mask, np.uint8(IGNORE)) for row, mask in masks.items()}

@@ -1,9 +1,9 @@
-"""What a training rule says: the networks it keeps, the loss of one step, what it takes from teacher stages, and whom to score."""
+"""What a training rule says: what its batches hold, the networks it keeps, the loss of one step, and whom to score."""
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -11,55 +11,120 @@ from torch import Tensor, nn
 
 from semiseg.batch import Batch
 from semiseg.config import Net, Train
+from semiseg.ema import Ema
+from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
+
+Masks = Mapping[int, np.ndarray]
+"""Maps (H,W) by row of the pack: masks uint8, confidences uint16 with 65535 for 1."""
 
 
 @dataclass
 class State:
-    """The networks of a running stage: all that a rule may change besides the optimiser."""
+    """The networks of a running stage by role, and whatever else must survive a checkpoint: all that a rule may change.
 
-    student: nn.Module
-    teacher: nn.Module | None = None
+    Everything goes by role: there is one optimiser per trained network, every network is in the checkpoint and in the stage's weights, and
+    all but the hidden ones are scored.
+    """
 
-    def roles(self) -> dict[str, nn.Module]:
-        """Networks that are evaluated, by role."""
-        return {"student": self.student} | ({} if self.teacher is None else {"teacher": self.teacher})
-
-
-class Moment(NamedTuple):
-    """Where a stage is: the number of the step (from 0), of how many, and how many steps show every training image once."""
-
-    step: int
-    steps: int
-    epoch_steps: int
+    trained: dict[str, nn.Module]
+    averages: dict[str, nn.Module] = field(default_factory=dict)
+    """Moving averages, each of the trained network that `follows` names."""
+    follows: dict[str, str] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+    """Roles that predict no masks, such as a projection head."""
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors that are neither weights nor optimiser's state, such as a memory bank; a rule may replace them."""
 
     @property
-    def progress(self) -> float:
-        """Share of the stage done before this step, in [0,1)."""
-        return self.step / self.steps
+    def student(self) -> nn.Module:
+        """The trained network of that role."""
+        return self.trained["student"]
 
     @property
-    def epoch(self) -> int:
-        """Whole epochs done before this step."""
-        return self.step // self.epoch_steps
+    def teacher(self) -> nn.Module | None:
+        """The average of that role, if there is one."""
+        return self.averages.get("teacher")
 
-    @property
-    def ends_epoch(self) -> bool:
-        """Whether this step is the last one of its epoch."""
-        return (self.step + 1) % self.epoch_steps == 0
+    def networks(self) -> dict[str, nn.Module]:
+        """All networks, trained ones first."""
+        return self.trained | self.averages
+
+    def scored(self) -> dict[str, nn.Module]:
+        """Networks that are evaluated."""
+        return {role: net for role, net in self.networks().items() if role not in self.hidden}
+
+    def follow(self, ema: Ema, now: Moment) -> None:
+        """Move every average after the optimiser's step `now.step`."""
+        for role, average in self.averages.items():
+            ema.follow(average, self.trained[self.follows[role]], now)
+
+
+class Build(Protocol):
+    """Makes the network of a role with the stage's initial weights; each role's own differ, those of the student are the stage's."""
+
+    def __call__(self, role: str = "student") -> nn.Module: ...
+
+
+def with_teacher(build: Build, ema: Ema | None) -> State:
+    """A student and, where `ema` says how it follows, a teacher."""
+    student = build()
+    return (
+        State({"student": student})
+        if ema is None
+        else State({"student": student}, {"teacher": ema.teacher(student)}, {"teacher": "student"})
+    )
 
 
 class Pick(NamedTuple):
     """A network of a teacher stage: of the best or worst, by selection score, among those numbers of `Stage.teachers`.
 
-    One number leaves nothing to choose; equal scores count in favour of the earlier one. `role` "evaluated" is the network that the
-    teacher stage reports.
+    One number leaves nothing to choose; equal scores count in favour of the earlier one. `role` is that of a network there; "evaluated":
+    the one that the teacher stage reports.
     """
 
     among: tuple[int, ...] = (0,)
     choice: Literal["best", "worst"] = "best"
     weights: Literal["last", "best"] = "last"
-    role: Literal["student", "teacher", "evaluated"] = "evaluated"
+    role: str = "evaluated"
+
+
+def keep_all(masks: Masks, confidences: Masks) -> Masks:
+    """Pseudo-masks as they are."""
+    return masks
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoMasks:
+    """Pseudo-masks of all training images, made once before the stage by a network of a teacher stage."""
+
+    of: Pick
+    confidences: bool = False
+    """Whether the probability of the masks' class comes with them."""
+    keep: Callable[[Masks, Masks], Masks] = keep_all
+    """(masks, confidences) -> the masks as they are learned, IGNORE where not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What the mini-batches of a stage hold, and what it takes from its teacher stages; the default is plain supervised training."""
+
+    draw: Literal["labelled", "mixed", "joint"] = "labelled"
+    """Labelled images alone; fixed parts of labelled and of all training images; or all training images alike, so that the number of
+    labelled ones in a batch is random, even 0."""
+    partner: bool = False
+    """A second draw of training images, `Batch.partner`."""
+    masks: PseudoMasks | None = None
+    """Pseudo-masks, `Batch.pseudo`."""
+    initial: Mapping[str, Pick] = field(default_factory=dict)
+    """Trained networks that start from weights of a teacher stage, by role; the others start afresh."""
+    subset: Callable[[np.ndarray, int], np.ndarray] | None = None
+    """(labelled rows, seed) -> those of them that the stage trains on; None: all."""
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether mini-batches hold unlabelled images."""
+        return self.draw != "labelled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,58 +135,30 @@ class Rule(abc.ABC):
     """
 
     @property
+    def needs(self) -> Needs:
+        """What mini-batches hold, and what comes from teacher stages."""
+        return Needs()
+
+    @property
     def own_blocks(self) -> int:
         """Blocks of the auxiliary branch that it does not share; 0: no such branch."""
         return 0
 
     @property
-    def unlabelled(self) -> bool:
-        """Whether mini-batches hold unlabelled images."""
-        return False
-
-    @property
-    def joint(self) -> bool:
-        """Whether mini-batches are drawn from all training images alike, so that the number of labelled ones is random, even 0."""
-        return False
-
-    @property
     def evaluated(self) -> str:
-        """Role whose score chooses the weights and is reported: "student" or "teacher"."""
+        """Role of the network whose score chooses the weights and is reported."""
         return "student"
 
-    @property
-    def masks(self) -> Pick | None:
-        """Which network makes the pseudo-masks `Batch.pseudo` of all training images; None: the rule learns none."""
-        return None
-
-    @property
-    def confidences(self) -> bool:
-        """Whether `Batch.confidence` comes with the pseudo-masks."""
-        return False
-
-    @property
-    def initial(self) -> Pick | None:
-        """Which network's weights the student starts from; None: fresh ones."""
-        return None
-
-    def labelled(self, rows: np.ndarray, seed: int) -> np.ndarray:
-        """Those of the labelled rows that the stage trains on."""
-        return rows
-
-    def filtered(self, masks: Mapping[int, np.ndarray], confidences: Mapping[int, np.ndarray]) -> Mapping[int, np.ndarray]:
-        """The pseudo-masks (H,W) uint8 by row as they are learned, IGNORE where not; confidences (H,W) uint16, 65535 is 1."""
-        return masks
-
-    def start(self, build: Callable[[], nn.Module]) -> State:
-        """Networks at step 0; `build()` makes one with the stage's initial weights."""
-        return State(build())
+    def start(self, build: Build) -> State:
+        """Networks at step 0."""
+        return with_teacher(build, None)
 
     @abc.abstractmethod
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Named, weighted terms, each a float32 scalar; the loop sums them."""
 
     def after_step(self, state: State, now: Moment) -> None:
-        """Called after the optimiser's step `now.step`."""
+        """Called after the optimisers' step `now.step`."""
         return
 
 
@@ -136,8 +173,7 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
-        """The stages of one seed, teachers before who learns from them; the last one is scored. SettingError when there are
-        none."""
+        """The stages of one seed, teachers before who learns from them; the last one is scored. SettingError when there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)

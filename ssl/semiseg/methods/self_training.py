@@ -7,22 +7,22 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from semiseg.augment.views import strong
-from semiseg.batch import IGNORE, Batch, Views
-from semiseg.config import Strong, require
+from semiseg.augment.perturbation import Perturbation, View, perturb_batch
+from semiseg.batch import IGNORE, Batch
+from semiseg.config import require
+from semiseg.ema import Ema
 from semiseg.losses import DISTANCES, cross_entropy
-from semiseg.methods.averaging import Averaging
-from semiseg.methods.rule import Moment, Pick, State
+from semiseg.methods.rule import Build, Needs, Pick, PseudoMasks, Rule, State, with_teacher
 from semiseg.nets import MultiTask
-from semiseg.schedules import sigmoid_ramp
+from semiseg.schedules import Moment, sigmoid_ramp
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfTraining(Averaging):
+class SelfTraining(Rule):
     """L_seg + lambda1 L_con + lambda2 L_pl, the teacher being a moving average of the student.
 
-    Labelled images stay weakly augmented, unlabelled ones pass through A (`strong`), their targets through B. Every term is a mean
-    over the counted pixels of the whole mini-batch. A weight of 0 switches a term off.
+    Labelled images stay weakly augmented, unlabelled ones are perturbed (A), their targets move along (B). Every term is a mean over the
+    counted pixels of the whole mini-batch. A weight of 0 switches a term off.
     """
 
     lambda1: float
@@ -31,87 +31,67 @@ class SelfTraining(Averaging):
     """Weight of the pseudo-mask term L_pl (equation 3); above 0 the stage needs a teacher stage that made the masks."""
     own: int
     """k: the auxiliary branch owns the last k blocks and shares the others."""
-    strong: Strong | None
-    """The operator A; None: unlabelled images are weakly augmented only."""
+    perturbation: Perturbation | None
+    """The operators A and B; None: unlabelled images are weakly augmented only."""
     target: Literal["hard", "soft"]
     distance: str
     ramp: float
     mask_out_of_frame: bool
+    ema: Ema
+    evaluate: Literal["teacher", "student"]
     masks_role: Literal["teacher", "student"]
     """Network of the teacher stage that made the pseudo-masks; with `masks_weights` it says which masks are learned."""
     masks_weights: Literal["last", "best"]
 
     def __post_init__(self) -> None:
         require(self.target == "soft" or self.distance == "ce", "distance", self.distance, "ce with hard targets")
-        super().__post_init__()
+
+    @property
+    def needs(self) -> Needs:
+        learned = PseudoMasks(of=Pick(weights=self.masks_weights, role=self.masks_role)) if self.lambda2 > 0 else None
+        return Needs(draw="mixed", masks=learned)
 
     @property
     def own_blocks(self) -> int:
         return self.own if self.lambda2 > 0 else 0
 
     @property
-    def masks(self) -> Pick | None:
-        return Pick(weights=self.masks_weights, role=self.masks_role) if self.lambda2 > 0 else None
+    def evaluated(self) -> str:
+        return self.evaluate
+
+    def start(self, build: Build) -> State:
+        return with_teacher(build, self.ema)
+
+    def after_step(self, state: State, now: Moment) -> None:
+        state.follow(self.ema, now)
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
-        masks: list[Tensor] = []
-        probs: Tensor | None = None
-        if self.lambda1 > 0:
-            assert state.teacher is not None
-            with torch.no_grad():
-                predicted: Tensor = state.teacher(batch.image).float().softmax(1)
-            # max, not argmax: the same, and several times faster on CPU
-            masks.append(predicted.max(1).indices if self.target == "hard" else _pixel_numbers(predicted))
-            probs = predicted
-        if self.lambda2 > 0:
-            assert batch.pseudo is not None
-            masks.append(batch.pseudo)
-        views = self._perturb(batch, tuple(masks), generator)
+        probs = self._guess(state, batch.image) if self.lambda1 > 0 else None
+        known, valid = batch.labelled, batch.valid if self.mask_out_of_frame else torch.ones_like(batch.valid)
+        seen = perturb_batch(self.perturbation, View(batch.image[known:], valid[known:]), generator)
 
+        def moved(own: Tensor) -> Tensor:
+            return torch.cat([own[:known], seen.move(own[known:])])
+
+        image, counts = torch.cat([batch.image[:known], seen.image]), torch.cat([valid[:known], seen.valid])
         if isinstance(state.student, MultiTask):
-            logits, auxiliary = state.student.both(views.image)
+            logits, auxiliary = state.student.both(image)
         else:
-            logits, auxiliary = state.student(views.image), None
+            logits, auxiliary = state.student(image), None
         terms = {"segmentation": cross_entropy(logits, batch.mask)}
         if probs is not None:
-            weight = self.lambda1 * sigmoid_ramp(now.progress, self.ramp)
-            moved = views.masks[0]
-            if self.target == "hard":
-                distance = cross_entropy(logits, moved.masked_fill(~views.valid, IGNORE))
+            if self.target == "hard":  # max, not argmax: the same, and several times faster on CPU
+                distance = cross_entropy(logits, moved(probs.max(1).indices).masked_fill(~counts, IGNORE))
             else:
-                distance = DISTANCES[self.distance](logits, _take_pixels(probs, moved, views.valid), views.valid)
-            terms["consistency"] = weight * distance
+                distance = DISTANCES[self.distance](logits, moved(probs), counts)
+            terms["consistency"] = self.lambda1 * sigmoid_ramp(now.progress, self.ramp) * distance
         if auxiliary is not None:
-            terms["pseudo"] = self.lambda2 * cross_entropy(auxiliary, views.masks[-1])
+            assert batch.pseudo is not None
+            terms["pseudo"] = self.lambda2 * cross_entropy(auxiliary, moved(batch.pseudo).masked_fill(~counts, IGNORE))
         return terms
 
-    def _perturb(self, batch: Batch, masks: tuple[Tensor, ...], generator: torch.Generator) -> Views:
-        """[x_l ; A x_u] with B applied to every mask; labelled rows stay as they are."""
-        valid = batch.valid if self.mask_out_of_frame else torch.ones_like(batch.valid)
-        whole = Views(batch.image, masks, valid)
-        if self.strong is None:
-            return whole
-        kept, moved = _rows(whole, slice(0, batch.labelled)), _rows(whole, slice(batch.labelled, None))
-        moved = strong(moved, self.strong, generator)
-        return Views(
-            torch.cat([kept.image, moved.image]),
-            tuple(torch.cat(pair) for pair in zip(kept.masks, moved.masks, strict=True)),
-            torch.cat([kept.valid, moved.valid]),
-        )
-
-
-def _rows(views: Views, rows: slice) -> Views:
-    return Views(views.image[rows], tuple(mask[rows] for mask in views.masks), views.valid[rows])
-
-
-def _pixel_numbers(probs: Tensor) -> Tensor:
-    """(N,H,W) int64 holding 0..H*W-1: moved by B like a mask, it says where every pixel came from."""
-    n, _, h, w = probs.shape
-    return torch.arange(h * w, device=probs.device).reshape(1, h, w).expand(n, h, w).contiguous()
-
-
-def _take_pixels(probs: Tensor, numbers: Tensor, valid: Tensor) -> Tensor:
-    """Class probabilities (N,C,H,W) of the pixels that `numbers` (N,H,W) names; whatever where not valid."""
-    n, c, h, w = probs.shape
-    index = numbers.masked_fill(~valid, 0).reshape(n, 1, h * w).expand(n, c, h * w)
-    return probs.flatten(2).gather(2, index).reshape(n, c, h, w)
+    def _guess(self, state: State, image: Tensor) -> Tensor:
+        """The teacher's probabilities (N,C,H,W) for weakly augmented images."""
+        assert state.teacher is not None
+        with torch.no_grad():
+            return state.teacher(image).float().softmax(1)

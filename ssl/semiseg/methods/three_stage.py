@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from semiseg.config import Net, Strong, Train, require, require_choices
-from semiseg.ema import Buffers
-from semiseg.methods.averaging import check_averaging
+from semiseg.augment.perturbation import Perturbation
+from semiseg.augment.randaugment import RandAugment
+from semiseg.config import Net, Train, require, require_choices
+from semiseg.ema import Ema
 from semiseg.methods.rule import Method
 from semiseg.methods.self_training import SelfTraining
 from semiseg.methods.supervised import Supervised
@@ -48,24 +49,17 @@ class ThreeStage(Method):
     """Share of a stage over which lambda1 ramps up as exp(-5(1-t)^2); paper and code: none."""
     mask_out_of_frame: bool = True
     """Leave the padding of weakly augmented crops out of L_con; the authors' code trains on the teacher's guess there."""
-    ema_decay: tuple[float, ...] = (0.99, 0.995, 0.9975, 0.999)
-    """EMA decays of the teacher per step, one after the other (authors' code; the paper gives none)."""
-    ema_start: tuple[float, ...] = (0.0, 1 / 3, 2 / 3, 5 / 6)
-    """Share of the stage from which each decay holds (authors' code: epochs 0, 20, 40, 50 of 60)."""
-    ema_warmup: bool = True
-    """Bound the decay by 1 - 1/(k+1) at step k (mean teacher's code; here the network starts from random weights)."""
-    ema_buffers: Buffers = "average"
-    """BatchNorm statistics of the teacher: averaged (authors' code), copied, or the teacher's own."""
-    teacher_mode: Literal["eval", "train"] = "eval"
-    """Teacher's BatchNorm in training (authors' code: eval)."""
+    ema: Ema = field(default_factory=lambda: Ema(decay=(0.99, 0.995, 0.9975, 0.999), start=(0.0, 1 / 3, 2 / 3, 5 / 6), warmup=True))
+    """How the teacher follows, per step: decays from epochs 0, 20, 40 and 50 of 60, averaged BatchNorm statistics and mode eval as in the
+    authors' code (the paper gives none); warm-up as in mean teacher's code, since here the network starts from random weights."""
     evaluate: Literal["teacher", "student"] = "teacher"
     """Which network of stages 2, 3, ... is reported (authors' code: the teacher; the paper writes f_theta). Both are scored."""
     masks_role: Literal["teacher", "student"] = "teacher"
     """Which network of the previous stage makes the pseudo-masks (authors' code: the teacher); stage 1 has only a student."""
     masks_weights: Literal["last", "best"] = "last"
     """Pseudo-masks from the last weights (authors' code) or from the best ones on the selection images."""
-    strong: Strong = field(default_factory=Strong)
-    """RandAugment and Cutout of the operator A (authors' code)."""
+    perturbation: Perturbation = field(default_factory=RandAugment)
+    """The operators A and B: RandAugment and Cutout (authors' code)."""
 
     IMAGE_LEVEL = False
     SWITCHES = ("S1", "S2", "S3", "CR", "T2", "SA", "N2")
@@ -77,7 +71,6 @@ class ThreeStage(Method):
         require(self.stages_total >= 3, "method.stages_total", self.stages_total, "a whole number >= 3")
         require(0 <= self.ramp <= 1, "method.ramp", self.ramp, "a share in [0, 1]")
         require(self.target == "soft" or self.distance == "ce", "method.distance", self.distance, "ce, as method.target is hard")
-        check_averaging(self)
 
     def check_switches(self) -> None:
         """Raise SettingError for switches that make no chain of stages."""
@@ -117,16 +110,12 @@ class ThreeStage(Method):
             lambda1=lambda1,
             lambda2=lambda2,
             own=own if learns_masks else 0,
-            strong=self.strong if self.SA else None,
+            perturbation=self.perturbation if self.SA else None,
             target=self.target if consistent else "hard",
             distance=self.distance if consistent else "ce",
             ramp=self.ramp if consistent else 0.0,
             mask_out_of_frame=self.mask_out_of_frame if consistent else True,
-            ema_decay=self.ema_decay,
-            ema_start=self.ema_start,
-            ema_warmup=self.ema_warmup,
-            ema_buffers=self.ema_buffers,
-            teacher_mode=self.teacher_mode,
+            ema=self.ema,
             evaluate=self.evaluate,
             masks_role=self.masks_role if learns_masks and not teacher_is_supervised else "student",
             masks_weights=self.masks_weights if learns_masks else "last",

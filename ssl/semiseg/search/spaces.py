@@ -7,7 +7,8 @@ from typing import Any, get_args, get_type_hints
 
 from optuna.trial import BaseTrial
 
-from semiseg.config import PhTPS, require
+from semiseg.augment import PhTPS, RandAugment
+from semiseg.config import require
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, ThreeStage
 from semiseg.search.space import Point, Space, space_of
 
@@ -26,12 +27,14 @@ def three_stage(trial: BaseTrial, base: Method) -> Method:
     only.
     """
     assert isinstance(base, ThreeStage)
+    strong = base.perturbation
+    assert isinstance(strong, RandAugment)
     changes: dict[str, Any] = {"lambda1": trial.suggest_float("lambda1", 0.05, 2.0, log=True)}
     tied = trial.suggest_categorical("tied", (True, False))
     changes["lambda2"] = changes["lambda1"] if tied else trial.suggest_float("lambda2", 0.05, 2.0, log=True)
-    changes["ema_decay"] = decays(trial, base.ema_decay)
+    changes["ema"] = replace(base.ema, decay=decays(trial, base.ema.decay))
     ops, level = trial.suggest_int("ops", 1, 4), trial.suggest_int("level", 1, 10)
-    changes["strong"] = replace(base.strong, ops=ops, levels=(min(base.strong.levels[0], level), level))
+    changes["perturbation"] = replace(strong, ops=ops, levels=(min(strong.levels[0], level), level))
     changes["target"] = trial.suggest_categorical("target", ("hard", "soft"))
     changes["distance"] = trial.suggest_categorical("distance", ("ce", "mse")) if changes["target"] == "soft" else "ce"
     return replace(base, **changes)
@@ -39,13 +42,14 @@ def three_stage(trial: BaseTrial, base: Method) -> Method:
 
 def three_stage_values(base: Method) -> Point:
     assert isinstance(base, ThreeStage)
+    assert isinstance(base.perturbation, RandAugment)
     return {
         "lambda1": base.lambda1,
         "tied": base.lambda1 == base.lambda2,
         "lambda2": base.lambda2,
-        "one_minus_ema_decay": furthest(base.ema_decay),
-        "ops": base.strong.ops,
-        "level": base.strong.levels[1],
+        "one_minus_ema_decay": furthest(base.ema.decay),
+        "ops": base.perturbation.ops,
+        "level": base.perturbation.levels[1],
         "target": base.target,
         "distance": base.distance,
     }
@@ -64,8 +68,8 @@ def mean_teacher(trial: BaseTrial, base: Method) -> Method:
     changes["ramp"] = (low, trial.suggest_float(ramp_end(base), low, 1.0 if base.ramp_unit == "share" else 2 * high))
     changes["target"] = target = trial.suggest_categorical("target", tuple(DISTANCES))
     changes["distance"] = trial.suggest_categorical(f"{target}_distance", DISTANCES[target])
-    changes["ema_every"] = trial.suggest_categorical("ema_every", ("epoch", "step"))
-    changes["ema_decay"] = decays(trial, base.ema_decay)
+    every = trial.suggest_categorical("ema_every", ("epoch", "step"))
+    changes["ema"] = replace(base.ema, every=every, decay=decays(trial, base.ema.decay))
     return replace(base, **changes)
 
 
@@ -76,8 +80,8 @@ def mean_teacher_values(base: Method) -> Point:
         ramp_end(base): base.ramp[1],
         "target": base.target,
         f"{base.target}_distance": base.distance,
-        "ema_every": base.ema_every,
-        "one_minus_ema_decay": furthest(base.ema_decay),
+        "ema_every": base.ema.every,
+        "one_minus_ema_decay": furthest(base.ema.decay),
     }
 
 
@@ -85,9 +89,9 @@ def one_way(trial: BaseTrial, base: Method) -> Method:
     """grubisic2021: weight and, with PhTPS, two factors of its strength, of colours and of the warp; 1 is the base's."""
     assert isinstance(base, OneWay)
     changes: dict[str, Any] = {"weight": trial.suggest_float("weight", 0.05, 5.0, log=True)}
-    if base.perturbation == "phtps":
+    if isinstance(base.perturbation, PhTPS):
         colours, warp = trial.suggest_float("photometric", 0.0, 1.5), trial.suggest_float("geometric", 0.0, 2.0)
-        changes["phtps"] = strengthened(base.phtps, colours, warp)
+        changes["perturbation"] = strengthened(base.perturbation, colours, warp)
     return replace(base, **changes)
 
 
@@ -118,7 +122,7 @@ def dmt_values(base: Method) -> Point:
 
 def decays(trial: BaseTrial, base: tuple[float, ...]) -> tuple[float, ...]:
     """EMA decays 1 - x with x log-uniform; of several, x is that of the smallest, and the others' keep their ratio to it."""
-    require(furthest(base) > 0, "method.ema_decay", base, "a decay below 1")
+    require(furthest(base) > 0, "method.ema.decay", base, "a decay below 1")
     factor = trial.suggest_float("one_minus_ema_decay", 1e-3, 0.5, log=True) / furthest(base)
     return tuple(1 - (1 - decay) * factor for decay in base)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.methods import Method, Supervised, ThreeStage, name_of
-from semiseg.sweep.rows import read_row
+from semiseg.sweep.rows import read_row, with_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Quick:
     def apply(self, preset: Preset) -> Preset:
         def smaller(method: Method) -> Method:
             known = set(getattr(method, "__dataclass_fields__", ()))
-            return replace(method, **{name: value for name, value in self.method.items() if name in known})  # type: ignore[type-var]
+            return with_values(method, {name: value for name, value in self.method.items() if name.partition(".")[0] in known})
 
         return replace(
             preset,

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
-from semiseg.config import Data, Net, Strong, Train
+from semiseg.augment import RandAugment
+from semiseg.config import Data, Net, Train
+from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Supervised, ThreeStage
 from semiseg.sweep.ablation import Preset
 
 # From random weights, in hundreds of steps: the teacher must follow faster than over the paper's 60,000 steps (0.98 averages about
 # the last 50), and has nothing to say at first, so lambda1 ramps up. Everything else of the method is the default.
-SHORT = ThreeStage(ema_decay=(0.98,), ema_start=(0.0,), ramp=0.6)
+SHORT = ThreeStage(ema=Ema(decay=(0.98,), warmup=True), ramp=0.6)
 
 SCENES = Train(steps=700, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3)
 """Training on the built-in scenes: 3 seeds of a seven-row table take minutes on two cores."""
@@ -43,7 +45,7 @@ CITYSCAPES = Preset(
         lambda1=0.5,  # 4.2
         lambda2=0.5,
         mask_out_of_frame=False,  # code (main.py:164-175)
-        ema_warmup=False,  # code; its decays of epochs 0, 20, 40 and 50 of 60 are the defaults
+        ema=replace(ThreeStage().ema, warmup=False),  # code; its decays of epochs 0, 20, 40 and 50 of 60 are the defaults
     ),
 )
 VOC = Preset(
@@ -55,8 +57,8 @@ VOC = Preset(
         lambda1=0.25,  # 4.2, for 1/100 and 1/50
         lambda2=0.25,
         mask_out_of_frame=False,
-        ema_warmup=False,
-        strong=Strong(translate=10 / 321, cutout_size=32 / 321),  # code: in pixels, whatever the crop
+        ema=replace(ThreeStage().ema, warmup=False),
+        perturbation=RandAugment(translate=10 / 321, cutout_size=32 / 321),  # code: in pixels, whatever the crop
     ),
 )
 
@@ -76,7 +78,7 @@ THREE_STAGE = {
 MEAN_TEACHER = {
     # three methods on the same ground: one loss of labelled pixels, a teacher that follows within hundreds of steps
     "demo": Preset(
-        method=MeanTeacher(objective="ce", distance="kl", target="soft", ema_every="step", ema_decay=(0.98,), ema_warmup=True),
+        method=MeanTeacher(objective="ce", distance="kl", target="soft", ema=Ema(decay=(0.98,), warmup=True)),
         others=(DMT(phase_epochs=2),),
         net=Net(width=8),
         train=Train(steps=600, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3, evaluations=10),
@@ -85,7 +87,7 @@ MEAN_TEACHER = {
     # pets_mean_teacher's losses, batch of 32, constant rate and scoring; a smaller network and fewer steps
     "pets": Preset(
         data=Data(name="oxford_pets", size=(64, 64)),
-        method=MeanTeacher(ema_decay=(0.7,)),
+        method=MeanTeacher(ema=Ema(decay=(0.7,), every="epoch")),
         others=(Supervised(objective="dice"), DMT(phase_epochs=5)),
         net=Net(width=8),
         train=Train(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from semiseg.augment import Perturbation, perturbation_named
 from semiseg.config import Data, SettingError, Train, require
 from semiseg.methods import Method
 from semiseg.metrics import METRICS
@@ -101,6 +102,8 @@ def parse_value(kind: type, name: str, text: str) -> Any:
     if name not in names:
         raise SettingError(f"no setting {name!r} in {kind.__name__}; there are {', '.join(names)}")
     hint = get_type_hints(kind)[name]
+    if Perturbation in (hint, *get_args(hint)) and text != "None":
+        return perturbation_named(text)
     try:
         value: Any = ast.literal_eval(text)
     except (ValueError, SyntaxError):

@@ -1,0 +1,208 @@
+"""What every random perturbation of a batch is: images in, perturbed images out, and the one way in which everything else moves along.
+
+A perturbation is a frozen settings value. Calling it draws its random numbers from a CPU generator, whatever the device: one seed, one
+perturbation. Where a class belongs to a whole image (`View.whole`) it changes the images all the same and knows itself what that means for
+classes; a method does not ask.
+"""
+
+import abc
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from semiseg.batch import IGNORE
+from semiseg.config import require
+
+
+class View(NamedTuple):
+    """N images, and which of their pixels show something.
+
+    image  (N,3,H,W) float32 in [0,1]
+    valid  (N,H,W) bool, False where the pixel comes from outside the source frame; (N,1,1) where a class belongs to a whole image
+    """
+
+    image: Tensor
+    valid: Tensor
+
+    @property
+    def whole(self) -> bool:
+        """Whether a class belongs to a whole image, so that labels are (N,1,1) and probabilities (N,C,1,1)."""
+        return self.valid.shape[1:] != self.image.shape[2:]
+
+
+class Move:
+    """Takes what belongs to the unperturbed images to where the perturbed ones show the same. This one leaves it where it is.
+
+    Maps are labels int64 (N,H,W) or several (N,K,H,W), bool (N,H,W), or floats: confidences (N,H,W), probabilities or logits (N,C,H,W).
+    Where the perturbed image shows nothing, labels are IGNORE, bools False, floats 0.
+    """
+
+    def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        """The moved map, of the same shape and type. `partner`: the same of the partner batch, for perturbations that take pixels from it."""
+        return own
+
+    def logits(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        """As a call, for logits: other only where values are averaged (classes of whole images), which means their probabilities."""
+        return self(own, partner)
+
+    def meet(self, other: "Move") -> "Move":
+        """The move to this view from another perturbed view of the same images. ValueError where the two do not show the same pixels."""
+        if type(self) is type(other) is Move:
+            return self
+        raise ValueError(f"{type(self).__name__} and {type(other).__name__}: two views that do not meet")
+
+
+STAY = Move()
+
+
+class Perturbed(NamedTuple):
+    """What a perturbation made of N images.
+
+    image  (N,3,H,W) float32, perhaps out of [0,1]
+    valid  (N,H,W) bool, or (N,1,1) where a class belongs to a whole image: where labels and the outputs of a teacher count
+    move   takes labels, probabilities, logits or confidences of the unperturbed images to the perturbed ones
+    clean  (N,3,H,W) what a teacher gets that is to see the unperturbed images; they themselves unless the perturbation gives it noise
+    """
+
+    image: Tensor
+    valid: Tensor
+    move: Move
+    clean: Tensor
+
+    def labels(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        """Labels (N,H,W) int64 moved, and IGNORE where they do not count."""
+        return self.move(own, partner).masked_fill(~self.valid, IGNORE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation(abc.ABC):
+    """Base of the settings of a perturbation."""
+
+    @property
+    def partner(self) -> bool:
+        """Whether it takes pixels from a partner batch, so that calls need one."""
+        return False
+
+    @property
+    def meets(self) -> bool:
+        """Whether two draws for the same images show the same pixels: `Move.meet`."""
+        return True
+
+    @abc.abstractmethod
+    def __call__(
+        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
+    ) -> Perturbed:
+        """Perturb N images, one draw each.
+
+        Args: view, not written to; partner, N other images, where `self.partner`; probs (N,C,H,W), a teacher's probabilities for the
+        images of `view`, for perturbations that follow what is in them.
+        """
+
+    def pair(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> tuple[Perturbed, Perturbed]:
+        """Two independent draws for the same images: for a student, and for a teacher that sees one of its own."""
+        return self(view, generator, partner=partner), self(view, generator, partner=partner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain(Perturbation):
+    """One perturbation after the other.
+
+    Before a step that takes pixels from a partner batch, the partner passes through the same steps, by draws of its own; it is not mixed
+    itself. What the teacher sees is what the first step gives it.
+    """
+
+    steps: tuple[Perturbation, ...]
+
+    def __post_init__(self) -> None:
+        require(len(self.steps) >= 1, "chain.steps", self.steps, "at least one perturbation")
+
+    @property
+    def partner(self) -> bool:
+        return any(step.partner for step in self.steps)
+
+    @property
+    def meets(self) -> bool:
+        return len(self.steps) == 1 and self.steps[0].meets
+
+    def __call__(
+        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
+    ) -> Perturbed:
+        moves: list[tuple[Move, Move]] = []
+        clean: Tensor | None = None
+        for number, step in enumerate(self.steps, 1):
+            made = step(view, generator, partner=partner if step.partner else None, probs=probs)
+            beside = STAY
+            if partner is not None and not step.partner and any(later.partner for later in self.steps[number:]):
+                shown = step(partner, generator)
+                partner, beside = View(shown.image, shown.valid), shown.move
+            moves.append((made.move, beside))
+            view, clean = View(made.image, made.valid), made.clean if clean is None else clean
+            probs = None if probs is None or step.partner else made.move(probs)
+        assert clean is not None
+        return Perturbed(view.image, view.valid, Moves(moves) if len(moves) > 1 else moves[0][0], clean)
+
+
+class Moves(Move):
+    """The moves of a chain: (of the images, of their partners) for every step."""
+
+    def __init__(self, steps: list[tuple[Move, Move]]) -> None:
+        self.steps = steps
+
+    def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        for move, beside in self.steps:
+            own, partner = move(own, partner), partner if partner is None else beside(partner)
+        return own
+
+    def logits(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        for move, beside in self.steps:
+            own, partner = move.logits(own, partner), partner if partner is None else beside.logits(partner)
+        return own
+
+
+def perturb_batch(
+    perturbation: Perturbation | None, view: View, generator: torch.Generator, probs: Tensor | None = None
+) -> Perturbed:
+    """One draw for a batch whose images are each other's partners, each that of the next; its `move` takes one's own maps alone.
+
+    None perturbs nothing.
+    """
+    if perturbation is None:
+        return Perturbed(view.image, view.valid, STAY, view.image)
+    if not perturbation.partner:
+        return perturbation(view, generator, probs=probs)
+    partner = View(view.image.roll(1, 0), view.valid.roll(1, 0))
+    made = perturbation(view, generator, partner=partner, probs=probs)
+    return made._replace(move=Rolled(made.move))
+
+
+class Rolled(Move):
+    """The move of a batch mixed with itself: the partner of each image is the one before it."""
+
+    def __init__(self, move: Move) -> None:
+        self.move = move
+
+    def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        return self.move(own, own.roll(1, 0))
+
+    def logits(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        return self.move.logits(own, own.roll(1, 0))
+
+
+def as_maps(own: Tensor) -> Tensor:
+    """A map (N,H,W) or maps (N,K,H,W) of any type as (N,K,H,W) float32."""
+    return (own if own.ndim == 4 else own[:, None]).float()
+
+
+def like(moved: Tensor, own: Tensor) -> Tensor:
+    """Moved maps (N,K,H,W) float32 in the shape and type of what they were before: the way back from `as_maps`. Floats stay float32."""
+    moved = moved if own.ndim == 4 else moved[:, 0]
+    if own.is_floating_point():
+        return moved
+    return moved >= 0.5 if own.dtype == torch.bool else moved.to(own.dtype)
+
+
+def nothing(own: Tensor) -> float:
+    """What a map holds where the perturbed image shows nothing: IGNORE for labels, 0 for all others."""
+    return float(IGNORE) if own.dtype == torch.int64 else 0.0

@@ -9,7 +9,7 @@ from test_augment_weak import assert_image_shows_mask, interior, seeded
 from semiseg.augment import RandAugment
 from semiseg.augment import randaugment as module
 from semiseg.augment.cutout import grey_squares
-from semiseg.augment.operations import GEOMETRIC, OPS
+from semiseg.augment.operations import GEOMETRIC, OPS, PHOTOMETRIC
 from semiseg.augment.randaugment import Draws, to_draws
 from semiseg.batch import IGNORE, Views
 
@@ -84,6 +84,15 @@ def test_input_views_are_not_written_to() -> None:
     assert torch.equal(views.image, before[0])
     assert torch.equal(views.masks[0], before[1])
     assert torch.equal(views.valid, before[2])
+
+
+@pytest.mark.parametrize("name", PHOTOMETRIC)
+def test_values_out_of_range_count_as_those_at_its_ends(name: str) -> None:
+    views = noisy_views()
+    wide = views._replace(image=2.4 * views.image - 0.7)
+    after, expected = (one_op(one, name, 4) for one in (wide, wide._replace(image=wide.image.clamp(0, 1))))
+    assert after.image.equal(expected.image)
+    assert not wide.image.equal(expected.image)
 
 
 def test_cutout_covers_the_image_and_leaves_labels() -> None:

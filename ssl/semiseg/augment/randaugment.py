@@ -113,7 +113,7 @@ def apply_draws(image: Tensor, draws: Draws, translate: float) -> tuple[Tensor, 
     matrices = [_matrix(draws, row, slot, translate) for slot, name, group in groups if name == "warp" for row in group]
     matrix = torch.tensor(matrices, dtype=torch.float32).view(-1, 2, 3).to(device, non_blocking=True)
 
-    image = image.clone()
+    image = image.clamp(0, 1)  # a step before it may have left the range of Pillow's operations
     warps: list[Warp] = []
     warped = 0
     for (slot, name, group), index in zip(groups, rows, strict=True):

@@ -86,6 +86,15 @@ def test_input_views_are_not_written_to() -> None:
     assert torch.equal(views.valid, before[2])
 
 
+def test_with_a_class_per_image_the_image_is_perturbed_as_ever_and_the_class_stays() -> None:
+    views = noisy_views()
+    classes, valid = torch.arange(6).reshape(6, 1, 1), torch.ones(6, 1, 1, dtype=torch.bool)
+    after = perturbed(Views(views.image, (classes,), valid), RandAugment(), seeded())
+    assert after.image.equal(perturbed(views, RandAugment(), seeded()).image)
+    assert after.masks[0].equal(classes)
+    assert after.valid.equal(valid)
+
+
 @pytest.mark.parametrize("name", PHOTOMETRIC)
 def test_values_out_of_range_count_as_those_at_its_ends(name: str) -> None:
     views = noisy_views()

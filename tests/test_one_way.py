@@ -153,11 +153,8 @@ def image_level(**changes: Any) -> tuple[OneWay, State, Batch]:
     if state.teacher is not None:
         state.teacher.load_state_dict(network(1).state_dict())
     classes = torch.tensor([0, 2, IGNORE, IGNORE]).reshape(4, 1, 1)
-    return (
-        one,
-        state,
-        tiny.batch()._replace(mask=classes, pseudo=None, confidence=None, valid=torch.ones(4, 1, 1, dtype=torch.bool)),
-    )
+    valid = torch.ones(4, 1, 1, dtype=torch.bool)
+    return one, state, tiny.batch()._replace(mask=classes, pseudo=None, confidence=None, valid=valid)
 
 
 @pytest.mark.parametrize("perturbation", [PhTPS(), Cutout(), CutMix(area=(0.1, 0.3))], ids=lambda one: type(one).__name__)

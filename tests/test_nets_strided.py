@@ -52,7 +52,7 @@ def scripted(classes):
     return torch.jit.script(functional(classes))
 """
 RUNS = {
-    "a bare convolution of any width": "made(UNet())\nfor channels in range(1, 10): passes(conv(channels), channels)",
+    "a bare convolution of any width": "made(WideResNet(width=4, depth=1))\nfor channels in range(1, 10): passes(conv(channels), channels)",
     "a wide residual network": "passes(made(WideResNet(width=4, depth=1)), 3)",
     "layers of one's own": "passes(made(OwnNet(name=sys.argv[1] + ':layers')), 3)",
     "a function in a network of one's own": "passes(made(OwnNet(name=sys.argv[1] + ':functional')), 3)",

@@ -13,7 +13,7 @@ from semiseg.nets.blocks import BlockNet, freeze_norm
 from semiseg.nets.deeplabv2 import DeepLabV2
 from semiseg.nets.multitask import MultiTask
 from semiseg.nets.own import OwnNet, file_of, reason
-from semiseg.nets.strided import guard_backward
+from semiseg.nets.strided import guard_backward, has_the_fault
 from semiseg.nets.swiftnet import SwiftNet
 from semiseg.nets.unet import UNet
 from semiseg.nets.unet_mri import UNetMRI
@@ -68,11 +68,10 @@ def build(
 ) -> BlockNet | MultiTask:
     """The network with initial weights that depend on `seed` and `net` alone; `own` > 0 adds an auxiliary branch with own blocks.
 
-    The weights of f are the same with and without a branch. From here on backward passes in this process are safe on every CPU
-    (`guard_backward`). Raises SettingError for a branch that is too long, one output for other than two classes, or weights that
+    The weights of f are the same with and without a branch. Where a layer's backward pass could corrupt the heap, it is safe in this
+    process from here on (`guard_backward`). Raises SettingError for a branch that is too long, one output for other than two classes, or weights that
     do not fit.
     """
-    guard_backward()
     load = partial(load_if_named, net=net)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -84,6 +83,8 @@ def build(
     network = MultiTask(segmentation, fresh) if own else segmentation
     if net.frozen_norm:
         freeze_norm(network)
+    if isinstance(net, OwnNet) or has_the_fault(network):  # a user's own file may call convolutions that are no layers
+        guard_backward()
     return network
 
 

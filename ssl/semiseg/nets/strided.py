@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 SAFE_CHANNELS = 8
 """Input channels from which the pass is fine: as many float32 values as a register of AVX2 has."""
@@ -47,6 +47,12 @@ def reaches_the_fault(weight: Tensor, stride: Sequence[int], padding: Sequence[i
     """
     pixel = weight.shape[2:].numel() == 1
     return pixel and max(stride) > 1 and not any(padding) and weight.shape[1] < SAFE_CHANNELS
+
+
+def has_the_fault(network: nn.Module) -> bool:
+    """Whether a layer of the network is such a convolution."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
+    return any(reaches_the_fault(one.weight, one.stride, () if isinstance(one.padding, str) else one.padding) for one in layers)
 
 
 def per_axis(weight: Tensor, stride: Sequence[int]) -> Sequence[int]:

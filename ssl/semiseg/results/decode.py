@@ -81,9 +81,7 @@ def _mapping(inner: tuple[Any, ...], value: object, field: str, null: str) -> di
     key, kind = inner
     if not isinstance(value, dict):
         raise ValueError(f"{field}: got {value!r}; allowed: a dict{null}")
-    return {
-        _place(name, field) if key is float else name: decode(kind, one, f"{field}[{name!r}]") for name, one in value.items()
-    }
+    return {_place(name, field) if key is float else name: decode(kind, one, f"{field}[{name!r}]") for name, one in value.items()}
 
 
 def _place(text: str, field: str) -> float:

@@ -39,7 +39,9 @@ class PaperRecord:
             fits = len(values) == len(self.columns)
             _need(fits, f"paper.rows[{row!r}]", list(values), f"a number or null for each of {', '.join(self.columns)}")
         known = self.metrics is None or len(self.metrics) == len(self.columns)
-        _need(known, "paper.metrics", list(self.metrics or ()), f"a metric's name or null for each of the {len(self.columns)} columns")
+        _need(
+            known, "paper.metrics", list(self.metrics or ()), f"a metric's name or null for each of the {len(self.columns)} columns"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from semiseg.results.files import reason, write_bytes
+from semiseg.results.files import first_line, write_bytes
 
 SCHEMAS: dict[str, pa.Schema] = {
     "stages": pa.schema(
@@ -104,7 +104,7 @@ def read_table(folder: Path, name: str) -> pa.Table:
     try:
         table = pq.read_table(pa.BufferReader(path.read_bytes()))
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: cannot be read: {reason(error)}") from error
+        raise ValueError(f"{path}: cannot be read: {first_line(error)}") from error
     if not table.schema.equals(schema, check_metadata=False):
         raise ValueError(f"{path}: columns: got {table.schema.names}; allowed: {schema.names} with the types of semiseg.results")
     return table

@@ -86,11 +86,11 @@ def _grouped(standings: Iterable[tuple[str, Standing]]) -> tuple[str, ...]:
     groups: dict[Standing, list[str]] = defaultdict(list)
     for name, kind in standings:
         groups[kind].append(name)
-    clauses = [f"{listed(groups[kind])} {ORDER[kind][len(groups[kind]) > 1]}" for kind in ORDER if groups[kind]]
+    clauses = [f"{in_words(groups[kind])} {ORDER[kind][len(groups[kind]) > 1]}" for kind in ORDER if groups[kind]]
     return ("; ".join(clauses) + ".",) if clauses else ()
 
 
-def listed(names: list[str]) -> str:
+def in_words(names: list[str]) -> str:
     """'CR, SA and T2'."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from semiseg.report.answer import listed
+from semiseg.report.answer import in_words
 from semiseg.report.data import ReportData
 from semiseg.report.scores import ScoredTable, numbers_of
 from semiseg.report.style import BLUE, CYCLE, ORANGE, Drawn, figure, named_points
 from semiseg.results import Results
 
-COLOURS = (ORANGE, BLUE, *CYCLE[2:])
+ROLE_COLOURS = (ORANGE, BLUE, *CYCLE[2:])
 
 
 def draw_roles(data: ReportData) -> Drawn | str:
@@ -23,7 +23,7 @@ def draw_roles(data: ReportData) -> Drawn | str:
     if not info.rows:
         return "No final stage is finished yet."
     names = list(info.values)
-    heading, said = listed(names), "Both" if len(names) == 2 else "All"
+    heading, said = in_words(names), "Both" if len(names) == 2 else "All"
     note = f"{said} are scored; the table uses the one named in its column 'scored'."
     if len(names) == 1:
         note = "The rows have one network each."
@@ -60,7 +60,7 @@ def roles_figure(info: RolesInfo, label: str) -> go.Figure:
     place = {name: len(info.rows) - 1 - i for i, name in enumerate(info.rows)}
     middle = (len(info.values) - 1) / 2
     apart = 0.26 if middle <= 1 else 0.6 / (2 * middle)  # of a row's height
-    colours = dict(zip(sorted(info.values), cycle(COLOURS), strict=False))  # whichever role comes first
+    colours = dict(zip(sorted(info.values), cycle(ROLE_COLOURS), strict=False))  # whichever role comes first
     traces = []
     for i, (role, lines) in enumerate(info.values.items()):
         shift, colour = apart * (middle - i), colours[role]

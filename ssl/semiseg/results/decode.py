@@ -59,15 +59,14 @@ def _need(holds: bool, field: str, found: object, allowed: str) -> None:
 def _record(kind: Any, value: object, field: str, null: str) -> Any:
     at, dot = (f"{field}: ", f"{field}.") if field else ("", "")
     known = {one.name: one for one in dataclasses.fields(kind)}
-    if not isinstance(value, dict):
-        raise ValueError(f"{at}got {value!r}; allowed: a dict with {', '.join(known)}{null}")
+    given = _dict(value, at, f"a dict with {', '.join(known)}{null}")
     required = [name for name, one in known.items() if one.default is one.default_factory is dataclasses.MISSING]
-    if missing := [name for name in required if name not in value]:
+    if missing := [name for name in required if name not in given]:
         raise ValueError(f"{at}fields missing: {', '.join(missing)}")
-    if unknown := [name for name in value if name not in known]:
+    if unknown := [name for name in given if name not in known]:
         raise ValueError(f"{at}fields unknown: {', '.join(unknown)}; written by a newer version? allowed: {', '.join(known)}")
     hints = get_type_hints(kind)
-    return kind(**{name: decode(hints[name], one, f"{dot}{name}") for name, one in value.items()})
+    return kind(**{name: decode(hints[name], one, f"{dot}{name}") for name, one in given.items()})
 
 
 def _tuple(inner: tuple[Any, ...], value: object, field: str, null: str) -> tuple[Any, ...]:
@@ -79,9 +78,14 @@ def _tuple(inner: tuple[Any, ...], value: object, field: str, null: str) -> tupl
 
 def _mapping(inner: tuple[Any, ...], value: object, field: str, null: str) -> dict[Any, Any]:
     key, kind = inner
-    if not isinstance(value, dict):
-        raise ValueError(f"{field}: got {value!r}; allowed: a dict{null}")
-    return {_place(name, field) if key is float else name: decode(kind, one, f"{field}[{name!r}]") for name, one in value.items()}
+    given = _dict(value, f"{field}: ", f"a dict{null}")
+    return {_place(name, field) if key is float else name: decode(kind, one, f"{field}[{name!r}]") for name, one in given.items()}
+
+
+def _dict(value: object, at: str, allowed: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"{at}got {value!r}; allowed: {allowed}")
 
 
 def _place(text: str, field: str) -> float:

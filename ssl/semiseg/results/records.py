@@ -38,10 +38,9 @@ class PaperRecord:
         for row, values in self.rows.items():
             fits = len(values) == len(self.columns)
             _need(fits, f"paper.rows[{row!r}]", list(values), f"a number or null for each of {', '.join(self.columns)}")
-        known = self.metrics is None or len(self.metrics) == len(self.columns)
-        _need(
-            known, "paper.metrics", list(self.metrics or ()), f"a metric's name or null for each of the {len(self.columns)} columns"
-        )
+        metrics, count = list(self.metrics or ()), len(self.columns)
+        fits = self.metrics is None or len(metrics) == count
+        _need(fits, "paper.metrics", metrics, f"a metric's name or null for each of the {count} columns")
 
 
 @dataclass(frozen=True, kw_only=True)

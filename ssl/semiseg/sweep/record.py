@@ -55,7 +55,7 @@ def study_record(
         methods=tuple(METHODS),
         against=table.against and {row: table.against.get(row, table.reference) for row in rows},
         metrics=table.metrics,
-        curve=_curve(table.curve, rows, curve_paper),
+        curve=curve_record(table.curve, rows, curve_paper),
         reference=table.reference if table.reference in rows else next(iter(rows)),
         baseline=table.baseline if table.baseline in rows else None,
         seeds=tuple(seeds),
@@ -112,8 +112,13 @@ def _provenance(place: Place, command: str) -> ProvenanceRecord:
     return ProvenanceRecord(command=command, git=place.git, versions=versions, device=about["device"], written=written)
 
 
-def _curve(curve: Curve | None, rows: Mapping[str, str], own: Mapping[str, Mapping[float, float]] | None) -> CurveRecord | None:
-    """The table's curve with the rows of this run; None when it has no point in it."""
+def curve_record(
+    curve: Curve | None, rows: Mapping[str, str], own: Mapping[str, Mapping[float, float]] | None
+) -> CurveRecord | None:
+    """The table's curve with the rows of this run, and the paper's numbers (`own` in place of the curve's) where these have points.
+
+    None when no row of this run is a point of it.
+    """
     if curve is None:
         return None
     series = {name: {x: row for x, row in line.items() if row in rows} for name, line in curve.series.items()}

@@ -60,7 +60,8 @@ def net_named(name: str, like: Net) -> Net:
     kind = net_kind(name)
     shared = {field.name for field in fields(kind)} & {field.name for field in fields(like)}
     values: dict[str, Any] = {field: getattr(like, field) for field in shared}
-    return kind(**values | {"name": name})
+    values["name"] = name
+    return kind(**values)
 
 
 def build(

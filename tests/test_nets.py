@@ -1,8 +1,6 @@
 """What every network of the registry must do, alone and with an auxiliary branch."""
 
 import copy
-import inspect
-import re
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from semiseg.config import Net, SettingError, Train
-from semiseg.nets import NETS, BlockNet, MultiTask, OwnNet, SwiftNet, UNet, WideResNet, build, check_network, net_named
+from semiseg.nets import NETS, BlockNet, MultiTask, UNet, build, check_network, net_named
 
 CLASSES = 5
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -278,32 +276,3 @@ def test_a_network_is_its_decoder_on_the_features_of_its_encoder(name: str, size
     dropped = network.decode(tuple(torch.zeros_like(x) for x in features), torch.Size(size))
     assert dropped.shape == expected.shape
     assert not torch.allclose(dropped, expected)
-
-
-# ---- settings
-
-
-@EVERY_NET
-def test_a_networks_settings_have_its_name_and_say_what_each_is_for(name: str) -> None:
-    kind = NETS[name]
-    assert kind().name == kind.name == name
-    with pytest.raises(SettingError, match=f"^net.name: got 'other'; allowed: '{name}' for {kind.__name__}$"):
-        kind(name="other")
-    text = inspect.getsource(kind)
-    for field in fields(kind):
-        assert field.name in Net.__annotations__ or re.search(rf'^    {field.name}: .*\n    """[A-Z]', text, re.MULTILINE), (
-            field.name
-        )
-
-
-def test_another_network_keeps_the_values_that_both_have() -> None:
-    like = UNet(width=16, depth=2, dropout=0.5, weights="file", frozen_norm=True, digest="d")
-    assert net_named("unet", like) == like
-    assert net_named("wide_resnet", like) == WideResNet(
-        width=16, depth=2, dropout=0.5, weights="file", frozen_norm=True, digest="d"
-    )
-    assert net_named("swiftnet", like) == SwiftNet(weights="file", frozen_norm=True, digest="d")
-    assert net_named("unet", SwiftNet(outputs="one")) == UNet(outputs="one")
-    assert net_named("a/b.py:build", like) == OwnNet(name="a/b.py:build", weights="file", frozen_norm=True, digest="d")
-    with pytest.raises(TypeError, match="width"):
-        SwiftNet(width=8)  # pyright: ignore[reportCallIssue]

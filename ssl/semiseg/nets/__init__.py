@@ -59,7 +59,8 @@ def net_named(name: str, like: Net) -> Net:
     """The network `name` with the values that `like` has for the settings of both, and its defaults for the others."""
     kind = net_kind(name)
     shared = {field.name for field in fields(kind)} & {field.name for field in fields(like)}
-    values: dict[str, Any] = {field: getattr(like, field) for field in shared} | {"name": name}
+    values: dict[str, Any] = {field: getattr(like, field) for field in shared}
+    values["name"] = name
     return kind(**values)
 
 

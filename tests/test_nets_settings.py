@@ -1,9 +1,13 @@
-"""The command line offers the settings of the network that it names, and no others."""
+"""A network has the settings that it needs and no others, and the command line offers those of the network that it names."""
+
+import inspect
+import re
+from dataclasses import fields
 
 import pytest
 
-from semiseg.config import SettingError
-from semiseg.nets import NETS, DeepLabV2, OwnNet, SwiftNet, UNetMRI
+from semiseg.config import Net, SettingError
+from semiseg.nets import NETS, DeepLabV2, OwnNet, SwiftNet, UNet, UNetMRI, WideResNet, net_named
 from semiseg.sweep.ablation import Ablation, Preset
 from semiseg.sweep.arguments import parse
 
@@ -15,6 +19,35 @@ TABLE = Ablation(
     reference="full",
     presets={"demo": Preset(), "pretrained": Preset(net=DeepLabV2(weights="imagenet", caffe_stride=True))},
 )
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_networks_settings_have_its_name_and_say_what_each_is_for(name: str) -> None:
+    kind = NETS[name]
+    assert kind().name == kind.name == name
+    with pytest.raises(SettingError, match=f"^net.name: got 'other'; allowed: '{name}' for {kind.__name__}$"):
+        kind(name="other")
+    text = inspect.getsource(kind)
+    for field in fields(kind):
+        assert field.name in Net.__annotations__ or re.search(rf'^    {field.name}: .*\n    """[A-Z]', text, re.MULTILINE), (
+            field.name
+        )
+
+
+def test_another_network_keeps_the_values_that_both_have() -> None:
+    like = UNet(width=16, depth=2, dropout=0.5, weights="file", frozen_norm=True, digest="d")
+    assert net_named("unet", like) == like
+    assert net_named("wide_resnet", like) == WideResNet(
+        width=16, depth=2, dropout=0.5, weights="file", frozen_norm=True, digest="d"
+    )
+    assert net_named("swiftnet", like) == SwiftNet(weights="file", frozen_norm=True, digest="d")
+    assert net_named("unet", SwiftNet(outputs="one")) == UNet(outputs="one")
+    assert net_named("a/b.py:build", like) == OwnNet(name="a/b.py:build", weights="file", frozen_norm=True, digest="d")
+    with pytest.raises(TypeError, match="width"):
+        SwiftNet(width=8)  # pyright: ignore[reportCallIssue]
+
+
+# ---- the command line
 
 
 def test_a_named_network_takes_its_own_settings_and_keeps_what_the_preset_says_of_them() -> None:

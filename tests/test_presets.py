@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +120,13 @@ def place_of(preset: Preset) -> KnownPlace:
 def kind(stage: Stage) -> object:
     """What a step does, whatever the numbers in it."""
     rule = stage.rule
-    names = ("direction", "teacher", "perturbation", "distance", "delayed", "consistency_on", "strong", "lambda1", "lambda2")
+    names = ("direction", "teacher", "perturbation", "distance", "delayed", "consistency_on", "lambda1", "lambda2")
     values = [getattr(rule, name, None) for name in names]
-    return type(rule), rule.own_blocks, *(value if isinstance(value, str) else bool(value) for value in values)
+    return (
+        type(rule),
+        rule.own_blocks,
+        *(value if isinstance(value, str) else type(value) if is_dataclass(value) else bool(value) for value in values),
+    )
 
 
 def trained(found: Iterable[Stage], place: KnownPlace) -> int:

@@ -154,6 +154,8 @@ def test_curves_are_the_scores_over_weights_and_over_one_minus_the_decay(trials)
         ("weight_decay", 0, 0),
         ("masks_weights", 0, 0),
         ("temperature", 0, 0),
+        ("ema.start", 0, 0),
+        ("ema.decay", 0, 1),
         ("ema_start", 0, 0),
         ("one_minus_ema_decay", 0, 1),
     ],
@@ -163,7 +165,8 @@ def test_which_parameters_are_weights_and_decays(name, weights, decays):
     assert (len(curves.lambda_curves(made)), len(curves.ema_curves(made))) == (weights, decays)
     if decays:
         (curve,) = curves.ema_curves(made)
-        assert (curve.axis, curve.place(made[0])) == ("1 − ema_decay", 0.25)
+        spelled = name.removeprefix("one_minus_")
+        assert (curve.axis, curve.place(made[0])) == (f"1 − {spelled}", 0.25 if name != spelled else 0.75)
 
 
 def test_a_weight_of_zero_has_a_linear_axis():

@@ -21,11 +21,12 @@ import compare_dmt
 import compare_label_counts
 import compare_label_fractions
 import sweep_lambda
+from semiseg.augment import Gentle
 from semiseg.data.scgm import prepared_image
 from semiseg.losses import DISTANCES
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
-from semiseg.methods.rule import Moment
 from semiseg.results.records import CurveRecord
+from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
 from semiseg.sweep.ablation import Ablation, Preset, worded
 from semiseg.sweep.arguments import parse
@@ -211,11 +212,14 @@ def test_paper_001_perturbs_its_baseline_as_the_student_by_noise_of_z_scores(pre
     teacher, baseline = methods["mean_teacher"], methods["supervised"]
     assert isinstance(teacher, MeanTeacher)
     assert isinstance(baseline, Supervised)
-    assert baseline.gentle == teacher.gentle
+    gentle = teacher.perturbation
+    assert isinstance(gentle, Gentle)
+    assert baseline.perturbation == replace(gentle, noise_teacher=0.0, background=False)  # no teacher; no class where nothing is
+    assert gentle.background == (preset == "paper")
     scores = np.random.default_rng(0).standard_normal((200, 200)).astype(np.float32)
     one = prepared_image(scores, (0.25, 0.25)).std() / 255  # in the packed image
-    assert (teacher.gentle.noise, teacher.gentle.noise_teacher) == pytest.approx((0.01 * one, 0.01 * one), rel=0.01)
-    assert teacher.gentle.rotation == 4.5
+    assert (gentle.noise, gentle.noise_teacher) == pytest.approx((0.01 * one, 0.01 * one), rel=0.01)
+    assert gentle.rotation == 4.5
 
 
 def test_the_mse_row_of_one_output_is_the_squared_error_of_its_probability() -> None:

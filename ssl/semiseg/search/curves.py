@@ -116,7 +116,7 @@ def lambda_curves(trials: Iterable[FrozenTrial]) -> list[ParameterCurve]:
 
 def ema_curves(trials: Iterable[FrozenTrial]) -> list[ParameterCurve]:
     """Of every decay of the teacher's average, over 1 - decay; some spaces search that number itself."""
-    found = _numeric(trials, r"ema_decay")
+    found = _numeric(trials, r"ema[._]decay")
     return [
         ParameterCurve(name, f"1 − {name.removeprefix(ONE_MINUS)}", ones, not name.startswith(ONE_MINUS)) for name, ones in found
     ]

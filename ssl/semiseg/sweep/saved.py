@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from semiseg.augment import PERTURBATIONS, Chain, Perturbation
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.nets import net_kind
@@ -69,6 +70,11 @@ def with_config(preset: Preset, saved: Saved, file: Path) -> Preset:
 def typed(hint: Any, value: Any) -> Any:
     """A JSON value as an annotation says: lists become tuples, objects dataclasses. TypeError when it does not fit."""
     origin, inner = get_origin(hint), get_args(hint)
+    if hint is Perturbation:
+        kinds = {kind.__name__: kind for kind in (*PERTURBATIONS.values(), Chain)}
+        if not isinstance(value, dict) or value.get("type") not in kinds:
+            raise TypeError(f"{value!r} is none of {', '.join(kinds)}")
+        return typed(kinds[value["type"]], {name: one for name, one in value.items() if name != "type"})
     if is_dataclass(hint) and isinstance(hint, type):
         hints = get_type_hints(hint)
         unknown = sorted(set(value) - {field.name for field in fields(hint)})

@@ -21,7 +21,7 @@ from perturbation_tools import (
 from test_augment_weak import COLOURS, interior, seeded
 from torch import Tensor
 
-from semiseg.augment import perturbation_named
+from semiseg.augment import PERTURBATIONS, perturbation_named
 from semiseg.augment import randaugment as randaugment_module
 from semiseg.augment.operations import GEOMETRIC
 from semiseg.batch import IGNORE
@@ -70,6 +70,18 @@ def test_probabilities_move_with_labels(name: str) -> None:
     whole_sum = interior(made.valid.long(), made.valid, 2) if "+" in name else made.valid
     torch.testing.assert_close(probs.sum(1)[whole_sum], torch.ones(int(whole_sum.sum())), atol=1e-5, rtol=0)
     assert (probs >= 0).all()
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_labels_are_those_of_the_nearest_pixel(name: str) -> None:
+    """Numbers of rows and columns, read as labels and as floats, are half a pixel apart at most."""
+    view, _, partner, _ = pair_of_scenes()
+    made = call(moving(name), view, partner)
+    y, x = torch.meshgrid(torch.arange(SIZE[0]), torch.arange(SIZE[1]), indexing="ij")
+    own = torch.stack([y, x]).expand(COUNT, 2, -1, -1)
+    theirs = own + 100
+    apart = (made.move(own.float(), theirs.float()) - made.move(own, theirs)).abs().amax(1)
+    assert apart[made.valid].max() <= 0.5 + 1e-3
 
 
 @EVERY

@@ -50,7 +50,8 @@ def some_probs(seed: int = 0, size: tuple[int, int] = SIZE) -> Tensor:
 
 def call(perturbation: Perturbation, view: View, partner: View, seed: int = 0) -> Perturbed:
     """What it makes of the images, given a partner batch if it needs one, and what a teacher sees in them."""
-    return perturbation(view, seeded(seed), partner=partner if perturbation.partner else None, probs=guess(view))
+    view, partner = view._replace(probs=guess(view)), partner._replace(probs=guess(partner))
+    return perturbation(view, seeded(seed), partner=partner if perturbation.partner else None)
 
 
 def guess(view: View) -> Tensor:

@@ -30,7 +30,7 @@ def test_the_seed_decides_and_nothing_that_goes_in_is_written_to(name: str) -> N
     found = [bits(call(perturbation, view, partner, seed), *maps) for seed in (0, 0, 1)]
     assert all(one.equal(same) for one, same in zip(found[0], found[1], strict=True))
     assert not found[0][0].equal(found[2][0])
-    assert all(one.equal(copy) for one, copy in zip((*view, *partner, *maps), before + kept, strict=True))
+    assert all(one.equal(copy) for one, copy in zip((*view[:2], *partner[:2], *maps), before + kept, strict=True))
 
 
 @EVERY
@@ -39,7 +39,7 @@ def test_the_random_numbers_are_the_same_whatever_the_images_show(name: str) -> 
     after = []
     for own, other in ((view, partner), (padded(partner), view), (whole(view), whole(partner))):
         generator = seeded()
-        perturbation(own, generator, partner=other if perturbation.partner else None, probs=guess(own))
+        perturbation(own._replace(probs=guess(own)), generator, partner=other if perturbation.partner else None)
         after.append(generator.get_state())
     assert all(state.equal(after[0]) for state in after)
 
@@ -73,7 +73,7 @@ def test_samples_that_look_alike_get_draws_of_their_own(name: str) -> None:
 @EVERY
 def test_a_batch_mixed_with_itself_takes_from_the_image_before(name: str) -> None:
     perturbation, (view, labels) = perturbation_named(name), scenes()
-    made = perturb_batch(perturbation, view, seeded(), guess(view))
+    made = perturb_batch(perturbation, view._replace(probs=guess(view)), seeded())
     expected = call(perturbation, view, View(view.image.roll(1, 0), view.valid.roll(1, 0)))
     assert made.image.equal(expected.image)
     assert made.valid.equal(expected.valid)
@@ -87,7 +87,7 @@ def test_a_batch_without_images_stays_empty(name: str) -> None:
     view, labels = scenes()
     none = View(view.image[:0], view.valid[:0])
     for perturbation, empty in product((perturbation_named(name), moving(name)), (none, View(none.image, none.valid[:, :1, :1]))):
-        for made in (call(perturbation, empty, empty), perturb_batch(perturbation, empty, seeded(), guess(empty))):
+        for made in (call(perturbation, empty, empty), perturb_batch(perturbation, empty._replace(probs=guess(empty)), seeded())):
             assert (made.image.shape, made.valid.shape) == (empty.image.shape, empty.valid.shape)
             for own in (labels[:0, : empty.valid.shape[1], : empty.valid.shape[2]], empty.valid, empty.valid[:, None].float()):
                 assert made.move(own, own).shape == own.shape

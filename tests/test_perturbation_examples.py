@@ -28,9 +28,12 @@ class ClassMix(Perturbation):
     def meets(self) -> bool:
         return False  # two mixes show other images at the same place
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    @property
+    def guided(self) -> bool:
+        return True
+
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
+        probs = view.probs
         if partner is None or probs is None:
             raise ValueError("ClassMix: needs a partner batch and a teacher's probabilities")
         predicted = probs.max(1).indices
@@ -57,7 +60,7 @@ def test_classmix_keeps_half_of_the_classes_that_the_teacher_sees_and_all_moves_
     probs, (view, own), (partner, theirs) = some_classes(6, 5), coded(6, 0), coded(6, 6)
     drawn = set()
     for seed in range(10):
-        made = ClassMix()(view, seeded(seed), partner=padded(partner), probs=probs)
+        made = ClassMix()(view._replace(probs=probs), seeded(seed), partner=padded(partner))
         labels = made.move(own, theirs)
         assert (made.image[:, 0] * 20).round().long().equal(labels)
         for n in range(6):
@@ -84,7 +87,7 @@ def test_one_line_registers_classmix_for_every_name_and_chain(monkeypatch: pytes
 def test_classmix_after_a_warp_follows_what_the_teacher_sees_there() -> None:
     """A chain moves the probabilities to where the next step's images show the same."""
     probs, (view, own) = some_classes(6, 5), coded(6, 0)
-    made = perturb_batch(Chain(steps=(moving("gentle"), ClassMix())), view, seeded(), probs)
+    made = perturb_batch(Chain(steps=(moving("gentle"), ClassMix())), view._replace(probs=probs), seeded())
     warped = moving("gentle")(view, seeded())
     predicted, labels = warped.move(probs).argmax(1), made.move(own)
     for n in range(6):

@@ -62,9 +62,7 @@ class Gentle(Perturbation):
     def meets(self) -> bool:
         return not self.moves
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         """Colours and blur, then the motion, then noise."""
         image = colours(view.image, self, generator)
         clean = noisy(view.image, self.noise_teacher, generator)

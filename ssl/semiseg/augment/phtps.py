@@ -46,9 +46,7 @@ class PhTPS(Perturbation):
             low, high = getattr(self, name)
             require(0 <= low <= high < math.inf, f"phtps.{name}", (low, high), "two numbers, 0 <= low <= high")
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         """Own parameters for every image, twelve numbers each, and one order of the channels for the batch.
 
         Where the warp reads outside the frame the image is 0 and does not count.

@@ -52,9 +52,7 @@ class RandAugment(Perturbation):
     def meets(self) -> bool:
         return self.ops == 0 or self.probability == 0
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         """Where a warp reads outside the frame the image is grey and does not count; maps are moved by nearest neighbour."""
         whole, (image, valid) = view.whole, view
         count, _, *size = image.shape

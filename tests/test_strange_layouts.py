@@ -35,6 +35,10 @@ def two_pages(file: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(file, format="TIFF", save_all=True, append_images=[Image.fromarray(pixels[::-1])])
 
 
+def text_only(file: Path, pixels: np.ndarray) -> None:
+    file.write_text("text")
+
+
 HARMS: Mapping[str, tuple[str, Write, str]] = {
     "lossy mask": ("mask", saved("JPEG"), "got a mask as JPEG, which does not keep values"),
     "int32 mask with -1": ("mask", lambda file, mask: saved("TIFF")(file, mask.astype(np.int32) - 1 - mask.min()), "got mask values -1"),
@@ -42,7 +46,7 @@ HARMS: Mapping[str, tuple[str, Write, str]] = {
     "image of two pages": ("image", two_pages, "got 2 pages or frames in a TIFF file"),
     "unknown class": ("mask", lambda file, mask: saved("PNG")(file, np.where(mask == mask[0, 0], 200, mask)), "got mask value 200"),
     "coloured mask": ("mask", lambda file, mask: saved("PNG")(file, np.dstack([mask, mask * 7, mask])), "got the colour"),
-    "bytes of text": ("image", lambda file, _: [file.write_text("text")][0] and None, "cannot be read"),
+    "bytes of text": ("image", text_only, "cannot be read"),
 }  # fmt: skip
 
 

@@ -199,14 +199,15 @@ def test_counts_are_the_pixels_of_each_class(data: Data, cache: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut short", "empty", "text", "zeros at the end"])
 def test_a_damaged_pack_is_set_aside_named_and_made_again(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = load(Data(), tmp_path)
+    data, cache = Data(name="folder", root=build_folder(tmp_path / "tree")), tmp_path / "cache"
+    first = load(data, cache)
     path, content = first.path, first.path.read_bytes()
     broken = {"cut short": content[:1000], "empty": b"", "text": b"no pack"}
     path.unlink()  # not written to: other processes have mapped it
     path.write_bytes(broken.get(damage, content[:-300] + bytes(300)))
     with pytest.raises(SettingError, match=r"pack.arrow: not a readable pack .*delete it"):
         Pack(path)
-    again = load(Data(), tmp_path)
+    again = load(data, cache)
     assert (again.path, again.fingerprint) == (path, first.fingerprint)
     (line,) = capsys.readouterr().err.splitlines()
     aside = [file.name for file in path.parent.iterdir() if file != path]

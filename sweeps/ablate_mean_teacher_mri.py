@@ -14,9 +14,10 @@ import sys
 from dataclasses import replace
 
 from semiseg.augment import Gentle
-from semiseg.config import Data, Net, Train
+from semiseg.config import Data, Train
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Supervised
+from semiseg.nets import UNet, UNetMRI
 from semiseg.sweep.ablation import Ablation, Paper, Preset, Quick
 from semiseg.sweep.command import main
 
@@ -57,14 +58,14 @@ TABLE = Ablation(
         "demo": Preset(
             method=METHOD,
             others=(Supervised(objective="soft_dice"),),
-            net=Net(width=8),
+            net=UNet(width=8),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3, score="image_dice"),
         ),
         "mri": Preset(
             data=Data(name="scgm", size=(64, 64), labelled="all"),
             method=replace(METHOD, perturbation=Z_SCORES),
             others=(BASELINE,),
-            net=Net(width=8, outputs="one"),
+            net=UNet(width=8, outputs="one"),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=2e-3, score="image_dice", flip=0.0),
         ),
         # of the paper, and where it is silent of its group's later code (medicaltorch, domainadaptation); docs/paper_presets.md
@@ -78,7 +79,7 @@ TABLE = Ablation(
                 mask_out_of_frame=False,  # code: no validity mask
             ),
             others=(BASELINE,),
-            net=Net(name="unet_mri", width=64, outputs="one", dropout=0.5),
+            net=UNetMRI(width=64, outputs="one", dropout=0.5),
             train=Train(
                 steps=350 * 10,  # 86 labelled slices are 10 batches of 8 an epoch, the rest dropped (code)
                 batch_labelled=8,

@@ -13,8 +13,9 @@ labels. On the built-in scenes the directions take about 10 minutes for 2 seeds 
 import sys
 from dataclasses import replace
 
-from semiseg.config import Data, Net, Train
+from semiseg.config import Data, Train
 from semiseg.methods import OneWay
+from semiseg.nets import DeepLabV2, SwiftNet, UNet, WideResNet
 from semiseg.sweep.ablation import Ablation, Curve, Paper, Preset, Quick
 from semiseg.sweep.command import main
 
@@ -65,7 +66,7 @@ def figure(numbers: dict[str, tuple[float, ...]]) -> dict[str, dict[float, float
 CITYSCAPES = Preset(
     data=Data(name="cityscapes", labelled=0.25, size=(512, 1024), selection=100),  # half resolution; the code reports on val alone
     method=OneWay(weight=0.5),
-    net=Net(name="swiftnet", weights="imagenet"),
+    net=SwiftNet(weights="imagenet"),
     train=Train(
         steps=74_400,  # 1,600, 800, 400 or 200 epochs of 1/8, 1/4, 1/2 or all of 2,975 images in batches of 8: 372 x 200
         batch_labelled=8,
@@ -103,7 +104,7 @@ TABLE = Ablation(
         "demo": Preset(
             data=Data(labelled=0.05),
             method=OneWay(),
-            net=Net(width=8),
+            net=UNet(width=8),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3),
             seeds=(0, 1),
             rows=SHARED,
@@ -111,7 +112,7 @@ TABLE = Ablation(
         "camvid": Preset(
             data=Data(name="camvid", labelled=0.25, size=(96, 128)),
             method=OneWay(),
-            net=Net(width=8),
+            net=UNet(width=8),
             train=Train(steps=600, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3, decay="quarter_cosine"),
             seeds=(0, 1),
             rows=SHARED,
@@ -119,7 +120,7 @@ TABLE = Ablation(
         "cifar10": Preset(
             data=Data(name="cifar10", labelled=0.08),
             method=OneWay(weight=1.0),
-            net=Net(name="wide_resnet", width=16, depth=1),
+            net=WideResNet(width=16, depth=1),
             train=Train(
                 steps=600,
                 batch_labelled=16,
@@ -137,7 +138,7 @@ TABLE = Ablation(
         # FILE)
         "paper-deeplab": replace(
             CITYSCAPES,
-            net=Net(name="deeplabv2", weights="imagenet"),
+            net=DeepLabV2(weights="imagenet"),
             train=replace(CITYSCAPES.train, batch_labelled=4, batch_unlabelled=4),
             seeds=(0,),  # code: each curve once
             rows=tuple(row for name in DEEPLAB for row in CURVES[name].values()),
@@ -146,7 +147,7 @@ TABLE = Ablation(
         "paper-cifar10": Preset(
             data=Data(name="cifar10", labelled=4000, selection=1000),  # 2/25 of 50,000
             method=OneWay(weight=1.0),
-            net=Net(name="wide_resnet", depth=4, width=32),  # WRN-28-2
+            net=WideResNet(depth=4, width=32),  # WRN-28-2
             train=Train(
                 steps=1000 * 32,  # 1,000 epochs of 4,000 images in batches of 128
                 batch_labelled=128,

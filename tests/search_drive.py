@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import tiny
 from optuna.trial import BaseTrial, TrialState
 
+from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Method
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.pool import Pool, evaluations
@@ -28,15 +29,15 @@ RESOURCE = 9
 
 def weight_and_decay(trial: BaseTrial, base: Method) -> Method:
     weight = trial.suggest_float("weight", 0.1, 10.0, log=True)
-    return MeanTeacher(weight=weight, ema_decay=(trial.suggest_float("ema_decay", 0.5, 0.99),), ema_every="step")
+    return MeanTeacher(weight=weight, ema=Ema(decay=(trial.suggest_float("ema_decay", 0.5, 0.99),)))
 
 
 def values(method: Method) -> dict[str, Any]:
     assert isinstance(method, MeanTeacher)
-    return {"weight": method.weight, "ema_decay": method.ema_decay[0]}
+    return {"weight": method.weight, "ema_decay": method.ema.decay[0]}
 
 
-BASE = MeanTeacher(weight=0.3, ema_decay=(0.6,), ema_every="step")
+BASE = MeanTeacher(weight=0.3, ema=Ema(decay=(0.6,)))
 SPACE = Space("mean_teacher", weight_and_decay, values)
 
 
@@ -47,7 +48,7 @@ def chain_of(method: Method, seed: int) -> tuple[Stage, ...]:
 def hill(stage: Stage, evaluation: int) -> float:
     """Best, 0.8, at weight 2 and decay 0.9, and growing with training."""
     rule = stage.rule
-    distance = (log(rule.weight / 2) / log(10)) ** 2 + ((rule.ema_decay[0] - 0.9) / 0.4) ** 2
+    distance = (log(rule.weight / 2) / log(10)) ** 2 + ((rule.ema.decay[0] - 0.9) / 0.4) ** 2
     return (0.8 - min(distance, 0.7)) * (evaluation / evaluations(stage)) ** 0.2
 
 

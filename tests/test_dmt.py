@@ -12,6 +12,7 @@ import semiseg.runner
 from semiseg.config import SettingError
 from semiseg.methods.dmt import DMT, STRONGER, WEAKER, SubsetSupervised
 from semiseg.methods.mutual import MutualTraining
+from semiseg.methods.rule import Pick
 from semiseg.runner import picked
 from semiseg.stage import Stage
 from semiseg.store import Store
@@ -47,6 +48,17 @@ def chain(method: DMT | None = None, seed: int = 0, **train: Any) -> tuple[Stage
     return (method or DMT()).stages(tiny.SPLIT, tiny.NET, replace(tiny.TRAIN, **train), seed)
 
 
+def phases(method: DMT | None = None) -> list[Stage]:
+    return [stage for stage in chain(method) if isinstance(stage.rule, MutualTraining)]
+
+
+def picks(stage: Stage) -> list[Pick]:
+    """Whose weights the student starts from, and whose masks it learns, as far as it takes any."""
+    needs = stage.rule.needs
+    assert needs.initial.keys() <= {"student"}
+    return [*needs.initial.values(), *([needs.masks.of] if needs.masks else [])]
+
+
 def graph(method: DMT) -> dict[str, tuple[str, str]]:
     """For every phase stage whose weights it starts from and whose masks it learns; two names when selection decides."""
 
@@ -54,7 +66,7 @@ def graph(method: DMT) -> dict[str, tuple[str, str]]:
         names = [stage.teachers[number].name for number in pick.among]
         return names[0] if len(names) == 1 else f"{pick.choice} of {' '.join(names)}"
 
-    return {s.name: (named(s, s.rule.initial), named(s, s.rule.masks)) for s in chain(method) if isinstance(s.rule, MutualTraining)}
+    return {stage.name: (named(stage, picks(stage)[0]), named(stage, picks(stage)[1])) for stage in phases(method)}
 
 
 PHASES = (0.3, 0.6, 1.0)
@@ -98,8 +110,7 @@ def test_every_stage_has_a_number_a_key_and_teachers_of_its_own_that_come_before
     assert len({stage.key for stage in stages}) == len({stage.name for stage in stages}) == len(stages)
     for number, stage in enumerate(stages):
         assert {teacher.key for teacher in stage.teachers} <= {before.key for before in stages[:number]}
-        picks = [pick for pick in (stage.rule.initial, stage.rule.masks) if pick is not None]
-        assert {n for pick in picks for n in pick.among} == set(range(len(stage.teachers)))
+        assert {n for pick in picks(stage) for n in pick.among} == set(range(len(stage.teachers)))
     assert [teacher.name for teacher in stages[-1].teachers] == ["leader3", "follower3"]
 
 
@@ -109,18 +120,17 @@ def test_phases_learn_growing_shares_from_best_weights_on_all_labelled_images() 
     assert len(stages) == 2 + 2 * 5 + 1
     rules = [stage.rule for stage in stages[2:-1]]
     assert [rule.share for rule in rules] == [0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8, 1.0, 1.0]
-    assert {(rule.initial.weights, rule.masks.weights, rule.unlabelled, rule.confidences) for rule in rules} == {
-        ("best", "best", True, True)
-    }
-    assert all(rule.labelled(rows, 0) is rows for rule in rules)
-    assert [len(stage.rule.labelled(rows, 0)) for stage in stages[:2]] == [7, 7]
+    assert [[pick.weights for pick in picks(stage)] for stage in stages[2:-1]] == [["best", "best"]] * 10
+    assert {(rule.needs.draw, rule.needs.unlabelled, rule.needs.masks.confidences) for rule in rules} == {("mixed", True, True)}
+    assert all(rule.needs.subset is None for rule in rules)
+    assert [len(stage.rule.needs.subset(rows, 0)) for stage in stages[:2]] == [7, 7]
     assert {stage.rule.evaluated for stage in stages} == {"student"}
 
 
 def test_with_last_weights_reported_the_last_stage_is_a_model_of_last_weights() -> None:
     stages = chain(weights="last")
-    assert stages[-1].rule.initial.weights == "last"
-    assert stages[2].rule.initial.weights == "best"
+    assert picks(stages[-1])[0].weights == "last"
+    assert picks(stages[2])[0].weights == "best"
 
 
 def test_a_phase_is_so_many_epochs_and_pretraining_so_many_steps() -> None:

@@ -70,7 +70,7 @@ def learned_masks(store: Path, stage: Stage, teacher: Stage) -> dict[int, np.nda
         )
     )
     masks, confidences = ({row: pair[i] for row, pair in found.items()} for i in (0, 1))
-    return dict(stage.rule.filtered(masks, confidences))
+    return dict(stage.rule.needs.masks.keep(masks, confidences))
 
 
 def same_masks(one: Any, other: Any) -> bool:
@@ -93,7 +93,7 @@ def test_phase_1_trains_the_worse_model_on_masks_of_the_better_one_and_then_the_
     assert same_masks(run.learned.masks, learned_masks(trained, stages["follower1"], better))
     assert not same_masks(run.learned.masks, learned_masks(trained, stages["follower1"], worse))
     assert run.learned.confidences is not None
-    assert not run.optimiser.state
+    assert not run.optimisers["student"].state
 
     run = StageRun(stages["leader1"], tiny.place(trained)).trainer
     assert equal(run.state.student.state_dict(), weights(trained, better))

@@ -82,8 +82,8 @@ def test_a_dry_run_without_data_says_so_and_prints_every_setting(run: Callable[.
     assert found["net"] == plain(preset.net) | {"width": 2}
     assert found["train"] == plain(preset.train) | {"crop": [64, 64], "precision": found["train"]["precision"]}
     assert found["train"]["precision"] in ("fp32", "bf16")
-    assert found["mean_teacher"]["gentle.noise"] == 0.05
-    assert found["supervised"] == {"objective": "dice", "gentle": None}
+    assert found["mean_teacher"]["perturbation.noise"] == 0.05
+    assert found["supervised"] == {"objective": "dice", "perturbation": None}
     assert found["rows"] == {
         "mean teacher, 5 %": "mean_teacher data.labelled=0.05",
         "supervised, 5 %": "supervised data.labelled=0.05 train.steps=900",

@@ -48,7 +48,7 @@ from semiseg.sweep.command import main
 class SickRule(SelfTraining):
     def loss(self, state, batch, now, generator):
         terms = dict(super().loss(state, batch, now, generator))
-        if self.strong is None and now.progress > 0.9:
+        if self.perturbation is None and now.progress > 0.9:
             terms["consistency"] = terms["consistency"] * math.nan
         return terms
 
@@ -60,7 +60,7 @@ class Sick(ThreeStage):
 
 if __name__ == "__main__":
     demo = TABLE.presets["demo"]
-    method = Sick(ema_decay=demo.method.ema_decay, ema_start=demo.method.ema_start, ramp=demo.method.ramp)
+    method = Sick(ema=demo.method.ema, ramp=demo.method.ramp)
     sys.exit(main(replace(TABLE, presets={"demo": replace(demo, method=method)})))
 """
 

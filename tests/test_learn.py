@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import semiseg.runner
-from semiseg.config import Data, Net
+from semiseg.config import Data
+from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised
-from semiseg.methods.rule import Pick
+from semiseg.methods.rule import Needs, Pick, PseudoMasks
+from semiseg.nets import WideResNet
 from semiseg.pseudo import load, network, pseudo_masks, read_masks
 from semiseg.results import write_table
 from semiseg.runner import Place, StageRun, picked, run_stage, selection_score, split_of
@@ -39,16 +41,9 @@ class Learner(Supervised):
     masks_of: Pick | None = None
 
     @property
-    def initial(self) -> Pick | None:
-        return self.weights_of
-
-    @property
-    def masks(self) -> Pick | None:
-        return self.masks_of
-
-    @property
-    def confidences(self) -> bool:
-        return self.masks_of is not None
+    def needs(self) -> Needs:
+        masks = PseudoMasks(of=self.masks_of, confidences=True) if self.masks_of else None
+        return Needs(masks=masks, initial={"student": self.weights_of} if self.weights_of else {})
 
 
 def learner(*teachers: Stage, weights_of: Pick | None = None, masks_of: Pick | None = None) -> Stage:
@@ -124,7 +119,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Stage]:
     """A mean teacher whose four networks differ: scored after every step at so high a rate that the last is not the best."""
     place = tmp_path_factory.mktemp("trained")
     train = replace(tiny.TRAIN, steps=10, evaluations=10, learning_rate=0.3, weights="best")
-    method = MeanTeacher(objective="ce", ema_every="step", ema_decay=(0.5,), evaluate="teacher")
+    method = MeanTeacher(objective="ce", ema=Ema(decay=(0.5,)), evaluate="teacher")
     (stage,) = tiny.chain(method, train=train)
     run_stage(stage, tiny.place(place))
     return place, stage
@@ -148,7 +143,7 @@ def test_the_student_starts_from_exactly_the_picked_weights(trained: tuple[Path,
     found, expected = run.trainer.state.student.state_dict(), given(place, teacher, f"{weights}.{role}.")
     assert found.keys() == expected.keys()
     assert [name for name, value in found.items() if not value.equal(expected[name])] == []
-    assert not run.trainer.optimiser.state
+    assert not run.trainer.optimisers["student"].state
 
 
 @pytest.mark.parametrize("weights", WHICH)
@@ -239,10 +234,10 @@ def test_a_stage_of_no_steps_publishes_its_initial_weights(method: Method, tmp_p
 
 
 TREE = {"steps": 3, "evaluations": 1, "batch_labelled": 4, "batch_unlabelled": 4, "crop": (24, 24), "score": "accuracy"}
-WIDE = Net(name="wide_resnet", width=4, depth=1)
+WIDE = WideResNet(width=4, depth=1)
 IMAGE_LEVEL: dict[str, Method] = {
     "supervised": Supervised(),
-    "mean_teacher": MeanTeacher(ema_every="step"),
+    "mean_teacher": MeanTeacher(ema=Ema(decay=(0.9,))),
     "one_way": OneWay(),
     "pseudo_label": PseudoLabel(),
     "dmt": DMT(phases=(1.0,), phase_epochs=0.1),

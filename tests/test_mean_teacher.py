@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semiseg.augment.gentle import Motion
+from semiseg.augment import Gentle, gentle
 from semiseg.augment.warp import affine_grid
 from semiseg.batch import IGNORE, Batch
-from semiseg.config import Gentle
-from semiseg.methods import mean_teacher
+from semiseg.ema import Ema
 from semiseg.methods.mean_teacher import MeanTeacher
-from semiseg.methods.rule import Moment, State
+from semiseg.methods.rule import State
 from semiseg.nets import build
+from semiseg.schedules import Moment
 
 STILL = Gentle(hue=0.0, saturation=(1.0, 1.0), blur=(0.0, 0.0), noise=0.0)
 TURNING = replace(STILL, rotation=30.0)
-PLAIN = MeanTeacher(gentle=STILL)
+PLAIN = MeanTeacher(perturbation=STILL)
 SOFT = replace(PLAIN, target="soft", distance="mse_sum", weight=1.0)
 PERONE2018 = MeanTeacher(
     objective="soft_dice",
@@ -29,13 +29,8 @@ PERONE2018 = MeanTeacher(
     weight=2.9,
     ramp=(0.0, 100 / 350),
     draw="mixed",
-    gentle=replace(STILL, noise=0.01, noise_teacher=0.01, rotation=4.5),
-    ema_decay=(0.99, 0.999),
-    ema_start=(0.0, 50 / 350),
-    ema_every="step",
-    ema_warmup=True,
-    ema_buffers="own",
-    teacher_mode="train",
+    perturbation=replace(STILL, noise=0.01, noise_teacher=0.01, rotation=4.5),
+    ema=Ema(decay=(0.99, 0.999), start=(0.0, 50 / 350), warmup=True, buffers="own", mode="train"),
 )
 LATE = Moment(step=90, steps=100, epoch_steps=10)
 QUARTER_TURN = ((0.0, -1.0, 0.0), (1.0, 0.0, 0.0))
@@ -48,10 +43,10 @@ def generator() -> torch.Generator:
 
 def networks(rule: MeanTeacher, classes: int = len(tiny.CLASSES)) -> State:
     """Student and teacher of different weights in evaluation mode, whose logits differ from pixel to pixel."""
-    state = rule.start(lambda: build(tiny.NET, classes, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0))
+    state = rule.start(lambda role="student": build(tiny.NET, classes, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0))
     torch.manual_seed(11)
     with torch.no_grad():
-        for network in state.roles().values():
+        for network in state.networks().values():
             for value in network.parameters():
                 value += 0.3 * torch.randn_like(value)
     state.student.eval()
@@ -77,8 +72,8 @@ def seen(network: nn.Module) -> list[Tensor]:
 
 def moving(monkeypatch: pytest.MonkeyPatch, *matrices: tuple[tuple[float, ...], ...]) -> None:
     """Motions are those of the matrices, one draw after the other, instead of random ones."""
-    motions = [Motion(*affine_grid(torch.tensor([matrix] * 4), tiny.SIZE)) for matrix in matrices]
-    monkeypatch.setattr(mean_teacher, "draw_motion", lambda *_: motions.pop(0))
+    motions = [affine_grid(torch.tensor([matrix] * 4), tiny.SIZE) for matrix in matrices]
+    monkeypatch.setattr(gentle, "draw_motion", lambda *_: motions.pop(0))
 
 
 def dice_of(p: Tensor, t: Tensor) -> float:
@@ -99,7 +94,7 @@ def test_the_terms_are_those_of_paper_000() -> None:
 
 
 def test_the_terms_are_those_of_paper_001_and_not_of_its_misprint() -> None:
-    rule, batch = replace(PERONE2018, gentle=STILL), tiny.batch()
+    rule, batch = replace(PERONE2018, perturbation=STILL), tiny.batch()
     state = networks(rule, 2)
     truth = batch.mask[:2] % 2
     logits, y = state.student(batch.image).diff(dim=1)[:, 0], pupil(state)(batch.image).softmax(1)[:, 1].detach()
@@ -123,7 +118,7 @@ def test_the_student_sees_perturbed_images_and_the_teacher_plain_ones() -> None:
 def test_noise_of_student_and_teacher_is_drawn_apart() -> None:
     batch, state = tiny.batch(), networks(PLAIN)
     student, teacher = seen(state.student), seen(pupil(state))
-    terms(replace(PLAIN, gentle=replace(STILL, noise=0.01, noise_teacher=0.02)), state, batch)
+    terms(replace(PLAIN, perturbation=replace(STILL, noise=0.01, noise_teacher=0.02)), state, batch)
     mine, theirs = (student[0] - batch.image).flatten(), (teacher[0] - batch.image).flatten()
     assert mine.std().item() == pytest.approx(0.01, rel=0.05)
     assert theirs.std().item() == pytest.approx(0.02, rel=0.05)
@@ -131,7 +126,7 @@ def test_noise_of_student_and_teacher_is_drawn_apart() -> None:
 
 
 def test_the_delayed_transform_moves_the_teachers_output_as_the_students_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, rule = tiny.batch(), replace(SOFT, gentle=TURNING)
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=TURNING)
     state = networks(rule)
     student, teacher = seen(state.student), seen(pupil(state))
     moving(monkeypatch, QUARTER_TURN)
@@ -151,7 +146,7 @@ def dice_of_labels(logits: Tensor, mask: Tensor) -> float:
 
 
 def test_algorithm_1_as_printed_compares_misaligned_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, rule = tiny.batch(), replace(SOFT, gentle=TURNING, delayed=False)
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=TURNING, delayed=False)
     state = networks(rule)
     moving(monkeypatch, QUARTER_TURN, ((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0)))
     found = terms(rule, state, batch)
@@ -165,7 +160,7 @@ def test_algorithm_1_as_printed_compares_misaligned_outputs(monkeypatch: pytest.
 
 
 def test_hard_targets_are_taken_after_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, rule = tiny.batch(), replace(PLAIN, gentle=TURNING, distance="ce", weight=1.0)
+    batch, rule = tiny.batch(), replace(PLAIN, perturbation=TURNING, distance="ce", weight=1.0)
     state = networks(rule)
     moving(monkeypatch, QUARTER_TURN)
     guess = pupil(state)(batch.image).argmax(1).rot90(1, (1, 2))
@@ -174,13 +169,14 @@ def test_hard_targets_are_taken_after_the_motion(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_comes_from_out_of_the_frame_is_left_out_or_learned_as_class_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, rule = tiny.batch(), replace(SOFT, gentle=TURNING)
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=TURNING)
     state = networks(rule)
     student, target = seen(state.student), pupil(state)(batch.image).softmax(1)[..., 8:]
     found = []
     for masked in (True, False):
         moving(monkeypatch, EIGHT_LEFT)
-        found.append(terms(replace(rule, mask_out_of_frame=masked), state, batch)["consistency"])
+        one = replace(rule, mask_out_of_frame=masked, perturbation=replace(TURNING, background=not masked))
+        found.append(terms(one, state, batch)["consistency"])
     grey, black = student
     for image, colour in ((grey, 0.5), (black, 0.0)):
         torch.testing.assert_close(image[..., :-8], batch.image[..., 8:], atol=1e-5, rtol=0)
@@ -194,7 +190,7 @@ def test_what_comes_from_out_of_the_frame_is_left_out_or_learned_as_class_0(monk
 
 
 def test_of_two_motions_only_what_both_frames_show_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, rule = tiny.batch(), replace(SOFT, gentle=TURNING, delayed=False)
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=TURNING, delayed=False)
     state = networks(rule)
     student, teacher = seen(state.student), seen(pupil(state))
     moving(monkeypatch, EIGHT_LEFT, ((1.0, 0.0, -8.0), (0.0, 1.0, 0.0)))
@@ -203,14 +199,14 @@ def test_of_two_motions_only_what_both_frames_show_counts(monkeypatch: pytest.Mo
     torch.testing.assert_close(found, (mine - theirs)[..., 8:-8].square().sum(1).mean())
 
 
-@pytest.mark.parametrize("gentle", [STILL, TURNING], ids=["still", "turning"])
-def test_the_padding_of_crops_counts_only_without_the_mask(gentle: Gentle) -> None:
-    batch, rule = tiny.batch(), replace(SOFT, gentle=gentle)
+@pytest.mark.parametrize("perturbation", [STILL, TURNING], ids=["still", "turning"])
+def test_the_padding_of_crops_counts_only_without_the_mask(perturbation: Gentle) -> None:
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=perturbation)
     state, valid = networks(rule), batch.valid.clone()
     valid[..., :10] = False
     padded = batch._replace(valid=valid)
     assert terms(rule, state, padded)["consistency"] != terms(rule, state, batch)["consistency"]
-    as_coded = replace(rule, mask_out_of_frame=False)
+    as_coded = replace(rule, mask_out_of_frame=False, perturbation=replace(perturbation, background=True))
     assert terms(as_coded, state, padded)["consistency"].equal(terms(as_coded, state, batch)["consistency"])
 
 
@@ -237,8 +233,8 @@ def test_consistency_is_learned_on_all_images_or_on_the_unlabelled_ones() -> Non
 def test_a_joint_batch_may_hold_no_labelled_image(objective: Any) -> None:
     rule = MeanTeacher(objective=objective)
     state, batch = networks(rule), tiny.batch(labelled=0, unlabelled=4)
-    assert rule.joint
-    assert not replace(rule, draw="mixed").joint
+    assert rule.needs.draw == "joint"
+    assert replace(rule, draw="mixed").needs.draw == "mixed"
     found = terms(rule, state, batch)
     assert found["segmentation"].item() == 0
     assert found["consistency"] > 0
@@ -272,8 +268,9 @@ class WholeImage(nn.Module):
 @pytest.mark.parametrize("delayed", [True, False])
 @pytest.mark.parametrize("masked", [True, False])
 def test_where_a_class_belongs_to_an_image_only_the_image_moves(delayed: bool, masked: bool) -> None:
-    rule = replace(SOFT, objective="ce", gentle=TURNING, delayed=delayed, mask_out_of_frame=masked)
-    state = rule.start(WholeImage)
+    turning = replace(TURNING, background=not masked)
+    rule = replace(SOFT, objective="ce", perturbation=turning, delayed=delayed, mask_out_of_frame=masked)
+    state = rule.start(lambda role="student": WholeImage())
     student, teacher = seen(state.student), seen(pupil(state))
     mask, valid = torch.tensor([1, 2, IGNORE, IGNORE]).reshape(4, 1, 1), torch.ones(4, 1, 1, dtype=torch.bool)
     batch = tiny.batch()._replace(mask=mask, valid=valid)

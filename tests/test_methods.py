@@ -8,8 +8,11 @@ import pytest
 import tiny
 import torch
 
+from semiseg.augment import RandAugment
+from semiseg.ema import Ema
 from semiseg.methods import METHODS, ThreeStage
-from semiseg.methods.rule import Moment
+from semiseg.methods.rule import State
+from semiseg.schedules import Moment
 from semiseg.stage import Stage
 from semiseg.train import Trainer
 
@@ -23,8 +26,8 @@ READINGS: dict[str, dict[str, Any]] = {
     "soft mse": {"target": "soft", "distance": "mse"},
     "ramp": {"ramp": 0.5},
     "out of frame": {"mask_out_of_frame": False},
-    "teacher in train mode": {"teacher_mode": "train", "ema_buffers": "own"},
-    "copied buffers": {"ema_buffers": "copy", "ema_warmup": False, "ema_decay": (0.9,), "ema_start": (0.0,)},
+    "teacher in train mode": {"ema": replace(ThreeStage().ema, mode="train", buffers="own")},
+    "copied buffers": {"ema": Ema(decay=(0.9,), buffers="copy")},
     "student reported": {"evaluate": "student", "masks_role": "student", "masks_weights": "best"},
 }
 
@@ -54,6 +57,16 @@ def terms(rule: Any, state: Any, batch: Any, progress: float = 0.5) -> dict[str,
     return dict(rule.loss(state, batch, tiny.at(progress), torch.Generator().manual_seed(0)))
 
 
+def learned(term: torch.Tensor, state: State) -> bool:
+    """Whether a term is a finite number with a gradient that reaches a trained network."""
+    assert (term.shape, term.dtype) == ((), torch.float32)
+    assert term.isfinite()
+    given = [value for network in state.trained.values() for value in network.parameters()]
+    gradients = torch.autograd.grad(term, given, allow_unused=True, retain_graph=True)
+    assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
+    return any(gradient is not None and gradient.count_nonzero() > 0 for gradient in gradients)
+
+
 def same(one: Trainer, other: Trainer) -> None:
     """Every weight, curve, score and sample of two finished trainers is the same to the last bit."""
     first, second = one.finish(), other.finish()
@@ -70,14 +83,10 @@ def test_every_term_is_a_finite_number_with_a_gradient_that_reaches_the_student_
     state = tiny.start(stage.rule)
     state.student.train()
     for term in terms(stage.rule, state, tiny.batch()).values():
-        assert term.shape == ()
-        assert term.dtype == torch.float32
-        assert term.isfinite()
-        gradients = torch.autograd.grad(term, list(state.student.parameters()), allow_unused=True, retain_graph=True)
-        assert any(gradient is not None and gradient.count_nonzero() > 0 for gradient in gradients)
-    if state.teacher is not None:
-        torch.stack(list(terms(stage.rule, state, tiny.batch()).values())).sum().backward()
-        assert not any(value.requires_grad or value.grad is not None for value in state.teacher.parameters())
+        assert learned(term, state)
+    torch.stack(list(terms(stage.rule, state, tiny.batch()).values())).sum().backward()
+    for average in state.averages.values():
+        assert not any(value.requires_grad or value.grad is not None for value in average.parameters())
 
 
 @EVERY_RULE
@@ -104,7 +113,7 @@ def test_when_every_pixel_is_ignored_nothing_is_learned_and_nothing_is_nan(stage
 def test_teacher_and_student_start_from_the_same_weights_and_only_a_step_moves_the_teacher(stage: Stage) -> None:
     state = tiny.start(stage.rule)
     if state.teacher is None:
-        assert state.roles().keys() == {"student"}
+        assert state.scored().keys() == state.networks().keys() == {"student"}
         return
     assert tiny.flat(state.teacher).equal(tiny.flat(state.student))
     state.student.train()
@@ -128,11 +137,13 @@ def test_the_loss_is_a_function_of_networks_batch_and_generator(stage: Stage) ->
 
 @EVERY_RULE
 def test_a_teacher_stage_is_asked_for_exactly_when_its_masks_are_learned(stage: Stage) -> None:
-    assert bool(stage.teachers) == (stage.rule.masks is not None)
-    assert ("pseudo" in terms(stage.rule, tiny.start(stage.rule), tiny.batch())) == bool(stage.teachers)
-    for pick in (stage.rule.masks, stage.rule.initial):
-        assert pick is None or max(pick.among) < len(stage.teachers)
-    assert stage.rule.evaluated in tiny.start(stage.rule).roles()
+    state, needs = tiny.start(stage.rule), stage.rule.needs
+    assert bool(stage.teachers) == (needs.masks is not None)
+    assert ("pseudo" in terms(stage.rule, state, tiny.batch())) == bool(stage.teachers)
+    for pick in (*needs.initial.values(), *([needs.masks.of] if needs.masks else [])):
+        assert max(pick.among) < len(stage.teachers)
+    assert needs.initial.keys() <= state.trained.keys()
+    assert stage.rule.evaluated in state.scored()
 
 
 @EVERY_RULE
@@ -185,9 +196,9 @@ def test_two_runs_of_one_stage_are_the_same_and_of_two_seeds_are_not(name: str) 
         {"lambda2": 0.25},
         {"target": "hard"},
         {"ramp": 0.5},
-        {"ema_decay": (0.5,), "ema_start": (0.0,)},
-        {"teacher_mode": "train"},
-        {"strong": replace(ThreeStage().strong, ops=1)},
+        {"ema": Ema(decay=(0.5,), warmup=True)},
+        {"ema": replace(ThreeStage().ema, mode="train")},
+        {"perturbation": RandAugment(ops=1)},
         {"CR": False},
         {"SA": False},
         {"N2": False},

@@ -45,7 +45,7 @@ def student(seed: int = 0) -> torch.nn.Module:
 
 
 def terms(which: MutualTraining, net: torch.nn.Module, given: Batch) -> dict[str, Tensor]:
-    return dict(which.loss(State(net), given, tiny.at(0.5), torch.Generator()))
+    return dict(which.loss(State({"student": net}), given, tiny.at(0.5), torch.Generator()))
 
 
 def slow_weight(probs: Tensor, pseudo: Tensor, confidence: Tensor, gamma1: float, gamma2: float) -> Tensor:

@@ -33,7 +33,7 @@ def terms(progress: float, given: Any = None, **changes: Any) -> dict[str, torch
     torch.manual_seed(0)
     net = torch.nn.Conv2d(3, CLASSES, 1)
     rule = chain(**changes)[-1].rule
-    return dict(rule.loss(State(net), given or tiny.batch(), tiny.at(progress), torch.Generator()))
+    return dict(rule.loss(State({"student": net}), given or tiny.batch(), tiny.at(progress), torch.Generator()))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_pixels_below_the_threshold_are_not_learned(threshold: float) -> None:
     generator = np.random.default_rng(0)
     masks = {row: generator.integers(0, CLASSES, (4, 6 + row), np.uint8) for row in range(3)}
     confidences = {row: generator.integers(0, 65536, mask.shape).astype(np.uint16) for row, mask in masks.items()}
-    found = chain(threshold=threshold)[-1].rule.filtered(masks, confidences)
+    found = chain(threshold=threshold)[-1].rule.needs.masks.keep(masks, confidences)
     for row, mask in masks.items():
         for place in np.ndindex(*mask.shape):
             kept = confidences[row][place] / 65535 >= threshold
@@ -111,10 +111,10 @@ def test_every_round_learns_from_the_stage_before_it() -> None:
     assert [[teacher.key for teacher in stage.teachers] for stage in stages] == [[], *([stage.key] for stage in stages[:-1])]
     assert len({stage.key for stage in stages}) == 4
     assert stages[1].key == chain()[-1].key
-    assert {(stage.rule.masks, stage.rule.initial) for stage in stages[1:]} == {(Pick(weights="best"), Pick(weights="best"))}
-    assert {(stage.rule.unlabelled, stage.rule.evaluated, stage.rule.confidences) for stage in stages[1:]} == {
-        (True, "student", False)
-    }
+    for needs in (stage.rule.needs for stage in stages[1:]):
+        assert (needs.masks.of, needs.initial) == (Pick(weights="best"), {"student": Pick(weights="best")})
+        assert (needs.unlabelled, needs.masks.confidences) == (True, False)
+    assert {stage.rule.evaluated for stage in stages} == {"student"}
 
 
 OTHER: dict[str, Any] = {

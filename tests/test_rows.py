@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import tiny
 
-from semiseg.config import SettingError, Strong, Train
+from semiseg.augment import Chain, CutMix, PhTPS, RandAugment
+from semiseg.config import SettingError, Train
+from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.sweep.ablation import Ablation, Curve, Preset, Quick, chosen_rows, methods_of
 from semiseg.sweep.rows import Line, parse_value, read_row
@@ -33,17 +35,31 @@ def key(words: str) -> str:
         ("S1 S2 CR", ThreeStage(S3=False, T2=False, SA=False, N2=False)),
         ("three_stage  S2 \t S1", ThreeStage(S3=False, CR=False, T2=False, SA=False, N2=False)),
         (f"{tiny.FULL} lambda1=0.25 lambda2=1 target=soft", ThreeStage(lambda1=0.25, lambda2=1, target="soft")),
-        (f"{tiny.FULL} ema_decay=(0.5,0.9) ema_start=(0.0,0.5)", ThreeStage(ema_decay=(0.5, 0.9), ema_start=(0.0, 0.5))),
+        (
+            f"{tiny.FULL} ema.decay=(0.5,0.9) ema.start=(0.0,0.5)",
+            ThreeStage(ema=Ema(decay=(0.5, 0.9), start=(0.0, 0.5), warmup=True)),
+        ),
         (f"{tiny.FULL} stages_total=4 mask_out_of_frame=false", ThreeStage(stages_total=4, mask_out_of_frame=False)),
         ("supervised", Supervised()),
         ("objective=dice supervised", Supervised(objective="dice")),
         ("mean_teacher", MeanTeacher(target="soft", distance="kl")),
         ("mean_teacher weight=2 threshold=1e-1", MeanTeacher(target="soft", distance="kl", weight=2.0, threshold=0.1)),
-        ("mean_teacher delayed=False ema_warmup=true", MeanTeacher(target="soft", distance="kl", delayed=False, ema_warmup=True)),
-        ("one_way perturbation=cutmix*", OneWay(perturbation="cutmix*")),
+        (
+            "mean_teacher delayed=False ema.warmup=true",
+            MeanTeacher(target="soft", distance="kl", delayed=False, ema=Ema(decay=(0.9,), every="epoch", warmup=True)),
+        ),
+        (
+            "one_way perturbation=cutmix distance=mse_sum threshold=0.97",
+            OneWay(perturbation=CutMix(), distance="mse_sum", threshold=0.97),
+        ),
+        ("one_way perturbation=phtps+cutmix", OneWay(perturbation=Chain(steps=(PhTPS(), CutMix())))),
+        ("one_way perturbation.tps_sd=0", OneWay(perturbation=PhTPS(tps_sd=0))),
+        ("mean_teacher perturbation=randaugment", MeanTeacher(target="soft", distance="kl", perturbation=RandAugment())),
+        ("supervised perturbation=randaugment", Supervised(perturbation=RandAugment())),
+        ("supervised perturbation=None", Supervised()),
         ("one_way direction=1w-pt", OneWay(direction="1w-pt")),
         ("one_way threshold=0.5", OneWay(threshold=0.5)),
-        ("one_way threshold=None", OneWay()),
+        ("one_way distance=kl", OneWay()),
         ("dmt phases=(0.5,1) phase_epochs=2.5", DMT(phases=(0.5, 1), phase_epochs=2.5)),
         ("pseudo_label rounds=2 rise=(0,1)", PseudoLabel(rounds=2, rise=(0, 1))),
     ],
@@ -94,7 +110,11 @@ REFUSED = {
     "pseudo_label rounds=True": "rounds: got 'True'; allowed: int",
     "mean_teacher delayed=1": "delayed: got '1'; allowed: bool",
     "one_way direction=1w": "direction: got '1w'; allowed: 1w-ps, 1w-pt, 2w-p1, 1w-p2$",
-    "one_way threshold=high": "threshold: got 'high'; allowed: float or None$",
+    "one_way threshold=high": "threshold: got 'high'; allowed: float$",
+    "one_way threshold=None": "threshold: got 'None'; allowed: float$",
+    "one_way perturbation=cutmix*": r"perturbation: got 'cutmix\*'; allowed: gentle, randaugment, phtps, cutmix, cutout",
+    "one_way perturbation=phtps+blur": "perturbation: got 'blur'; allowed: gentle, randaugment, phtps, cutmix, cutout",
+    "one_way perturbation=cutmix direction=1w-p2": "method.perturbation: got 'CutMix'; allowed: one such as PhTPS or Cutout",
     "dmt phases=0.5": r"phases: got '0.5'; allowed: tuple\[float, \.\.\.\]$",
     "pseudo_label rise=(0,1,2)": r"rise: got '\(0,1,2\)'; allowed: tuple\[float, float\]",
     "pseudo_label rise=(0,'x')": "rise: got .*; allowed: ",
@@ -136,11 +156,13 @@ def test_switches_that_make_no_chain_are_refused_where_the_table_is_declared() -
     ("words", "other"),
     [
         (f"{tiny.FULL} lambda1=0.25", tiny.FULL),
-        (f"{tiny.FULL} ema_buffers=copy", tiny.FULL),
+        (f"{tiny.FULL} ema.buffers=copy", tiny.FULL),
         ("mean_teacher delayed=false", "mean_teacher"),
         ("mean_teacher ramp_unit=share ramp=(0.1,0.2)", "mean_teacher"),
         ("one_way threshold=0.5", "one_way"),
         ("one_way paper_compat=true", "one_way"),
+        ("one_way perturbation=cutmix", "one_way"),
+        ("one_way perturbation.hue=0.2", "one_way"),
         ("dmt phases=(1.0,)", "dmt"),
         ("pseudo_label rounds=2", "pseudo_label"),
         ("supervised objective=dice", "supervised"),
@@ -150,7 +172,7 @@ def test_another_value_is_another_stage(words: str, other: str) -> None:
     assert key(words) != key(other)
 
 
-@pytest.mark.parametrize("word", ["threshold={}", "weight={}", "ema_decay={}"])
+@pytest.mark.parametrize("word", ["threshold={}", "weight={}", "ema.decay=({},0.5) ema.start=(0,0.5)"])
 def test_a_whole_number_and_its_float_are_one_stage(word: str) -> None:
     one, same = (key(f"one_way {word.format(text)}") for text in ("1", "1.0"))
     assert one == same
@@ -277,12 +299,15 @@ def test_quick_changes_only_fields_that_a_method_has() -> None:
 
 def test_words_reach_into_the_parts_of_a_method() -> None:
     line = read_row(
-        "table", "row", "S1 S2 strong.ops=1 strong.levels=(2,3) ema_decay=(0.5,0.6,0.7,0.8)", {"three_stage": ThreeStage()}
+        "table",
+        "row",
+        "S1 S2 perturbation.ops=1 perturbation.levels=(2,3) ema.decay=(0.5,0.6,0.7,0.8)",
+        {"three_stage": ThreeStage()},
     )
     assert isinstance(line.method, ThreeStage)
-    assert line.method.strong == Strong(ops=1, levels=(2, 3))
-    assert line.method.ema_decay == (0.5, 0.6, 0.7, 0.8)
+    assert line.method.perturbation == RandAugment(ops=1, levels=(2, 3))
+    assert line.method.ema.decay == (0.5, 0.6, 0.7, 0.8)
     with pytest.raises(SettingError, match=r"table row 'row': no setting 'gentle.noise' in ThreeStage; there are S1"):
         read_row("table", "row", "S1 gentle.noise=1", {"three_stage": ThreeStage()})
-    with pytest.raises(SettingError, match=r"no setting 'opps' in Strong; there are ops"):
-        read_row("table", "row", "S1 strong.opps=1", {"three_stage": ThreeStage()})
+    with pytest.raises(SettingError, match=r"no setting 'opps' in RandAugment; there are ops"):
+        read_row("table", "row", "S1 perturbation.opps=1", {"three_stage": ThreeStage()})

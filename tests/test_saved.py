@@ -6,16 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from semiseg.config import Data, Gentle, Net, SettingError, Strong, Train
-from semiseg.methods import DMT, METHODS, MeanTeacher, OneWay, ThreeStage, name_of
+from semiseg.augment import Chain, CutMix, Gentle, PhTPS, RandAugment
+from semiseg.config import Data, SettingError, Train
+from semiseg.ema import Ema
+from semiseg.methods import DMT, METHODS, MeanTeacher, OneWay, Supervised, ThreeStage, name_of
+from semiseg.nets import UNet
 from semiseg.sweep.ablation import Preset
 from semiseg.sweep.saved import Saved, read_config, typed, with_config, write_config
 
 FULL = Saved(
     Data(name="camvid", root=Path("/somewhere"), labelled=0.1, size=(96, 128), variant=("a", "b"), classes=("x", "y")),
-    Net(width=16, aspp_branches=2, digest="d"),
+    UNet(width=16, digest="d"),
     Train(steps=5, crop=(8, 16), precision="bf16", betas=(0.5, 0.75), scale=(1.0, 2.0)),
-    ThreeStage(lambda1=0.1, ema_decay=(0.5, 0.6, 0.7, 0.8), strong=Strong(ops=1, levels=(2, 3)), CR=False),
+    ThreeStage(
+        lambda1=0.1,
+        ema=replace(ThreeStage().ema, decay=(0.5, 0.6, 0.7, 0.8)),
+        perturbation=RandAugment(ops=1, levels=(2, 3)),
+        CR=False,
+    ),
 )
 
 
@@ -30,7 +38,14 @@ def test_what_is_written_is_read_back_without_the_place_of_the_data(method: obje
 def test_settings_away_from_every_default_come_back(tmp_path: Path) -> None:
     for method in (
         FULL.method,
-        MeanTeacher(gentle=Gentle(noise=0.125, blur=(0, 0.5)), target="soft", distance="kl"),
+        MeanTeacher(
+            ema=Ema(every="epoch", mode="train", buffers="own"),
+            perturbation=Gentle(noise=0.125, blur=(0, 0.5)),
+            target="soft",
+            distance="kl",
+        ),
+        OneWay(perturbation=Chain(steps=(PhTPS(hue=0), CutMix(area=(0.25, 0.5))))),
+        Supervised(perturbation=RandAugment(ops=2)),
         DMT(phases=(0.5, 1.0)),
     ):
         write_config(tmp_path / "best.json", replace(FULL, method=method), {})
@@ -44,6 +59,7 @@ def test_settings_away_from_every_default_come_back(tmp_path: Path) -> None:
         ({"settings": {"lambda3": 1}}, r"no setting \['lambda3'\] in ThreeStage"),
         ({"settings": {"lambda1": "much"}}, "'much' is not float"),
         ({"settings": {"CR": 1}}, "1 is not bool"),
+        ({"settings": {"perturbation": {"type": "Blur"}}}, "Blur"),
         ({"train": {"steps": True}}, "True is not int"),
         ({"train": {"optimiser": "lion"}}, "'lion' is none of"),
         ({"data": {"size": [8]}}, r"\[8\] is not"),

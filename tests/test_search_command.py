@@ -9,6 +9,7 @@ from conftest import finish
 import search_mean_teacher
 import search_three_stage
 from semiseg.config import SettingError
+from semiseg.ema import Ema
 from semiseg.methods import ThreeStage
 from semiseg.search.declared import Search, parse
 from semiseg.search.hunt import Hunt
@@ -40,8 +41,8 @@ def test_the_best_of_any_draw_becomes_a_row_that_means_it(search: Search, preset
 
 
 def test_the_first_point_is_the_default_and_words_make_a_space_of_their_own() -> None:
-    made = hunt(search_three_stage.SEARCH, "--trials 5 --space.lambda1 0.1 1 --space.ema-decay 0.9 0.999 --space.log lambda1")
-    assert first_points(made.space, made.default) == [{"lambda1": 0.5, "ema_decay": 0.98}]
+    made = hunt(search_three_stage.SEARCH, "--trials 5 --space.lambda1 0.1 1 --space.ema.decay 0.9 0.999 --space.log lambda1")
+    assert first_points(made.space, made.default) == [{"lambda1": 0.5, "ema.decay": 0.98}]
     assert (made.arguments.trials, made.arguments.seeds) == (5, (0, 1, 2))
 
 
@@ -64,7 +65,7 @@ def test_what_cannot_be_searched_is_refused(line: str, said: str) -> None:
 
 def test_a_saved_configuration_is_the_default_and_quick_makes_it_small(tmp_path: Path) -> None:
     demo = search_three_stage.SEARCH.presets["demo"]
-    best = ThreeStage(lambda1=0.3, ema_decay=(0.9,), ema_start=(0.0,))
+    best = ThreeStage(lambda1=0.3, ema=Ema(decay=(0.9,), warmup=True))
     write_config(tmp_path / "best.json", Saved(demo.data, demo.net, demo.train, best), {})
     made = hunt(search_three_stage.SEARCH, f"--config {tmp_path / 'best.json'}")
     assert made.default == best

@@ -19,7 +19,7 @@ from semiseg.search.ledger import JOURNAL, STUDY
 
 SEARCH = SCRIPT.parent / "search_mean_teacher.py"
 TRIALS = 12
-SPACE = ["--space.weight", "0.1", "10", "--space.ema-decay", "0.5", "0.99", "--space.log", "weight"]
+SPACE = ["--space.weight", "0.1", "10", "--space.ema.decay", "0.5", "0.99", "--space.log", "weight"]
 LONG = [
     *SPACE,
     *("--trials", str(TRIALS), "--train.steps", "48", "--train.evaluations", "8", "--net.width", "4", "--data.labelled", "8"),

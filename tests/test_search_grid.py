@@ -67,10 +67,10 @@ def test_a_grid_holds_every_branch_once_and_nothing_that_the_method_refuses() ->
 
 def test_a_grid_of_named_fields_is_their_product() -> None:
     base = ThreeStage()
-    space = named("strong.ops 1 3; N2 true false; target hard soft; distance ce mse", base)
+    space = named("perturbation.ops 1 3; N2 true false; target hard soft; distance ce mse", base)
     rows = product((1, 2, 3), (True, False), ("hard", "soft"), ("ce", "mse"))
     expected = [
-        dict(zip(("strong.ops", "N2", "target", "distance"), row, strict=True)) for row in rows if row[2:] != ("hard", "mse")
+        dict(zip(("perturbation.ops", "N2", "target", "distance"), row, strict=True)) for row in rows if row[2:] != ("hard", "mse")
     ]
     assert grid(space, base) == expected
 

@@ -10,6 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import BaseTrial, TrialState
 from search_drive import BASE, RESOURCE, SPACE, chain_of, drive, hill, make_pool, open_ledger, publish, states
 
+from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Method, ThreeStage
 from semiseg.search.closing import spent
 from semiseg.search.pool import Pool
@@ -241,7 +242,7 @@ def test_labels_name_trial_seed_and_stage(tmp_path: Path) -> None:
 def test_values_that_do_not_go_together_fail_alone(tmp_path: Path) -> None:
     def hard_or_soft(trial: BaseTrial, base: Method) -> Method:
         target: Any = trial.suggest_categorical("target", ("hard", "soft"))
-        return MeanTeacher(weight=trial.suggest_float("weight", 0.1, 10), target=target, distance="mse", ema_every="step")
+        return MeanTeacher(weight=trial.suggest_float("weight", 0.1, 10), target=target, distance="mse", ema=Ema())
 
     space = Space("mean_teacher", hard_or_soft, lambda method: {})
     with open_ledger(tmp_path, 8, sampler="random") as ledger:

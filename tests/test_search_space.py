@@ -8,7 +8,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from search_tools import built, distributions, drawn, named
 
-from semiseg.config import Gentle, SettingError
+from semiseg.augment import Gentle
+from semiseg.config import SettingError
+from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.search.space import first_points, split_words
 
@@ -18,10 +20,10 @@ from semiseg.search.space import first_points, split_words
     [
         ("--seeds 0 1 --quick", {}, "--seeds 0 1 --quick"),
         ("--space.lambda1 0.05 2.0", {"lambda1": ["0.05", "2.0"]}, ""),
-        ("--space.ema-decay 0.9 0.9999 --quick", {"ema_decay": ["0.9", "0.9999"]}, "--quick"),
-        ("--trials 3 --space.strong.cutout-size 0 1 --out x", {"strong.cutout_size": ["0", "1"]}, "--trials 3 --out x"),
-        ("--space.gentle.noise -1 -.5 -h", {"gentle.noise": ["-1", "-.5"]}, "-h"),
-        ("--space.log=lambda1 ema-decay", {"log": ["lambda1", "ema_decay"]}, ""),
+        ("--space.ema.decay 0.9 0.9999 --quick", {"ema.decay": ["0.9", "0.9999"]}, "--quick"),
+        ("--trials 3 --space.perturbation.cutout-size 0 1 --out x", {"perturbation.cutout_size": ["0", "1"]}, "--trials 3 --out x"),
+        ("--space.perturbation.noise -1 -.5 -h", {"perturbation.noise": ["-1", "-.5"]}, "-h"),
+        ("--space.log=lambda-1 ema.decay", {"log": ["lambda_1", "ema.decay"]}, ""),
         (
             "--space.target=hard soft --space.tie a-b c --space.choices lambda-1",
             {"target": ["hard", "soft"], "tie": ["a_b", "c"], "choices": ["lambda_1"]},
@@ -35,8 +37,8 @@ def test_words_of_a_space_are_taken_out_of_a_command_line(line: str, words: dict
 
 
 def test_a_field_is_named_once() -> None:
-    with pytest.raises(SettingError, match=r"^space.ema_decay: got it twice; allowed: once, with all its words$"):
-        split_words(["--space.ema-decay", "0.9", "--space.ema_decay=0.8"])
+    with pytest.raises(SettingError, match=r"^space.mask_out_of_frame: got it twice; allowed: once, with all its words$"):
+        split_words(["--space.mask-out-of-frame", "true", "--space.mask_out_of_frame=false"])
 
 
 @pytest.mark.parametrize(
@@ -48,15 +50,21 @@ def test_a_field_is_named_once() -> None:
         (ThreeStage(), "lambda1 0.25 0.5 1", "lambda1", CategoricalDistribution((0.25, 0.5, 1.0))),
         (ThreeStage(), "lambda1 0.25", "lambda1", CategoricalDistribution((0.25,))),
         (ThreeStage(), "stages-total 3 5", "stages_total", IntDistribution(3, 5)),
-        (ThreeStage(), "strong.ops 1 4; log strong.ops", "strong.ops", IntDistribution(1, 4, log=True)),
+        (ThreeStage(), "perturbation.ops 1 4; log perturbation.ops", "perturbation.ops", IntDistribution(1, 4, log=True)),
         (ThreeStage(), "target hard soft", "target", CategoricalDistribution(("hard", "soft"))),
         (ThreeStage(), "CR true false", "CR", CategoricalDistribution((True, False))),
-        (ThreeStage(), "ema-decay 0.9 0.99", "ema_decay", FloatDistribution(0.9, 0.99)),
-        (MeanTeacher(), "gentle.noise 0 0.1", "gentle.noise", FloatDistribution(0.0, 0.1)),
-        (OneWay(), "phtps.tps-sd 0 0.2", "phtps.tps_sd", FloatDistribution(0.0, 0.2)),
+        (ThreeStage(), "ema.decay 0.9 0.99", "ema.decay", FloatDistribution(0.9, 0.99)),
+        (MeanTeacher(), "perturbation.noise 0 0.1", "perturbation.noise", FloatDistribution(0.0, 0.1)),
+        (OneWay(), "perturbation.tps-sd 0 0.2", "perturbation.tps_sd", FloatDistribution(0.0, 0.2)),
         (OneWay(), "threshold 0.5 0.9", "threshold", FloatDistribution(0.5, 0.9)),
-        (OneWay(), "threshold None 0.9", "threshold", CategoricalDistribution((None, 0.9))),
-        (OneWay(), "perturbation phtps cutmix*", "perturbation", CategoricalDistribution(("phtps", "cutmix*"))),
+        (
+            OneWay(),
+            "perturbation.tps-grid as_coded corners",
+            "perturbation.tps_grid",
+            CategoricalDistribution(("as_coded", "corners")),
+        ),
+        (OneWay(), "distance kl mse_sum", "distance", CategoricalDistribution(("kl", "mse_sum"))),
+        (MeanTeacher(), "ema.every step epoch", "ema.every", CategoricalDistribution(("step", "epoch"))),
         (PseudoLabel(), "weight 0.5 5", "weight", FloatDistribution(0.5, 5.0)),
         (Supervised(), "objective ce dice", "objective", CategoricalDistribution(("ce", "dice"))),
     ],
@@ -72,10 +80,11 @@ def test_two_numbers_are_a_range_and_anything_else_are_choices(base: Method, lin
 
 
 def test_a_named_parameter_sets_its_fields_and_no_other() -> None:
-    base = MeanTeacher(ema_decay=(0.9, 0.99), ema_start=(0.0, 0.5), gentle=Gentle(hue=0.2))
-    space = named("ema-decay 0.5 0.9; gentle.noise 0 1; weight 1 2; draw joint mixed", base)
-    method = built(space, base, **{"ema_decay": 0.6, "gentle.noise": 0.3, "weight": 1.25, "draw": "mixed"})
-    assert method == replace(base, ema_decay=(0.6, 0.6), gentle=Gentle(hue=0.2, noise=0.3), weight=1.25, draw="mixed")
+    base = MeanTeacher(ema=Ema(decay=(0.9, 0.99), start=(0.0, 0.5)), perturbation=Gentle(hue=0.2))
+    space = named("ema.decay 0.5 0.9; perturbation.noise 0 1; weight 1 2; draw joint mixed", base)
+    method = built(space, base, **{"ema.decay": 0.6, "perturbation.noise": 0.3, "weight": 1.25, "draw": "mixed"})
+    ema, gentle = Ema(decay=(0.6, 0.6), start=(0.0, 0.5)), Gentle(hue=0.2, noise=0.3)
+    assert method == replace(base, ema=ema, perturbation=gentle, weight=1.25, draw="mixed")
     tied = named("lambda2 0.1 1; tie lambda1 lambda2", ThreeStage())
     assert built(tied, ThreeStage(), lambda2=0.7) == ThreeStage(lambda1=0.7, lambda2=0.7)
     assert tied.point(ThreeStage()) == {"lambda2": 0.5}
@@ -96,20 +105,24 @@ NUMBERS = "two numbers, low < high"
 @pytest.mark.parametrize(
     ("base", "line", "error"),
     [
-        (ThreeStage(), "lamda1 0 1", "space.lamda1: no number or choice of three_stage; there are S1, S2, .*lambda1, .*strong.ops"),
-        (ThreeStage(), "strong 0 1", "space.strong: no number or choice of three_stage; there are S1"),
-        (ThreeStage(), "strong.levels 1 2", "space.strong.levels: no number or choice of three_stage; there are S1"),
-        (MeanTeacher(), "ramp 0 1", "space.ramp: no number or choice of mean_teacher; there are ema_decay"),
+        (
+            ThreeStage(),
+            "lamda1 0 1",
+            "space.lamda1: no number or choice of three_stage; there are S1, S2, .*lambda1, .*perturbation.ops",
+        ),
+        (ThreeStage(), "perturbation 0 1", "space.perturbation: no number or choice of three_stage; there are S1"),
+        (ThreeStage(), "perturbation.levels 1 2", "space.perturbation.levels: no number or choice of three_stage; there are S1"),
+        (MeanTeacher(), "ramp 0 1", "space.ramp: no number or choice of mean_teacher; there are objective, .*ema.decay"),
         (DMT(), "", "space: got no field; allowed: --space.FIELD LOW HIGH with FIELD one of alpha, gamma1"),
         (DMT(), "log alpha", "space: got no field; allowed: --space.FIELD LOW HIGH with FIELD one of alpha"),
         (ThreeStage(), "lambda1 a b", "space.lambda1: got 'a'; allowed: float$"),
         (ThreeStage(), "lambda1 0 inf", "space.lambda1: got 'inf'; allowed: float$"),
         (ThreeStage(), "lambda1 nan 1", "space.lambda1: got 'nan'; allowed: float$"),
-        (ThreeStage(), "ema-decay 0.9 x", "space.ema_decay: got 'x'; allowed: finite numbers$"),
+        (ThreeStage(), "ema.decay 0.9 x", "space.ema.decay: got 'x'; allowed: finite numbers$"),
         (ThreeStage(), "stages-total 3 4.5", "space.stages_total: got '4.5'; allowed: int$"),
         (ThreeStage(), "CR yes", "space.CR: got 'yes'; allowed: bool$"),
         (ThreeStage(), "target hard sof", "space.target: got 'sof'; allowed: hard, soft$"),
-        (OneWay(), "threshold none", "space.threshold: got 'none'; allowed: float or None$"),
+        (OneWay(), "threshold none", "space.threshold: got 'none'; allowed: float$"),
         (ThreeStage(), "lambda1", f"space.lambda1: got ''; allowed: {NUMBERS}, or different choices$"),
         (ThreeStage(), "lambda1 1 0.5", f"space.lambda1: got '1.0 0.5'; allowed: {NUMBERS}$"),
         (ThreeStage(), "lambda1 1 1", f"space.lambda1: got '1.0 1.0'; allowed: {NUMBERS}$"),
@@ -121,9 +134,13 @@ NUMBERS = "two numbers, low < high"
         (ThreeStage(), "lambda1 1 2; choices lamda1", "space.choices: got 'lamda1'; allowed: lambda1$"),
         (ThreeStage(), "lambda1 -1 2", "space.lambda1: method.lambda1: got -1.0; allowed: a number >= 0$"),
         (ThreeStage(), "stages-total 2 3 5", "space.stages_total: method.stages_total: got 2; allowed: a whole number >= 3$"),
-        (ThreeStage(), "ema-decay 0.9 1.5", r"space.ema_decay: method.ema_decay: got \(1.5, .*; allowed: decays in \[0, 1\]$"),
-        (ThreeStage(), "ema-start 0 0.5", "space.ema_start: method.ema_start: "),
-        (ThreeStage(), "strong.probability 0 2", "space.strong.probability: strong.probability: got 2.0; allowed: a probability"),
+        (ThreeStage(), "ema.decay 0.9 1.5", r"space.ema.decay: ema.decay: got \(1.5, .*; allowed: decays in \[0, 1\]$"),
+        (ThreeStage(), "ema.start 0 0.5", "space.ema.start: ema.start: "),
+        (
+            ThreeStage(),
+            "perturbation.probability 0 2",
+            "space.perturbation.probability: randaugment.probability: got 2.0; allowed: a probability",
+        ),
         (ThreeStage(), "distance ce mse", "space.distance: method.distance: got 'mse'; allowed: ce, as method.target is hard$"),
         (
             ThreeStage(),

@@ -14,8 +14,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FixedTrial
 from search_tools import DEFAULTS, built, distributions, drawn, named
 
-from semiseg.augment.tps import phtps
-from semiseg.config import PhTPS, SettingError, Strong
+from semiseg.augment import CutMix, PhTPS, RandAugment, View
+from semiseg.config import SettingError
+from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, ThreeStage, name_of
 from semiseg.search.declared import Search
 from semiseg.search.space import Space, first_points
@@ -62,11 +63,11 @@ def test_three_stage_ties_or_frees_lambda2_and_takes_mse_only_of_soft_targets() 
         assert isinstance(method, ThreeStage)
         assert ("lambda2" in params) == (not params["tied"]) == (method.lambda1 != method.lambda2)
         assert ("distance" in params) == (method.target == "soft")
-        assert method.strong == Strong(ops=params["ops"], levels=(1, params["level"]))
-        first, *rest = method.ema_decay
+        assert method.perturbation == RandAugment(ops=params["ops"], levels=(1, params["level"]))
+        first, *rest = method.ema.decay
         assert 1 - first == pytest.approx(params["one_minus_ema_decay"])
         assert [(1 - decay) / (1 - first) for decay in rest] == pytest.approx([0.5, 0.25, 0.1])
-        assert replace(method, lambda1=0.5, lambda2=0.5, ema_decay=ThreeStage().ema_decay, strong=Strong()) in [
+        assert replace(method, lambda1=0.5, lambda2=0.5, ema=ThreeStage().ema, perturbation=RandAugment()) in [
             ThreeStage(),
             ThreeStage(target="soft"),
             ThreeStage(target="soft", distance="mse"),
@@ -77,20 +78,20 @@ def test_three_stage_ties_or_frees_lambda2_and_takes_mse_only_of_soft_targets() 
 
 
 def test_the_lowest_level_is_never_above_the_highest() -> None:
-    base = ThreeStage(strong=Strong(levels=(5, 9)))
+    base = ThreeStage(perturbation=RandAugment(levels=(5, 9)))
     point = SPACES["three_stage"].point(base)
-    levels = [built(SPACES["three_stage"], base, **point | {"level": level}).strong.levels for level in (2, 5, 10)]  # type: ignore[attr-defined]
+    levels = [built(SPACES["three_stage"], base, **point | {"level": level}).perturbation.levels for level in (2, 5, 10)]  # type: ignore[attr-defined]
     assert levels == [(2, 2), (5, 5), (5, 10)]
 
 
 def test_mean_teacher_varies_the_loss_its_ramp_and_the_teacher() -> None:
-    base = MeanTeacher(ramp=(0.1, 0.4), ema_decay=(0.9, 0.99), ema_start=(0.0, 0.5))
+    base = MeanTeacher(ramp=(0.1, 0.4), ema=Ema(decay=(0.9, 0.99), start=(0.0, 0.5)))
     for method, params in drawn(SPACES["mean_teacher"], base, 100):
         assert isinstance(method, MeanTeacher)
         assert method.ramp[0] == 0.1 <= method.ramp[1] == params["ramp_end"] <= 1
-        assert method.ema_every == params["ema_every"]
+        assert method.ema.every == params["ema_every"]
         assert method.distance == params[f"{method.target}_distance"]
-        assert (1 - method.ema_decay[0], 1 - method.ema_decay[1]) == pytest.approx(
+        assert (1 - method.ema.decay[0], 1 - method.ema.decay[1]) == pytest.approx(
             (params["one_minus_ema_decay"], params["one_minus_ema_decay"] / 10)
         )
         assert set(params) == {"weight", "ramp_end", "target", f"{method.target}_distance", "ema_every", "one_minus_ema_decay"}
@@ -103,19 +104,20 @@ def test_mean_teacher_varies_the_loss_its_ramp_and_the_teacher() -> None:
 
 def test_one_way_scales_phtps_only_where_it_is_used() -> None:
     space = SPACES["one_way"]
-    base = OneWay(phtps=PhTPS(tps_sd=0.2))
+    base = OneWay(perturbation=(strong := PhTPS(tps_sd=0.2)))
     method = built(space, base, weight=2.0, photometric=0.5, geometric=1.5)
-    assert method == OneWay(weight=2.0, phtps=strengthened(base.phtps, 0.5, 1.5))
-    assert set(distributions(space, OneWay(perturbation="cutmix"))) == {"weight"}
+    assert method == OneWay(weight=2.0, perturbation=strengthened(strong, 0.5, 1.5))
+    assert set(distributions(space, OneWay(perturbation=CutMix()))) == {"weight"}
 
 
 def test_the_strength_of_phtps_goes_from_nothing_over_the_base_to_more() -> None:
     base = PhTPS(permute=False)
     assert strengthened(base, 1.0, 1.0) == base
     image = torch.rand((2, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    view = View(image, torch.ones(2, 8, 8, dtype=torch.bool))
 
     def changed(colours: float, warp: float) -> float:
-        seen = phtps(image, strengthened(base, colours, warp), torch.Generator().manual_seed(1)).image
+        seen = strengthened(base, colours, warp)(view, torch.Generator().manual_seed(1)).image
         return (seen - image).abs().mean().item()
 
     assert changed(0.0, 0.0) == pytest.approx(0, abs=1e-5)
@@ -131,7 +133,7 @@ def test_decays_keep_their_ratio_and_one_that_never_moves_is_refused() -> None:
     trial = FixedTrial({"one_minus_ema_decay": 0.1})
     assert decays(trial, (0.99, 0.999)) == pytest.approx((0.9, 0.99))
     assert decays(trial, (0.98,)) == (0.9,)
-    with pytest.raises(SettingError, match=r"^method.ema_decay: got \(1.0,\); allowed: a decay below 1$"):
+    with pytest.raises(SettingError, match=r"^method.ema.decay: got \(1.0,\); allowed: a decay below 1$"):
         decays(trial, (1.0,))
 
 
@@ -143,12 +145,12 @@ def test_first_points_are_the_base_and_then_the_published_values() -> None:
         space = SPACES[name_of(base)]
         return [built(space, base, **point) for point in first_points(space, base)]
 
-    short = ThreeStage(ema_decay=(0.98,), ema_start=(0.0,), lambda1=0.3, lambda2=0.9, target="soft", distance="mse")
+    short = ThreeStage(ema=Ema(decay=(0.98,), warmup=True), lambda1=0.3, lambda2=0.9, target="soft", distance="mse")
     tied = [replace(short, lambda1=value, lambda2=value) for value in (0.5, 0.25, 1.25, 0.625)]
     assert methods(short) == [short, *tied]
     assert [method.lambda1 for method in methods(ThreeStage())] == [0.5, 0.25, 1.25, 0.625]  # once, though also published
-    coded = MeanTeacher(distance="mse", target="soft", ema_every="step")
-    perone = replace(coded, distance="bce", weight=2.9, ramp=(0.08, 100 / 350), ema_decay=(0.99,))
+    coded = MeanTeacher(distance="mse", target="soft", ema=Ema(decay=(0.9,)))
+    perone = replace(coded, distance="bce", weight=2.9, ramp=(0.08, 100 / 350), ema=Ema())
     assert methods(MeanTeacher()) == [MeanTeacher(), perone, coded]
     assert methods(OneWay(weight=2.0)) == [OneWay(weight=value) for value in (2.0, 0.5, 1.0)]
     figure = [DMT(phase_epochs=epochs) for epochs in (5.0, 20.0, 30.0)]
@@ -172,12 +174,12 @@ def test_optuna_tries_the_first_points_as_they_are(base: Method) -> None:
     ("space", "base"),
     [
         (SPACES["three_stage"], ThreeStage(lambda1=0.0)),
-        (SPACES["three_stage"], ThreeStage(strong=Strong(ops=7))),
-        (SPACES["mean_teacher"], MeanTeacher(ema_decay=(0.0,))),
+        (SPACES["three_stage"], ThreeStage(perturbation=RandAugment(ops=7))),
+        (SPACES["mean_teacher"], MeanTeacher(ema=Ema(decay=(0.0,)))),
         (SPACES["dmt"], DMT(gamma1=9.0)),
         (named("lambda1 1 2", ThreeStage()), ThreeStage()),
         (named("lambda1 0.25 1 2", ThreeStage()), ThreeStage()),
-        (named("ema-decay 0.9 0.9999", ThreeStage()), ThreeStage()),
+        (named("ema.decay 0.9 0.9999", ThreeStage()), ThreeStage()),
         (named("lambda1 0.1 1; tie lambda1 lambda2", ThreeStage()), ThreeStage(lambda2=1.0)),
         (named("threshold 0.5 0.9", OneWay()), OneWay()),
     ],

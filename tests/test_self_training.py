@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import tiny
@@ -10,15 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semiseg.augment.views import strong
-from semiseg.batch import IGNORE, Batch, Views
-from semiseg.config import SettingError, Strong
+from semiseg.augment import Perturbed, RandAugment, View
+from semiseg.batch import IGNORE, Batch
+from semiseg.config import SettingError
+from semiseg.ema import Ema
 from semiseg.methods import ThreeStage
-from semiseg.methods.rule import Moment, State
+from semiseg.methods.rule import State
 from semiseg.methods.self_training import SelfTraining
 from semiseg.nets import MultiTask
+from semiseg.schedules import Moment
 
-WILD = Strong(probability=1.0, levels=(9, 9))
+WILD = RandAugment(probability=1.0, levels=(9, 9))
 MEAN, STD = 0.5, 0.25  # of tiny.start's networks
 
 
@@ -37,7 +39,7 @@ def different(state: State) -> State:
     assert state.teacher is not None
     torch.manual_seed(11)
     with torch.no_grad():
-        for network in state.roles().values():
+        for network in state.networks().values():
             for name, value in network.named_parameters():
                 if name.endswith("head.conv.weight"):
                     value *= 100
@@ -56,10 +58,12 @@ def seen(network: nn.Module, images: list[Tensor]) -> None:
 
 
 def cropped(batch: Batch) -> Batch:
-    """The batch with two columns of padding in every image."""
+    """The batch with two columns of padding in every image, which no mask has a class for."""
     valid = batch.valid.clone()
     valid[..., :2] = False
-    return batch._replace(valid=valid, mask=batch.mask.masked_fill(~valid, IGNORE))
+    assert batch.pseudo is not None
+    mask, pseudo = (one.masked_fill(~valid, IGNORE) for one in (batch.mask, batch.pseudo))
+    return batch._replace(valid=valid, mask=mask, pseudo=pseudo)
 
 
 def terms(one: SelfTraining, state: State, batch: Batch, progress: float = 0.5) -> dict[str, Tensor]:
@@ -93,7 +97,7 @@ def test_soft_targets_are_the_teachers_probabilities() -> None:
 
 
 def test_hard_and_soft_targets_are_one_when_the_teacher_is_certain() -> None:
-    one, batch = rule(strong=WILD), tiny.batch()
+    one, batch = rule(perturbation=WILD), tiny.batch()
     state = different(tiny.start(one))
     assert isinstance(state.teacher, MultiTask)
     head = state.teacher.segmentation.blocks["head"]
@@ -117,7 +121,7 @@ def test_lambda1_ramps_up_and_lambda2_does_not() -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"lambda2": 0.0}, {"SA": False}], ids=["two heads", "one head", "no SA"])
 def test_labelled_images_stay_weakly_augmented_and_the_teacher_sees_no_strong_ones(changes: dict[str, Any]) -> None:
-    one, batch = rule(strong=WILD, **changes), tiny.batch()
+    one, batch = rule(perturbation=WILD, **changes), tiny.batch()
     state = tiny.start(one)
     assert state.teacher is not None
     student: list[Tensor] = []
@@ -129,21 +133,21 @@ def test_labelled_images_stay_weakly_augmented_and_the_teacher_sees_no_strong_on
     torch.testing.assert_close(teacher[0], batch.image)
     torch.testing.assert_close(student[0][:2], batch.image[:2])
     for row in (2, 3):
-        assert ((student[0][row] - batch.image[row]).abs().mean() > 0.05) == (one.strong is not None)
+        assert ((student[0][row] - batch.image[row]).abs().mean() > 0.05) == (one.perturbation is not None)
 
 
-def moved_numbers(batch: Batch, one: SelfTraining) -> tuple[Views, Tensor]:
+def moved_numbers(batch: Batch, one: SelfTraining) -> tuple[Perturbed, Tensor]:
     """The unlabelled rows after A and B, and for every pixel of the batch the number of the pixel it came from."""
     height, width = batch.image.shape[-2:]
     numbers = torch.arange(height * width).reshape(1, height, width).repeat(len(batch.image), 1, 1)
-    assert one.strong is not None
+    assert one.perturbation is not None
     rest = slice(batch.labelled, None)
-    views = strong(Views(batch.image[rest], (numbers[rest],), batch.valid[rest]), one.strong, generator())
-    return views, torch.cat([numbers[: batch.labelled], views.masks[0]])
+    found = one.perturbation(View(batch.image[rest], batch.valid[rest]), generator())
+    return found, torch.cat([numbers[: batch.labelled], found.move(numbers[rest])])
 
 
 def test_soft_targets_moved_by_b_equal_a_slow_loop_over_pixels() -> None:
-    one, batch = rule(strong=WILD, target="soft", lambda1=1.0, lambda2=0.0), cropped(tiny.batch())
+    one, batch = rule(perturbation=WILD, target="soft", lambda1=1.0, lambda2=0.0), cropped(tiny.batch())
     state = different(tiny.start(one))
     assert state.teacher is not None
     views, numbers = moved_numbers(batch, one)
@@ -160,26 +164,23 @@ def test_soft_targets_moved_by_b_equal_a_slow_loop_over_pixels() -> None:
 
 
 def test_hard_targets_and_pseudo_masks_are_moved_by_b_like_the_image() -> None:
-    one, batch = rule(strong=WILD, lambda1=1.0, lambda2=1.0), cropped(tiny.batch())
+    one, batch = rule(perturbation=WILD, lambda1=1.0, lambda2=1.0), cropped(tiny.batch())
     state = different(tiny.start(one))
     assert isinstance(state.student, MultiTask)
     assert state.teacher is not None
     assert batch.pseudo is not None
     views, numbers = moved_numbers(batch, one)
-    frame, _ = moved_numbers(batch._replace(valid=torch.ones_like(batch.valid)), one)
     f, g = state.student.both(torch.cat([batch.image[:2], views.image]))
     guess, losses = state.teacher(batch.image).argmax(1), {"consistency": [], "pseudo": []}
     valid = torch.cat([batch.valid[:2], views.valid])
-    # pseudo-masks are IGNORE only where B went out of frame: the padding of the crop is their own to mark
-    covered = torch.cat([torch.ones_like(valid[:2]), frame.valid])
-    for n, y, x in torch.ones_like(valid).nonzero().tolist():
+    for n, y, x in valid.nonzero().tolist():
         source = divmod(int(numbers[n, y, x]), tiny.SIZE[1])
-        if valid[n, y, x]:
-            losses["consistency"].append(-f[n, :, y, x].log_softmax(0)[guess[n, source[0], source[1]]].item())
-        if covered[n, y, x]:
-            losses["pseudo"].append(-g[n, :, y, x].log_softmax(0)[batch.pseudo[n, source[0], source[1]]].item())
+        losses["consistency"].append(-f[n, :, y, x].log_softmax(0)[guess[n, source[0], source[1]]].item())
+        losses["pseudo"].append(-g[n, :, y, x].log_softmax(0)[batch.pseudo[n, source[0], source[1]]].item())
     for name, each in losses.items():
         assert terms(one, state, batch)[name].item() == pytest.approx(sum(each) / len(each), rel=1e-4)
+    as_coded = replace(one, mask_out_of_frame=False)  # the padding is marked in the masks too
+    assert terms(as_coded, state, batch)["pseudo"].equal(terms(one, state, batch)["pseudo"])
 
 
 @pytest.mark.parametrize("target", ["hard", "soft"])
@@ -196,15 +197,16 @@ def test_what_b_moves_out_of_frame_is_never_learned() -> None:
     """Also in the authors' reading: the target there would be of no pixel at all."""
     batch = tiny.batch()
     for target in ("hard", "soft"):
-        one = rule(strong=WILD, target=target, mask_out_of_frame=False, lambda1=1.0)
+        one = rule(perturbation=WILD, target=target, mask_out_of_frame=False, lambda1=1.0)
         state = different(tiny.start(one))
         masked = replace(one, mask_out_of_frame=True)
         assert terms(one, state, batch)["consistency"].equal(terms(masked, state, batch)["consistency"])
 
 
 def test_the_teachers_mode_decides_whether_it_gathers_batch_statistics() -> None:
-    for mode in ("eval", "train"):
-        one = rule(teacher_mode=mode)
+    modes: tuple[Literal["eval", "train"], ...] = ("eval", "train")
+    for mode in modes:
+        one = rule(ema=Ema(warmup=True, mode=mode))
         state = tiny.start(one)
         assert state.teacher is not None
         assert state.teacher.training == (mode == "train")
@@ -214,8 +216,8 @@ def test_the_teachers_mode_decides_whether_it_gathers_batch_statistics() -> None
 
 
 @pytest.mark.parametrize("buffers", ["average", "copy", "own"])
-def test_batch_norm_statistics_follow_the_buffers_option(buffers: str) -> None:
-    one = rule(ema_buffers=buffers, ema_warmup=False, ema_decay=(0.75,), ema_start=(0.0,), teacher_mode="train")
+def test_batch_norm_statistics_follow_the_buffers_option(buffers: Any) -> None:
+    one = rule(ema=Ema(decay=(0.75,), buffers=buffers, mode="train"))
     state = tiny.start(one)
     assert state.teacher is not None
     name = "segmentation.blocks.enc1.convs.1.running_var"
@@ -226,7 +228,7 @@ def test_batch_norm_statistics_follow_the_buffers_option(buffers: str) -> None:
 
 
 def test_the_decay_follows_the_progress_of_the_stage_and_the_warm_up() -> None:
-    one = rule(ema_decay=(0.5, 0.9), ema_start=(0.0, 0.5))
+    one = rule(ema=Ema(decay=(0.5, 0.9), start=(0.0, 0.5), warmup=True))
     state = tiny.start(one)
     assert state.teacher is not None
     mine, theirs = next(state.teacher.parameters()), next(state.student.parameters())
@@ -245,5 +247,5 @@ def test_a_rule_with_hard_targets_knows_cross_entropy_alone() -> None:
 
 def test_batches_without_unlabelled_images_are_learned_from() -> None:
     """train.batch_unlabelled = 0 is allowed; nothing is then left to augment."""
-    one, batch = rule(strong=WILD), tiny.batch(unlabelled=0)
+    one, batch = rule(perturbation=WILD), tiny.batch(unlabelled=0)
     assert all(term.isfinite() for term in terms(one, tiny.start(one), batch).values())

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tiny
 
-from semiseg.config import Net, Strong, Train
+from semiseg.config import Strong, Train
 from semiseg.methods import ThreeStage
+from semiseg.nets import UNet
 from semiseg.stage import Split, Stage, hash_of, plain, stream, with_teachers
 
 CODE = """
@@ -71,7 +72,7 @@ def test_a_key_is_a_sha256() -> None:
 def test_every_field_of_every_setting_moves_the_key() -> None:
     stage = CHAIN[-1]
     near = neighbours(stage, kept=("name", "teachers"))
-    kinds = {"split": Split, "net": Net, "train": Train, "rule": type(stage.rule), "rule.strong": Strong}
+    kinds = {"split": Split, "net": UNet, "train": Train, "rule": type(stage.rule), "rule.strong": Strong}
     for prefix, kind in kinds.items():
         plain_fields = {field.name for field in fields(kind)} - {"strong"}
         assert {f"{prefix}.{name}" for name in plain_fields} <= near.keys()
@@ -123,7 +124,7 @@ def test_plain_values_keep_their_content() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [{1}, object(), np.float32(1), np.arange(2), b"x", Net, [{"a": 1j}]])
+@pytest.mark.parametrize("value", [{1}, object(), np.float32(1), np.arange(2), b"x", UNet, [{"a": 1j}]])
 def test_what_could_not_be_read_back_has_no_plain_form(value: Any) -> None:
     with pytest.raises(TypeError, match="no plain form for"):
         plain(value)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semiseg.augment import Gentle
 from semiseg.augment.warp import GREY
 from semiseg.batch import IGNORE, Batch
-from semiseg.config import Gentle
 from semiseg.methods import DMT, MeanTeacher, PseudoLabel, Supervised, ThreeStage
 from semiseg.methods.rule import State
 from semiseg.stage import plain
@@ -47,7 +47,7 @@ def loss(rule: Supervised | MeanTeacher, state: State, batch: Batch) -> float:
 def shown(gentle: Gentle | None, batch: Batch, size: tuple[int, int] = tiny.SIZE) -> tuple[Tensor, float, Tensor]:
     """The image that the student sees, the loss, and the logits that it is of."""
     student = Witness(size)
-    value = loss(Supervised(gentle=gentle), State(student), batch)
+    value = loss(Supervised(perturbation=gentle), State({"student": student}), batch)
     return student.seen, value, student.logits
 
 
@@ -96,12 +96,12 @@ def test_colours_change_before_the_noise() -> None:
 
 @pytest.mark.parametrize("objective", ["ce", "dice", "soft_dice"])
 def test_the_loss_is_the_labelled_term_of_a_mean_teacher_with_the_same_perturbation(objective: Any) -> None:
-    teacher = MeanTeacher(objective=objective, gentle=FULL, weight=0.0)
+    teacher = MeanTeacher(objective=objective, perturbation=FULL, weight=0.0)
     state, batch = tiny.start(teacher), tiny.batch(labelled=4, unlabelled=0)
     state.student.eval()
-    mine, theirs = Supervised(objective=objective, gentle=FULL), loss(teacher, state, batch)
+    mine, theirs = Supervised(objective=objective, perturbation=FULL), loss(teacher, state, batch)
     assert loss(mine, state, batch) == pytest.approx(theirs, rel=1e-6)
-    assert loss(replace(mine, gentle=None), state, batch) != pytest.approx(theirs, rel=1e-3)
+    assert loss(replace(mine, perturbation=None), state, batch) != pytest.approx(theirs, rel=1e-3)
 
 
 def test_where_a_class_belongs_to_a_whole_image_only_the_image_moves() -> None:
@@ -113,7 +113,7 @@ def test_where_a_class_belongs_to_a_whole_image_only_the_image_moves() -> None:
 
 
 def test_a_perturbed_stage_is_another_one_and_learns() -> None:
-    bare, (other,) = tiny.chain(Supervised())[0], tiny.chain(Supervised(gentle=FULL), train=replace(tiny.TRAIN, steps=30))
+    bare, (other,) = tiny.chain(Supervised())[0], tiny.chain(Supervised(perturbation=FULL), train=replace(tiny.TRAIN, steps=30))
     assert replace(other, train=bare.train).key != bare.key
     curve = tiny.losses(tiny.run(other))
     assert len(curve) == 30
@@ -126,10 +126,10 @@ def test_stages_of_other_methods_perturb_nothing() -> None:
         stages = tiny.chain(method)
         found = [stage.rule for stage in stages if isinstance(stage.rule, Supervised)]
         assert found
-        assert all(rule.gentle is None for rule in found)
+        assert all(rule.perturbation is None for rule in found)
 
 
-@pytest.mark.parametrize("method", [Supervised(), Supervised(objective="dice", gentle=FULL)], ids=["plain", "perturbed"])
+@pytest.mark.parametrize("method", [Supervised(), Supervised(objective="dice", perturbation=FULL)], ids=["plain", "perturbed"])
 def test_a_command_line_and_a_file_of_settings_keep_it(method: Supervised) -> None:
     table = Ablation(
         name="table", title="", question="", rows={"row": "supervised"}, reference="row", presets={"demo": Preset(method=method)}
@@ -137,6 +137,6 @@ def test_a_command_line_and_a_file_of_settings_keep_it(method: Supervised) -> No
     assert parse(table, []).method == method
     assert parse(table, ["--method.objective", "soft_dice"]).method == replace(method, objective="soft_dice")
     assert typed(Supervised, plain(method)) == method
-    if method.gentle is not None:
-        changed = parse(table, ["--method.gentle.noise", "0.5"]).method
-        assert changed == replace(method, gentle=replace(method.gentle, noise=0.5))
+    if method.perturbation is not None:
+        changed = parse(table, ["--method.perturbation.noise", "0.5"]).method
+        assert changed == replace(method, perturbation=replace(FULL, noise=0.5))

@@ -17,7 +17,8 @@ from safetensors import safe_open
 
 from ablate_three_stage import TABLE
 from semiseg import results
-from semiseg.config import Net, Train
+from semiseg.config import Train
+from semiseg.nets import UNet
 from semiseg.stage import Split
 from semiseg.sweep.command import main
 from semiseg.sweep.monitor import Monitor
@@ -186,7 +187,7 @@ def test_the_monitor_prints_the_name_of_a_row_as_it_is(terminal: bool) -> None:
         selection_hash="",
         test_hash="",
     )
-    plan = make_plan(tiny.lines({"a[/b]": "S1"}), (0,), split=lambda line: split, net=Net(), train=Train(), has=lambda key: False)
+    plan = make_plan(tiny.lines({"a[/b]": "S1"}), (0,), split=lambda line: split, net=UNet(), train=Train(), has=lambda key: False)
     queue = Queue(plan.to_train, ())
     stage = queue.take()
     assert stage is not None

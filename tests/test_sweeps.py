@@ -21,15 +21,18 @@ import compare_dmt
 import compare_label_counts
 import compare_label_fractions
 import sweep_lambda
+from semiseg.augment import Gentle
 from semiseg.data.scgm import prepared_image
 from semiseg.losses import DISTANCES
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
-from semiseg.methods.rule import Moment
+from semiseg.results.records import CurveRecord
+from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
 from semiseg.sweep.ablation import Ablation, Preset, worded
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.command import main
 from semiseg.sweep.plan import Plan, make_plan
+from semiseg.sweep.record import curve_record
 from semiseg.sweep.rows import Line, read_row
 from semiseg.sweep.study import Study
 
@@ -135,6 +138,14 @@ def test_lambda_follows_the_number_of_labels_and_stage_1_is_the_supervised_row(n
     assert set(table.presets[name].rows) == counts | {"supervised, all"}
 
 
+def curve_of(table: Ablation, words: list[str]) -> CurveRecord:
+    """The curve that a study of these words writes down."""
+    study = Study(table, parse(table, words), words)
+    found = curve_record(table.curve, study.rows, table.presets[study.arguments.preset].curve_paper)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize(
     ("script", "words", "points"),
     [
@@ -152,20 +163,17 @@ def test_a_papers_curve_has_the_points_whose_rows_are_trained(
     script: str, words: str, points: dict[str, set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    curve = Study(TABLES[script], parse(TABLES[script], words.split()), words.split())._curve()
-    assert curve is not None
-    assert {name: set(line) for name, line in curve["paper"].items()} == points
+    curve = curve_of(TABLES[script], words.split())
+    assert {name: set(map(str, line)) for name, line in curve.paper.items()} == points
 
 
 def test_the_figures_of_paper_003_are_those_of_the_presets_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """data/tables.ods of the authors' repository."""
-    shares, stated = ("0.125", "0.25", "0.5", "1.0"), {}
+    shares, stated = (0.125, 0.25, 0.5, 1.0), {}
     for preset in ("paper", "paper-deeplab"):
         monkeypatch.chdir(tmp_path)
-        words = ["--preset", preset]
-        curve = Study(compare_consistency_directions.TABLE, parse(compare_consistency_directions.TABLE, words), words)._curve()
-        assert curve is not None
-        stated[preset] = {name: [line[share] for share in shares] for name, line in curve["paper"].items()}
+        curve = curve_of(compare_consistency_directions.TABLE, ["--preset", preset])
+        stated[preset] = {name: [line[share] for share in shares] for name, line in curve.paper.items()}
     assert stated["paper-deeplab"] == {
         "supervised": [56.7, 62.5, 67.8, 69.0],
         "MT-PhTPS": [61.9, 66.8, 69.9, 71.7],
@@ -204,11 +212,14 @@ def test_paper_001_perturbs_its_baseline_as_the_student_by_noise_of_z_scores(pre
     teacher, baseline = methods["mean_teacher"], methods["supervised"]
     assert isinstance(teacher, MeanTeacher)
     assert isinstance(baseline, Supervised)
-    assert baseline.gentle == teacher.gentle
+    gentle = teacher.perturbation
+    assert isinstance(gentle, Gentle)
+    assert baseline.perturbation == replace(gentle, noise_teacher=0.0, background=False)  # no teacher; no class where nothing is
+    assert gentle.background == (preset == "paper")
     scores = np.random.default_rng(0).standard_normal((200, 200)).astype(np.float32)
     one = prepared_image(scores, (0.25, 0.25)).std() / 255  # in the packed image
-    assert (teacher.gentle.noise, teacher.gentle.noise_teacher) == pytest.approx((0.01 * one, 0.01 * one), rel=0.01)
-    assert teacher.gentle.rotation == 4.5
+    assert (gentle.noise, gentle.noise_teacher) == pytest.approx((0.01 * one, 0.01 * one), rel=0.01)
+    assert gentle.rotation == 4.5
 
 
 def test_the_mse_row_of_one_output_is_the_squared_error_of_its_probability() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import tiny
 
-from semiseg.config import SettingError, Strong
+from semiseg.augment import RandAugment
+from semiseg.config import SettingError
+from semiseg.ema import Ema
 from semiseg.methods import ThreeStage
 from semiseg.methods.self_training import SelfTraining
 from semiseg.methods.supervised import Supervised
@@ -78,7 +80,7 @@ def test_every_stage_learns_the_masks_of_the_one_before_it_except_stage_2_withou
 
 def test_switches_are_the_terms_the_augmentation_and_the_branch_of_the_rules() -> None:
     def shape(row: str) -> list[tuple[float, float, int, bool]]:
-        return [(rule.lambda1, rule.lambda2, rule.own_blocks, rule.strong is not None) for rule in rules(row)]
+        return [(rule.lambda1, rule.lambda2, rule.own_blocks, rule.perturbation is not None) for rule in rules(row)]
 
     assert shape("full") == [(0.5, 0.5, 2, True), (0.5, 0.5, 1, True)]
     assert shape("S1+S2") == [(0.5, 0.5, 2, True)]
@@ -106,13 +108,15 @@ def test_the_defaults_are_those_of_paper_and_code() -> None:
     method = ThreeStage()
     assert (method.lambda1, method.lambda2, method.stages_total, method.ramp) == (0.5, 0.5, 3, 0.0)
     assert (method.target, method.distance) == ("hard", "ce")
-    assert method.ema_decay == (0.99, 0.995, 0.9975, 0.999)
-    assert method.ema_start == pytest.approx((0, 20 / 60, 40 / 60, 50 / 60))
-    assert (method.ema_buffers, method.teacher_mode) == ("average", "eval")
+    assert method.ema.decay == (0.99, 0.995, 0.9975, 0.999)
+    assert method.ema.start == pytest.approx((0, 20 / 60, 40 / 60, 50 / 60))
+    assert (method.ema.every, method.ema.warmup, method.ema.buffers, method.ema.mode) == ("step", True, "average", "eval")
     assert (method.evaluate, method.masks_role, method.masks_weights) == ("teacher", "teacher", "last")
     assert method.mask_out_of_frame  # where the code differs; methods.md 3 recommends it
-    assert (method.strong.ops, method.strong.probability, method.strong.levels, method.strong.cutouts) == (3, 0.5, (1, 9), 3)
-    assert method.strong.cutout_size * 256 == 32
+    strong = method.perturbation
+    assert isinstance(strong, RandAugment)
+    assert (strong.ops, strong.probability, strong.levels, strong.cutouts) == (3, 0.5, (1, 9), 3)
+    assert strong.cutout_size * 256 == 32
     assert method.switches() == ROWS["full"]
 
 
@@ -151,7 +155,7 @@ def test_lambda2_moves_only_stages_that_learn_masks_and_what_learns_from_them() 
         ({"target": "soft", "distance": "mse"}, "no CR"),
         ({"ramp": 0.3}, "no CR"),
         ({"mask_out_of_frame": False}, "no CR"),
-        ({"strong": Strong(ops=2)}, "no SA"),
+        ({"perturbation": RandAugment(ops=2)}, "no SA"),
     ],
     ids=str,
 )
@@ -193,15 +197,21 @@ def test_a_fourth_stage_repeats_the_third_on_its_masks() -> None:
 def test_every_field_of_the_method_that_is_on_moves_the_last_key() -> None:
     """A field added to ThreeStage but forgotten in its rules would be a setting that changes nothing."""
     other: dict[str, Any] = {
-        "lambda1": 0.1, "lambda2": 0.1, "target": "soft", "ramp": 0.1, "mask_out_of_frame": False, "ema_decay": (0.1,) * 4,
-        "ema_start": (0.0, 0.1, 0.2, 0.3), "ema_warmup": False, "ema_buffers": "copy", "teacher_mode": "train",
-        "evaluate": "student", "masks_role": "student", "masks_weights": "best", "strong": Strong(ops=1), "stages_total": 4,
+        "lambda1": 0.1, "lambda2": 0.1, "target": "soft", "ramp": 0.1, "mask_out_of_frame": False, "ema": Ema(warmup=True),
+        "evaluate": "student", "masks_role": "student", "masks_weights": "best", "perturbation": RandAugment(ops=1), "stages_total": 4,
     }  # fmt: skip
     names = {field.name for field in fields(ThreeStage)} - set(ThreeStage.SWITCHES) - {"distance"}
     assert names == other.keys()
     full = keys()["full"][-1]
     for name, value in other.items():
         assert ThreeStage(**{name: value}).stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[-1].key != full, name
+    averages: dict[str, Any] = {
+        "decay": (0.1,) * 4, "start": (0.0, 0.1, 0.2, 0.3), "every": "epoch", "warmup": False, "buffers": "copy", "mode": "train",
+    }  # fmt: skip
+    assert {field.name for field in fields(Ema)} == averages.keys()
+    for name, value in averages.items():
+        changed = ThreeStage(ema=replace(ThreeStage().ema, **{name: value}))
+        assert changed.stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[-1].key != full, name
 
 
 @pytest.mark.parametrize(
@@ -234,10 +244,6 @@ def test_switches_are_read_in_any_order_and_written_in_one() -> None:
         ({"lambda2": float("nan")}, r"method.lambda2: got nan; allowed: a number >= 0"),
         ({"stages_total": 2}, r"method.stages_total: got 2; allowed: a whole number >= 3"),
         ({"ramp": 1.5}, r"method.ramp: got 1.5; allowed: a share in \[0, 1\]"),
-        ({"ema_decay": (1.2,), "ema_start": (0.0,)}, r"method.ema_decay: got \(1.2,\); allowed: decays in \[0, 1\]"),
-        ({"ema_start": (0.0, 0.5)}, r"method.ema_start: .* as many as ema_decay"),
-        ({"ema_start": (0.1, 0.2, 0.3, 0.4)}, r"method.ema_start: .* ascending shares from 0.0"),
-        ({"ema_start": (0.0, 0.5, 0.2, 0.6)}, r"method.ema_start: .* ascending shares from 0.0"),
         ({"distance": "mse"}, r"method.distance: got 'mse'; allowed: ce, as method.target is hard"),
     ],
     ids=str,
@@ -245,3 +251,18 @@ def test_switches_are_read_in_any_order_and_written_in_one() -> None:
 def test_unusable_values_name_field_value_and_what_is_allowed(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         ThreeStage(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"decay": (1.2,), "start": (0.0,)}, r"ema.decay: got \(1.2,\); allowed: decays in \[0, 1\]"),
+        ({"start": (0.0, 0.5)}, r"ema.start: .* as many as ema.decay"),
+        ({"start": (0.1, 0.2, 0.3, 0.4)}, r"ema.start: .* ascending shares from 0.0"),
+        ({"start": (0.0, 0.5, 0.2, 0.6)}, r"ema.start: .* ascending shares from 0.0"),
+    ],
+    ids=str,
+)
+def test_unusable_averages_name_field_value_and_what_is_allowed(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        replace(ThreeStage().ema, **changes)

@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 
+from semiseg.augment import RandAugment
 from semiseg.config import SettingError, Train
 from semiseg.device import bf16_is_faster, resolve
 from semiseg.methods import ThreeStage
@@ -66,7 +67,7 @@ def test_another_augmentation_or_loss_weight_does_not_reshuffle_the_images(monke
     read = type(pack).image
     for name, method, train in (
         ("default", ThreeStage(), {}),
-        ("changed", ThreeStage(lambda1=0.1, strong=replace(ThreeStage().strong, ops=1)), {"scale": (0.5, 2.0), "flip": 0.0}),
+        ("changed", ThreeStage(lambda1=0.1, perturbation=RandAugment(ops=1)), {"scale": (0.5, 2.0), "flip": 0.0}),
     ):
         rows = seen.setdefault(name, [])
         monkeypatch.setattr(type(pack), "image", lambda self, row, rows=rows: rows.append(row) or read(self, row))
@@ -149,7 +150,7 @@ def test_the_learning_rate_follows_the_schedule() -> None:
         trainer, found = tiny.trainer(supervised(steps=4, evaluations=1, decay=decay)), []
         for _ in range(4):
             trainer.advance(0.0)
-            found.append(trainer.optimiser.param_groups[0]["lr"])
+            found.append(trainer.optimisers["student"].param_groups[0]["lr"])
         assert found == pytest.approx(expected)
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from semiseg.batch import Batch
 from semiseg.config import Data, Train
 from semiseg.data import load, split
+from semiseg.ema import Ema
 from semiseg.evaluate import evaluate, predict
 from semiseg.methods import DMT, METHODS, MeanTeacher, Method, OneWay, PseudoLabel, Supervised
 from semiseg.nets.optimiser import optimiser
@@ -27,7 +28,7 @@ from semiseg.stage import Stage
 from semiseg.train import Trainer
 
 JOINT = MeanTeacher(objective="ce")
-MIXED = replace(JOINT, draw="mixed", ema_every="step")
+MIXED = replace(JOINT, draw="mixed", ema=Ema(decay=(0.9,)))
 STILL: dict[str, Any] = {"scale": (1.0, 1.0), "flip": 0.0}
 
 
@@ -233,14 +234,16 @@ def test_optimiser_momentum_and_weight_decay_are_those_of_the_settings(name: Any
 
 
 def test_a_stage_trains_with_the_optimiser_of_its_settings() -> None:
-    kinds = {name: tiny.trainer(stage(Supervised(), optimiser=name, betas=(0.7, 0.8))).optimiser for name in ("sgd", "adam")}
+    kinds = {
+        name: tiny.trainer(stage(Supervised(), optimiser=name, betas=(0.7, 0.8))).optimisers["student"] for name in ("sgd", "adam")
+    }
     assert isinstance(kinds["sgd"], torch.optim.SGD)
     assert kinds["sgd"].param_groups[0]["momentum"] == 0.7
     assert isinstance(kinds["adam"], torch.optim.Adam)
     assert kinds["adam"].param_groups[0]["betas"] == (0.7, 0.8)
 
 
-DROPPING = [Supervised(), replace(MIXED, ema_every="step", teacher_mode="train", ema_buffers="own"), OneWay()]
+DROPPING = [Supervised(), replace(MIXED, ema=Ema(decay=(0.9,), mode="train", buffers="own")), OneWay()]
 
 
 @pytest.mark.parametrize("method", DROPPING, ids=["supervised", "mean teacher", "one way"])

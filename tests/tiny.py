@@ -14,10 +14,11 @@ from semiseg.batch import IGNORE, Batch
 from semiseg.config import Data, Net, Train
 from semiseg.data import Pack, Splits
 from semiseg.methods import Method, ThreeStage
-from semiseg.methods.rule import Moment, State
-from semiseg.nets import build
+from semiseg.methods.rule import State
+from semiseg.nets import UNet, build
 from semiseg.pseudo import Learned, network
 from semiseg.runner import Place, split_of
+from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
 from semiseg.sweep.rows import Line, read_row
 from semiseg.train import Trainer
@@ -25,7 +26,7 @@ from semiseg.train import Trainer
 CPU = torch.device("cpu")
 SIZE = (32, 32)
 CLASSES = ("ground", "disc", "square", "bar", "corner")
-NET = Net(width=4, depth=2)
+NET = UNet(width=4, depth=2)
 TRAIN = Train(
     steps=8, batch_labelled=2, batch_unlabelled=2, learning_rate=1e-2, crop=SIZE, precision="fp32", evaluations=2, decay="constant"
 )
@@ -112,11 +113,11 @@ def true_masks() -> dict[int, np.ndarray]:
 
 def trainer(stage: Stage) -> Trainer:
     """A trainer whose pseudo-masks, if it learns some, are right and sure; what it starts from, if anything, are fresh weights."""
-    rule = stage.rule
+    needs, other = stage.rule.needs, replace(stage, seed=stage.seed + 1)
     sure = {row: np.full(mask.shape, 65535, np.uint16) for row, mask in true_masks().items()}
-    masks = rule.filtered(true_masks(), sure) if rule.masks else None
-    initial = network(replace(stage, seed=stage.seed + 1), opened()[0], CPU).state_dict() if rule.initial else None
-    return Trainer(stage, *opened(), CPU, Learned(masks, sure if rule.confidences else None, initial))
+    masks = needs.masks.keep(true_masks(), sure) if needs.masks else None
+    initial = {role: network(other, opened()[0], CPU, role).state_dict() for role in needs.initial}
+    return Trainer(stage, *opened(), CPU, Learned(masks, sure if needs.masks and needs.masks.confidences else None, initial))
 
 
 def run(stage: Stage) -> Trainer:
@@ -132,7 +133,7 @@ def start(rule: Any, seed: int = 0) -> State:
     """Networks of a rule at step 0, outside a trainer."""
     statistics = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
     mean, std = statistics
-    return rule.start(lambda: build(NET, len(CLASSES), mean=mean, std=std, seed=seed, own=rule.own_blocks))
+    return rule.start(lambda role="student": build(NET, len(CLASSES), mean=mean, std=std, seed=seed, own=rule.own_blocks))
 
 
 def batch(seed: int = 0, *, labelled: int = 2, unlabelled: int = 2, ignored: bool = False) -> Batch:

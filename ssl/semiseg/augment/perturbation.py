@@ -28,7 +28,12 @@ class View(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether a class belongs to a whole image, so that labels are (N,1,1) and probabilities (N,C,1,1)."""
+        """Whether a class belongs to a whole image, so that labels are (N,1,1) and probabilities (N,C,1,1). ValueError for other shapes."""
+        if self.image.ndim != 4 or self.image.shape[1] != 3:
+            raise ValueError(f"image: (N,3,H,W) expected, got {tuple(self.image.shape)}")
+        count, _, *size = self.image.shape
+        if tuple(self.valid.shape) not in ((count, *size), (count, 1, 1)):
+            raise ValueError(f"valid: {(count, *size)} or {(count, 1, 1)} expected, got {tuple(self.valid.shape)}")
         return self.valid.shape[1:] != self.image.shape[2:]
 
 
@@ -190,8 +195,10 @@ class Rolled(Move):
         return self.move.logits(own, own.roll(1, 0))
 
 
-def as_maps(own: Tensor) -> Tensor:
-    """A map (N,H,W) or maps (N,K,H,W) of any type as (N,K,H,W) float32."""
+def as_maps(own: Tensor, grid: Tensor) -> Tensor:
+    """A map (N,H,W) or maps (N,K,H,W) of any type as (N,K,H,W) float32. ValueError when H, W are not those of the grid (N,H,W,2)."""
+    if own.shape[-2:] != grid.shape[1:3]:  # or a grid would stretch them
+        raise ValueError(f"map: (N,{grid.shape[1]},{grid.shape[2]}) expected, like the image, got {tuple(own.shape)}")
     return (own if own.ndim == 4 else own[:, None]).float()
 
 

@@ -17,14 +17,14 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from semiseg.methods import Method, name_of
 from semiseg.report.metrics import pretty
-from semiseg.report.scores import ablation
+from semiseg.report.scores import score_table
 from semiseg.results import read
 from semiseg.runner import provenance
 from semiseg.search.closing import closing, finite, spent, words_of
 from semiseg.search.declared import Search, SearchArguments
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.pool import Pool, evaluations
-from semiseg.search.report import write_report
+from semiseg.search.report import write_search_report
 from semiseg.search.space import Space, extent, first_points, grid, shared_stages
 from semiseg.stage import Stage, by_content, plain
 from semiseg.store import writable_folder
@@ -69,15 +69,15 @@ class Hunt:
             try:
                 self._train(ledger, stack)
             except Stopped:
-                write_report(self.out)
+                write_search_report(self.out)
                 raise
             except StageError as error:
                 print(f"failed: {error}", file=sys.stderr)
-                write_report(self.out)
+                write_search_report(self.out)
                 return FAILED
             best = ledger.best()
             if best is None:
-                print(f"no trial has finished; report: {write_report(self.out)}", file=sys.stderr)
+                print(f"no trial has finished; report: {write_search_report(self.out)}", file=sys.stderr)
                 return FAILED
             method = self.space.suggest(FixedTrial(best.params), self.default)
             print(f"\ntest images, best configuration (trial {best.number}) against the default, seeds {self._seeds}:", flush=True)
@@ -249,7 +249,7 @@ class Hunt:
 
     def _close(self, ledger: Ledger, best: FrozenTrial, method: Method) -> None:
         """Write best.json, search.json and the report; print the closing table."""
-        table = ablation(read(self.out / FINAL))
+        table = score_table(read(self.out / FINAL))
         rows = {row.name: row for row in table.rows}
         first = next((trial for trial in ledger.all(TrialState.COMPLETE) if trial.user_attrs.get("default")), None)
         chosen, default = rows.get(BEST, rows[DEFAULT]), rows[DEFAULT]
@@ -269,7 +269,7 @@ class Hunt:
         saved = Saved(self.arguments.data, self.opening.net, self.opening.train, method)
         score = {"selection": best.values[0], "test": finite(chosen.score._asdict()), "seeds": list(self.arguments.seeds)}
         write_config(self.out / "best.json", saved, {"score": score, "trial": best.number})
-        page = write_report(self.out)
+        page = write_search_report(self.out)
         print(
             f"\n{closing(summary, pretty(self.arguments.train.score))}\n\nbest configuration: {self.out / 'best.json'}\nreport: {page}"
         )

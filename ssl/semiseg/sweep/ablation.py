@@ -7,6 +7,7 @@ from typing import Any
 
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.methods import Method, Supervised, ThreeStage, name_of
+from semiseg.nets import UNet
 from semiseg.sweep.rows import read_row, with_values
 
 
@@ -44,7 +45,7 @@ class Preset:
     """A complete set of defaults for one purpose; the command line changes single values of it."""
 
     data: Data = field(default_factory=Data)
-    net: Net = field(default_factory=Net)
+    net: Net = field(default_factory=UNet)
     train: Train = field(default_factory=Train)
     method: Method = field(default_factory=ThreeStage)
     """The method that `--method.FIELD` changes and that rows mean which name none."""

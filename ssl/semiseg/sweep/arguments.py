@@ -10,6 +10,7 @@ import tyro
 
 from semiseg.config import Data, Net, SettingError, Train, require
 from semiseg.methods import Method
+from semiseg.nets import UNet, net_named
 from semiseg.sweep.ablation import Ablation, Preset, Quick
 from semiseg.sweep.ray_settings import Ray
 from semiseg.sweep.saved import read_config, with_config
@@ -22,7 +23,7 @@ class Common(Generic[M]):
     """What every run needs. Values not given on the command line are those of the preset."""
 
     data: Data = field(default_factory=Data)
-    net: Net = field(default_factory=Net)
+    net: Net = field(default_factory=UNet)
     train: Train = field(default_factory=Train)
     method: M
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -58,9 +59,13 @@ class Arguments(Common[M], Generic[M]):
 
 
 def chosen_preset(presets: Mapping[str, Preset], small: Quick, words: Sequence[str]) -> tuple[Preset, dict[str, Any]]:
-    """The preset that the words ask for, and the arguments it sets. Raises SettingError for one that is not there."""
+    """The preset that the words ask for, and the arguments it sets. Raises SettingError for one that is not there.
+
+    The network is the one that they name, so that only settings which it has can be given.
+    """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="demo")
+    first.add_argument("--net.name", dest="net")
     first.add_argument("--config", type=Path)
     first.add_argument("--quick", action="store_true")
     early, _ = first.parse_known_args(words)
@@ -72,7 +77,7 @@ def chosen_preset(presets: Mapping[str, Preset], small: Quick, words: Sequence[s
         preset = small.apply(preset)
     return preset, {
         "data": preset.data,
-        "net": preset.net,
+        "net": preset.net if early.net is None else net_named(early.net, preset.net),
         "train": preset.train,
         "method": preset.method,
         "seeds": preset.seeds,

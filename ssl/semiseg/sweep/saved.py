@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from semiseg.augment import PERTURBATIONS, Chain, Perturbation
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.methods import METHODS, Method, name_of
+from semiseg.nets import net_kind
 from semiseg.stage import plain
 from semiseg.sweep.ablation import Preset
 
@@ -43,7 +45,10 @@ def read_config(file: Path) -> Saved:
         values = json.loads(file.read_text(encoding="utf-8"))
         method = METHODS[values["method"]]
         return Saved(
-            typed(Data, values["data"]), typed(Net, values["net"]), typed(Train, values["train"]), typed(method, values["settings"])
+            typed(Data, values["data"]),
+            typed(net_kind(values["net"]["name"]), values["net"]),
+            typed(Train, values["train"]),
+            typed(method, values["settings"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -65,6 +70,11 @@ def with_config(preset: Preset, saved: Saved, file: Path) -> Preset:
 def typed(hint: Any, value: Any) -> Any:
     """A JSON value as an annotation says: lists become tuples, objects dataclasses. TypeError when it does not fit."""
     origin, inner = get_origin(hint), get_args(hint)
+    if hint is Perturbation:
+        kinds = {kind.__name__: kind for kind in (*PERTURBATIONS.values(), Chain)}
+        if not isinstance(value, dict) or value.get("type") not in kinds:
+            raise TypeError(f"{value!r} is none of {', '.join(kinds)}")
+        return typed(kinds[value["type"]], {name: one for name, one in value.items() if name != "type"})
     if is_dataclass(hint) and isinstance(hint, type):
         hints = get_type_hints(hint)
         unknown = sorted(set(value) - {field.name for field in fields(hint)})

@@ -9,9 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,12 +18,11 @@ from semiseg.batch import IGNORE
 from semiseg.config import require
 from semiseg.data import Pack, Splits
 from semiseg.device import resolve
-from semiseg.methods import METHODS, name_of
 from semiseg.metrics import METRICS
 from semiseg.nets import check_network, located
-from semiseg.results import read
-from semiseg.runner import Place, git_revision, provenance, split_of
-from semiseg.stage import Split, by_content, plain
+from semiseg.results import StudyRecord, read
+from semiseg.runner import Place, git_revision, split_of
+from semiseg.stage import Split
 from semiseg.store import writable_folder
 from semiseg.sweep.ablation import Ablation, chosen_rows, methods_of
 from semiseg.sweep.arguments import Arguments
@@ -36,6 +33,7 @@ from semiseg.sweep.feed import PlanFeed
 from semiseg.sweep.monitor import Monitor
 from semiseg.sweep.plan import Plan, Queue, make_plan
 from semiseg.sweep.ray_settings import check_resources
+from semiseg.sweep.record import study_record
 from semiseg.sweep.rows import Line, read_row
 from semiseg.sweep.saved import read_config, with_config
 from semiseg.sweep.stop import Stopped
@@ -93,7 +91,7 @@ class Study:
         writable_folder(self.out, "out")
 
         def write() -> None:
-            collect(self.out, plan, queue, place.open_store(), self._study(plan, pack, splits, place))
+            collect(self.out, plan, queue, place.open_store(), self._record(plan, pack, splits, place))
 
         stopped = 0
         if plan.to_train:
@@ -210,80 +208,24 @@ class Study:
             print(f"failed: {key[:12]} {error}", file=sys.stderr)
         return FAILED if queue.failed else DONE
 
-    def _study(self, plan: Plan, pack: Pack, splits: Splits, place: Place) -> dict[str, Any]:
-        a, table = self.arguments, self.table
-        train = next(iter(plan.stages.values())).train
-        chosen = "best on the selection images" if train.weights == "best" else "of the last step"
-        finals = [chain[-1] for chain in plan.chains.values()]
-        labelled = sorted({stage.split.labelled for stage in finals})
-        reported = {stage.rule.evaluated for stage in finals if stage.rule.evaluated != "student"}
-        rule = f"test images are scored once, with the weights {chosen}"
-        about = provenance(torch.device(place.device), place.git)
-        paper = table.paper
-        return {
-            "format": 1,
-            "name": self.name,
-            "title": table.title,
-            "question": table.question,
-            "paper": paper and plain(paper),
-            "rows": self.rows,
-            "method": name_of(a.method),
-            "methods": list(METHODS),
-            "against": table.against and {row: table.against.get(row, table.reference) for row in self.rows},
-            "metrics": list(table.metrics),
-            "curve": self._curve(),
-            "reference": table.reference if table.reference in self.rows else next(iter(self.rows)),
-            "baseline": table.baseline if table.baseline in self.rows else None,
-            "seeds": list(a.seeds),
-            "classes": list(pack.classes),
-            "palette": [list(colour) for colour in pack.palette],
-            "data": {
-                "name": a.data.name,
-                "labelled": labelled[0] if len(labelled) == 1 else ", ".join(map(str, labelled)),
-                "labelled_hash": splits.labelled_hash,
-                "train": len(splits.training),
-                "selection": len(splits.selection),
-                "test": len(splits.test),
-                "size": f"{pack.heights.max()} x {pack.widths.max()}",
-                "fingerprint": pack.fingerprint,
-            },
-            "settings": plain(
-                {"data": replace(place.data, root=None), "net": by_content(self.net), "train": train, "method": a.method}
-            ),
-            "score": {
-                "metric": a.train.score,
-                "split": "test",
-                "weights": train.weights,
-                "rule": f"{rule}; rows with a teacher report the {' or '.join(sorted(reported))}" if reported else rule,
-            },
-            "plan": plan.counts(),
-            "provenance": {
-                "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *self.words]),
-                "git": place.git,
-                "versions": about["versions"] | {"python": ".".join(map(str, sys.version_info[:3]))},
-                "device": about["device"],
-                "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
-            "wall_seconds": self.wall,
-            "slots": self.slots,
-        }
-
-    def _curve(self) -> dict[str, Any] | None:
-        """The table's curve with the rows of this run; None when it has no point in it."""
-        curve, own = self.table.curve, self.table.presets[self.arguments.preset].curve_paper
-        if curve is None or not any(row in self.rows for line in curve.series.values() for row in line.values()):
-            return None
-        series = {name: {str(x): row for x, row in line.items() if row in self.rows} for name, line in curve.series.items()}
-        stated = (curve.paper or {}) if own is None else own
-        known = {name: {str(x): value for x, value in line.items()} for name, line in stated.items()}
-        paper = {name: {x: value for x, value in line.items() if x in series[name]} for name, line in known.items()}
-        return {
-            "x": curve.x,
-            "log": curve.log,
-            "series": {name: line for name, line in series.items() if line},
-            "levels": [row for row in curve.levels if row in self.rows],
-            "paper": {name: line for name, line in paper.items() if line},
-        }
+    def _record(self, plan: Plan, pack: Pack, splits: Splits, place: Place) -> StudyRecord:
+        a = self.arguments
+        return study_record(
+            self.table,
+            plan,
+            place,
+            pack,
+            splits,
+            name=self.name,
+            rows=self.rows,
+            method=a.method,
+            net=self.net,
+            seeds=a.seeds,
+            curve_paper=self.table.presets[a.preset].curve_paper,
+            command=shlex.join(["python", os.path.relpath(sys.argv[0]), *self.words]),
+            wall_seconds=self.wall,
+            slots=self.slots,
+        )
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ lies inside the next larger one; labelled images are training images; nothing is
 selection and test are the same for every share. Prints the counts; exit status 1 and one line per violation when something is
 wrong, 2 when the data cannot be used.
 
-    python analysis/check_splits.py --data.name oxford_pets --data.root ../shared/data/oxford-iiit-pet --labelled 0.05 0.1 0.25
+    python analysis/check_splits.py --data.name oxford_pets --data.root PATH/oxford-iiit-pet --labelled 0.05 0.1 0.25
 """
 
 import sys

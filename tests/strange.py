@@ -60,6 +60,7 @@ def text(file: str, content: str | bytes) -> Change:
 def renamed(old: str, new: str) -> Change:
     def change(root: Path) -> None:
         for part in ("images", "masks"):
+            (root / part / new).parent.mkdir(exist_ok=True)
             (root / part / f"{old}.png").rename(root / part / f"{new}.png")
 
     return change

@@ -14,7 +14,9 @@ from data_trees import BUILDERS, build_folder
 
 import semiseg.data
 from semiseg.config import Data, SettingError
-from semiseg.data import DATASETS, IGNORE, Pack, load, split
+from semiseg.data import DATASETS, IGNORE, DataSet, Pack, Source, load, split
+from semiseg.data.dataset import Published
+from semiseg.data.known import StandIn
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,29 @@ def test_a_data_set_on_disk_needs_a_root(name: str, tmp_path: Path) -> None:
         load(Data(name=name, root=tmp_path / "nowhere"), tmp_path)
 
 
+def test_a_data_set_is_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its line in DATASETS it is loaded, split, refused in unknown variants, fetched, and planned for where it is not."""
+    about = Published(train=30, test=9, classes=3, size=(50, 60), default=(16, 24), labelled=5)
+
+    def source(data: Data) -> Source:
+        return dataclasses.replace(DATASETS["folder"].source(dataclasses.replace(data, name="folder")), default_labelled=2)
+
+    fetched: list[Path] = []
+    mine = DataSet(
+        name="mine", source=source, variants=("few",), published=about, changes={"few": {"train": 20}}, fetch=fetched.append
+    )
+    monkeypatch.setitem(DATASETS, "mine", mine)
+    data = Data(name="mine", root=build_folder(tmp_path / "tree"), download=True)
+    pack = load(data, tmp_path / "cache")
+    assert (pack.name, len(split(pack, data).labelled), fetched) == ("mine", 2, [data.root])
+    with pytest.raises(SettingError, match="allowed: of few"):
+        load(dataclasses.replace(data, variant=("many",)), tmp_path / "cache")
+    absent = Data(name="mine", variant=("few",))
+    stand_in = StandIn(absent)
+    assert [len(rows) for rows in split(stand_in, absent)[:4]] == [5, 18, 2, 9]
+    assert (stand_in.heights[0], stand_in.widths[0]) == (16, 24)
+
+
 def test_racing_loads_leave_one_complete_pack_and_nothing_else(tmp_path: Path) -> None:
     data = Data(name="folder", root=build_folder(tmp_path / "one"))
     with ThreadPoolExecutor(4) as pool:
@@ -174,14 +199,15 @@ def test_counts_are_the_pixels_of_each_class(data: Data, cache: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut short", "empty", "text", "zeros at the end"])
 def test_a_damaged_pack_is_set_aside_named_and_made_again(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = load(Data(), tmp_path)
+    data, cache = Data(name="folder", root=build_folder(tmp_path / "tree")), tmp_path / "cache"
+    first = load(data, cache)
     path, content = first.path, first.path.read_bytes()
     broken = {"cut short": content[:1000], "empty": b"", "text": b"no pack"}
     path.unlink()  # not written to: other processes have mapped it
     path.write_bytes(broken.get(damage, content[:-300] + bytes(300)))
     with pytest.raises(SettingError, match=r"pack.arrow: not a readable pack .*delete it"):
         Pack(path)
-    again = load(Data(), tmp_path)
+    again = load(data, cache)
     assert (again.path, again.fingerprint) == (path, first.fingerprint)
     (line,) = capsys.readouterr().err.splitlines()
     aside = [file.name for file in path.parent.iterdir() if file != path]

@@ -16,6 +16,7 @@ from strange import IMAGES, SHAPE, TRUTH, base, every, image, images, masks, ope
 A = IMAGES["a"]
 GREY = A[..., 0]
 SQUARE = A[:8, :8]
+NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 BLANK = np.zeros(SHAPE, np.uint8)
 IGNORED = np.full(SHAPE, 255, np.uint8)
 RGB = np.array([(0, 0, 0), (0, 128, 255), (250, 10, 20)], np.uint8)[TRUTH]
@@ -96,6 +97,7 @@ REFUSED: Mapping[str, tuple[Callable[[Path], Any], str]] = {
     "UTF-16 list": (text("test.txt", "e\n".encode("utf-16")), r"test.txt: cannot be read \(.*; allowed: a text file in UTF-8"),
     "the same name twice": (text("test.txt", "e\ne.png\n"), "test.txt, line 2: got 'e.png', which is listed before"),
     "name in two lists": (text("test.txt", "a\n"), "test.txt, line 1: got 'a', which is listed before"),
+    "one name in two Unicode forms": (every(renamed("a", NFC), renamed("b", NFD)), "images: got .* and .*; allowed: one file for each"),
     "no mask": (lambda root: (root / "masks" / "a.png").unlink(), "images/a.png: got an image without mask among the labelled"),
     "mask of another size": (image(TRUTH[:, :8], "masks/a.png"), r"masks/a.png: got a mask of 8x8 pixels"),
 }  # fmt: skip
@@ -116,7 +118,6 @@ def of_viewer(root: Path, name: str = "images/a.png") -> np.ndarray:
         return np.array((ImageOps.exif_transpose(one) or one).convert("RGB"))
 
 
-NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 Expected = tuple[str, np.ndarray | None, np.ndarray | None]
 """Id, image (None: what a viewer shows of images/a.png) and mask (None: TRUTH)."""
 READ: Mapping[str, tuple[Callable[[Path], Any], Expected]] = {
@@ -173,6 +174,7 @@ READ: Mapping[str, tuple[Callable[[Path], Any], Expected]] = {
     "trailing spaces": (text("test.txt", "e.png  \t\n   \n"), ("e", IMAGES["e"], None)),
     "upper-case extension in a list": (text("test.txt", "e.PNG\n"), ("e", IMAGES["e"], None)),
     "Windows slashes": (text("test.txt", "images\\e.png\n"), ("e", IMAGES["e"], None)),
+    "a folder called images": (every(renamed("e", "images/e"), text("test.txt", "images/e.png\n")), ("images/e", IMAGES["e"], None)),
     "path from the root": (text("test.txt", "./images/e.png\n"), ("e", IMAGES["e"], None)),
     "BOM in classes.txt": (text("classes.txt", b"\xef\xbb\xbfx\r\ny\r\nz\r\n"), ("a", A, None)),
     "hidden files": (lambda root: shutil.copy(root / "images/a.png", root / "images/._a.png"), ("a", A, None)),

@@ -91,12 +91,13 @@ def folder(data: Data) -> Source:
 def named_files(folder: Path) -> dict[str, Path]:
     """Files under a folder by their path without extension; {} for a folder that is not there."""
     found: dict[str, Path] = {}
+    met: dict[str, Path] = {}
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in (Path(place, name) for name in names if not name.startswith(".") and name not in NOT_IMAGES):
             name = file.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                both = " and ".join(sorted((found[name].name, file.name)))
+            if (other := met.setdefault(composed(name), file)) != file:
+                both = " and ".join(sorted((other.name, file.name)))
                 raise SettingError(f"{file.parent}: got {both}; allowed: one file for each name, whatever its extension")
             found[name] = file
     return found
@@ -124,8 +125,10 @@ def read_lists(root: Path, images: dict[str, Path]) -> dict[str, str] | None:
 
     def name_of(text: str) -> str | None:
         """The image that a line means: a path with or without extension, perhaps with Windows' slashes or from the root."""
-        text = composed(text).replace("\\", "/").removeprefix("./").removeprefix("images/")
-        return spelled.get(text) or spelled.get(splitext(text)[0])
+        text = composed(text)
+        plain = text.replace("\\", "/").removeprefix("./")
+        readings = [one for path in (text, plain, plain.removeprefix("images/")) for one in (path, splitext(path)[0])]
+        return next((spelled[one] for one in readings if one in spelled), None)
 
     for name in there:
         file = root / f"{name}.txt"

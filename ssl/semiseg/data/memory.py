@@ -1,38 +1,29 @@
 """How much memory and disk there are, and one line instead of an end by the kernel where a setting needs more."""
 
-import os
 import shutil
 from pathlib import Path
 
 from semiseg.config import SettingError
+from semiseg.machine import usable_memory
 
-CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where Linux says what a container may use, cgroup version 2 and 1."""
 COPIES = 4
 """Of an image and its mask while it is packed: decoded, resized, as bytes, in Arrow's buffer."""
 
 
-def available_memory() -> int | None:
-    """Bytes that this process can still take without swapping, of the machine and of its container; None where nobody says."""
-    found = []
+def available_memory() -> int:
+    """Bytes that this process can still take: what is free on the machine, or its container's limit where that is lower."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    except (OSError, ValueError, IndexError):
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:  # macOS: what there is, not what is free
-            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for file in CGROUPS:
-        try:
-            found.append(int(file.read_text(encoding="ascii")))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return min(found, default=None)
+        free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):  # another system than Linux
+        free = []
+    return min([usable_memory(), *free])
 
 
 def need_memory(name: str, value: object, needed: int, what: str) -> None:
     """Raise SettingError when a setting needs more bytes of memory than there are; `what` says what for."""
     available = available_memory()
-    if available is not None and needed > available:
+    if needed > available:
         raise SettingError(
             f"{name}: got {value!r}, with which {what} takes {readable(needed)} of memory; allowed: what fits the {readable(available)} "
             "that are free"

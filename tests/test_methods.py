@@ -1,14 +1,16 @@
 """What every method must do, in all its readings: a new entry of METHODS passes or fails here without new test code."""
 
+import contextlib
 import io
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import tiny
 import torch
 
-from semiseg.augment import RandAugment
+from semiseg.augment import PERTURBATIONS, Gentle, Perturbation, RandAugment, perturbation_named
+from semiseg.config import SettingError
 from semiseg.ema import Ema
 from semiseg.methods import METHODS, ThreeStage
 from semiseg.methods.rule import State
@@ -217,3 +219,79 @@ def test_a_checkpoint_of_another_stage_is_refused() -> None:
     one, other = tiny.trainer(STAGES["three_stage s1"]), tiny.trainer(STAGES["soft"])
     with pytest.raises(ValueError, match=f"checkpoint of stage {one.stage.key}, expected {other.stage.key}"):
         other.restore(one.checkpoint())
+
+
+# ---- every perturbation in every method
+
+
+MIXES: dict[str, Perturbation] = {
+    **{name: kind() for name, kind in PERTURBATIONS.items()},
+    "gentle that moves": Gentle(rotation=30.0, translate=0.1, scale=(0.8, 1.2)),
+    "phtps+cutmix": perturbation_named("phtps+cutmix"),
+}
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "mean_teacher": [{}, {"delayed": False}],
+    "one_way": [{}, *({"direction": direction, "teacher": "simple"} for direction in ("1w-pt", "2w-p1", "1w-p2"))],
+}
+REFUSED = {f"mean_teacher delayed=False {name}" for name in ("cutmix", "phtps+cutmix")}
+REFUSED |= {
+    f"one_way direction=1w-p2 teacher=simple {name}" for name in ("randaugment", "cutmix", "gentle that moves", "phtps+cutmix")
+}
+
+
+def perturbed() -> dict[str, Stage | None]:
+    """The last stage of every method that has a perturbation, under every one in all its ways of using it; None: it refuses that."""
+    found: dict[str, Stage | None] = {}
+    for name, method in METHODS.items():
+        hint = get_type_hints(method).get("perturbation")
+        for changes in VARIANTS.get(name, [{}]) if Perturbation in (hint, *get_args(hint)) else []:
+            for label, one in MIXES.items():
+                words = " ".join([name, *(f"{field}={value}" for field, value in changes.items()), label])
+                found[words] = None
+                with contextlib.suppress(SettingError):
+                    made: Any = method(**{"perturbation": one, **changes})
+                    found[words] = made.stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[-1]
+    return found
+
+
+TRIED = perturbed()
+PERTURBED = {name: stage for name, stage in TRIED.items() if stage is not None}
+EVERY_PERTURBATION = pytest.mark.parametrize("name", PERTURBED)
+
+
+def test_only_what_a_method_cannot_do_is_refused() -> None:
+    assert TRIED.keys() - PERTURBED.keys() == REFUSED
+    assert {name.split()[0] for name in PERTURBED} >= {"supervised", "mean_teacher", "one_way", "three_stage"}
+
+
+@EVERY_PERTURBATION
+def test_every_method_learns_from_images_under_every_perturbation(name: str) -> None:
+    rule = PERTURBED[name].rule
+    state = tiny.start(rule)
+    state.student.train()
+    for term in terms(rule, state, tiny.batch()).values():
+        assert learned(term, state)
+
+
+@EVERY_PERTURBATION
+def test_under_no_perturbation_is_an_ignored_pixel_learned(name: str) -> None:
+    rule = PERTURBED[name].rule
+    state = tiny.start(rule)
+    state.student.train()
+    found = terms(rule, state, tiny.batch(ignored=True))
+    torch.stack(list(found.values())).sum().backward()
+    assert {term: value.item() for term, value in found.items()} == dict.fromkeys(found, 0.0)
+    assert all(value.grad is None or value.grad.count_nonzero() == 0 for value in state.student.parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in PERTURBED if METHODS[name.split()[0]].IMAGE_LEVEL])
+def test_every_perturbation_knows_what_it_means_for_classes_of_whole_images(name: str) -> None:
+    def network(role: str = "student") -> torch.nn.Module:
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1))
+
+    rule, batch = PERTURBED[name].rule, tiny.batch()
+    state = rule.start(network)
+    batch = batch._replace(mask=batch.mask[:, :1, :1], valid=batch.valid[:, :1, :1])
+    for term in terms(rule, state, batch).values():
+        assert learned(term, state)

@@ -73,6 +73,7 @@ class Trainer:
         self.rule, self.train = stage.rule, stage.train
         self.needs = self.rule.needs
         self.labelled = self.needs.subset(splits.labelled, stage.seed) if self.needs.subset else splits.labelled
+        torch.manual_seed(stream(stage.seed, "start", stage.number))  # of what a rule adds itself, such as a projection head
         self.state = self.rule.start(self._initial_network)
         self.optimisers = {role: optimiser(net, self.train) for role, net in self.state.trained.items()}
         drawn = max(self.train.batch_unlabelled if self.needs.draw == "mixed" else self.images_per_step, 1)

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from semiseg.change import Change
 from semiseg.config import Net, Strong, Train, require, require_choices
 from semiseg.ema import Buffers
 from semiseg.methods.averaging import check_averaging
@@ -11,6 +12,8 @@ from semiseg.methods.rule import Method
 from semiseg.methods.self_training import SelfTraining
 from semiseg.methods.supervised import Supervised
 from semiseg.stage import Split, Stage
+
+Part = Literal["S1", "S2", "S3", "CR", "T2", "SA", "N2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ class ThreeStage(Method):
     """RandAugment and Cutout of the operator A (authors' code)."""
 
     IMAGE_LEVEL = False
-    SWITCHES = ("S1", "S2", "S3", "CR", "T2", "SA", "N2")
+    SWITCHES = get_args(Part)
 
     def __post_init__(self) -> None:
         require_choices(self, "method")
@@ -145,3 +148,8 @@ class ThreeStage(Method):
 
     def _suffix(self, names: tuple[str, ...]) -> str:
         return "".join(f"-{name}" for name in names if not getattr(self, name))
+
+
+def parts(*on: Part) -> Change[ThreeStage]:
+    """Of a table's row: the named switches on, all others off."""
+    return Change(ThreeStage, {name: name in on for name in (*ThreeStage.SWITCHES, *on)})

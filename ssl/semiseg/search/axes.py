@@ -1,16 +1,15 @@
 """Parameters named on a command line: the fields of a method that they set, and the values that they may have."""
 
-import math
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import chain, islice, product
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_origin
 
 from optuna.trial import BaseTrial
 
+from semiseg.change import part_of, with_values
+from semiseg.codec import hints_of, kinds_of, read_text, spelled
 from semiseg.config import SettingError, require
-from semiseg.sweep.rows import part_of, spelled, with_values
 
 FLOATS = tuple[float, ...]
 LARGEST = 10_000
@@ -88,40 +87,21 @@ def check_values(axes: Sequence[Axis], base: Any) -> None:
 def searchable(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Annotations of the fields that are numbers or choices, by name."""
     found: dict[str, Any] = {}
-    hints = get_type_hints(type(settings))
+    hints = hints_of(type(settings))
     for field in fields(settings):
         value, hint = getattr(settings, field.name), hints[field.name]
         if is_dataclass(value):
             found |= searchable(value, f"{prefix}{field.name}.")
-        elif all(kind in (int, float, bool, type(None), FLOATS) or get_origin(kind) is Literal for kind in _kinds(hint)):
+        elif all(kind in (int, float, bool, type(None), FLOATS) or get_origin(kind) is Literal for kind in kinds_of(hint)):
             found[prefix + field.name] = hint
     return found
 
 
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
 def read_word(name: str, hint: Any, word: str) -> Any:
-    """A word as the annotation reads it; SettingError when it does not."""
-    values: dict[str, Any] = {}
-    for kind in _kinds(hint):
-        if get_origin(kind) is Literal:
-            values |= {str(value): value for value in get_args(kind)}
-        elif kind is bool:
-            values |= {"true": True, "false": False, "True": True, "False": False}
-        elif kind is type(None):
-            values["None"] = None
-        elif is_number(word) and math.isfinite(float(word)) and (kind is not int or word.lstrip("+-").isdecimal()):
-            values[word] = int(word) if kind is int else float(word)
-    allowed = "finite numbers" if hint == FLOATS else spelled(hint)
-    require(word in values, f"space.{name}", word, allowed)
-    return values[word]
-
-
-def is_number(word: str) -> bool:
+    """A word as the annotation reads it, of several numbers as one of them; SettingError when it does not."""
+    one = float if hint == FLOATS else hint
     try:
-        float(word)
+        value = read_text(one, word)
     except ValueError:
-        return False
-    return True
+        raise SettingError(f"space.{name}: got {word!r}; allowed: {spelled(one)}") from None
+    return float(value) if float in kinds_of(one) and isinstance(value, int) else value

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from semiseg.config import Data, Net, Strong, Train
 from semiseg.methods import DMT, MeanTeacher, Supervised, ThreeStage
-from semiseg.sweep.ablation import Preset
+from semiseg.sweep.declaration import Preset
 
 # From random weights, in hundreds of steps: the teacher must follow faster than over the paper's 60,000 steps (0.98 averages about
 # the last 50), and has nothing to say at first, so lambda1 ramps up. Everything else of the method is the default.

@@ -78,10 +78,9 @@ def part_of(settings: Any, name: str, values: Mapping[str, Any] | None = None, p
     Where nothing is called so, the rest of the name is no field of what comes back.
     """
     head, dot, rest = name.partition(".")
-    if isinstance(settings, tuple):
-        part = settings[int(head)] if head.isdecimal() and int(head) < len(settings) else None
-    else:
-        part = (values or {}).get(path + head, getattr(settings, head, None))
-    if dot and (is_dataclass(part) or (isinstance(part, tuple) and any(map(is_dataclass, part)))):
-        return part_of(part, rest, values, f"{path}{head}.")
-    return settings, name
+    part: Any = (values or {}).get(path + head, getattr(settings, head, None))
+    if isinstance(part, tuple):
+        number, dot, rest = rest.partition(".")
+        head = f"{head}.{number}"
+        part = part[int(number)] if number.isdecimal() and int(number) < len(part) else None
+    return part_of(part, rest, values, f"{path}{head}.") if dot and is_dataclass(part) else (settings, name)

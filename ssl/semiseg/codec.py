@@ -295,4 +295,4 @@ def from_json(hint: Any, value: Any) -> Any:
         return hint(value)
     elif fits(value, hint):
         return float(value) if hint is float else value
-    raise TypeError(f"{value!r} is not {hint}")
+    raise TypeError(f"{value!r} is not {spelled(hint)}")

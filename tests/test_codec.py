@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.trial import FixedTrial
 
 from semiseg import codec
 from semiseg.change import Change, Row, change, with_values
@@ -16,6 +17,7 @@ from semiseg.codec import difference, fits, from_json, hints_of, kinds_of, read_
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.methods.rule import OneStage
+from semiseg.search.space import first_points, named_space
 from semiseg.stage import plain
 from semiseg.sweep import arguments
 from semiseg.sweep.arguments import parse
@@ -251,3 +253,15 @@ def test_a_flag_that_names_a_kind_makes_its_fields_flags(monkeypatch: pytest.Mon
     plain_table = replace(table, presets={"demo": Preset(method=METHODS["dmt"]())})
     with pytest.raises(SettingError, match=r"^--method.shape: got 'box'; allowed: no such field in DMT$"):
         parse(plain_table, ["--method.shape", "box"])
+
+
+def test_a_search_chooses_among_the_kinds_of_a_family() -> None:
+    base = DRAWS["Draws"]
+    space = named_space({"shape": ["disc", "box", "disc+box"], "weight": ["0", "2"]}, base)
+    assert first_points(space, base) == [{"shape": "box", "weight": 1.0}]
+    assert space.suggest(FixedTrial({"shape": "disc+box", "weight": 0.5}), base) == Draws(
+        shape=Many(shapes=(Disc(), Box())), weight=0.5
+    )
+    assert first_points(space, Draws(shape=Box(sides=(9,)))) == []
+    with pytest.raises(SettingError, match=r"^space.shape: got 'ball'; allowed: disc, box, many$"):
+        named_space({"shape": ["disc", "ball"]}, base)

@@ -15,7 +15,7 @@ from optuna.trial import BaseTrial, FixedTrial
 from semiseg.codec import read_text
 from semiseg.config import SettingError, require
 from semiseg.methods import Method, name_of
-from semiseg.search.axes import Axis, axis_of, changed, changes_of, check_values, read_word, searchable
+from semiseg.search.axes import Axis, axis_of, changed, changes_of, check_values, read_word, searchable, value_in
 from semiseg.stage import Stage
 
 Suggest = Callable[[BaseTrial, Method], Method]
@@ -144,13 +144,7 @@ def _suggest(axes: tuple[Axis, ...], trial: BaseTrial, base: Method) -> Method:
 
 
 def _values(axes: tuple[Axis, ...], base: Method) -> Params:
-    found: Params = {}
-    for axis in axes:
-        value: Any = base
-        for part in axis.name.split("."):
-            value = getattr(value, part)
-        found[axis.name] = value[0] if isinstance(value, tuple) else value
-    return found
+    return {axis.name: value_in(base, axis.name) for axis in axes}
 
 
 # ---- what a space holds

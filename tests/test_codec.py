@@ -13,7 +13,7 @@ from optuna.trial import FixedTrial
 
 from semiseg import codec
 from semiseg.change import Change, Row, change, with_values
-from semiseg.codec import difference, fits, from_json, hints_of, kinds_of, read_row, row_words, to_json
+from semiseg.codec import difference, fits, from_json, hints_of, kinds_of, read_row, to_json, write_row
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.methods.rule import OneStage
@@ -82,7 +82,7 @@ def rows(draw: st.DrawFn) -> Row:
 @given(rows(), st.sampled_from(list(METHODS)))
 def test_a_rows_words_mean_the_row(row: Row, first: str) -> None:
     methods = {first: ALL[first]} | ALL
-    words = row_words(row, methods)
+    words = write_row(row, methods)
     assert read_row(words, methods) == row
     assert words == " ".join(words.split())
 
@@ -133,7 +133,7 @@ def test_the_difference_of_two_methods_makes_one_of_the_other(data: st.DataObjec
 )
 def test_words_have_one_spelling_and_the_presets_own_switches_need_no_name(words: str, row: str) -> None:
     methods = {"three_stage": ALL["three_stage"]} | ALL
-    assert row_words(read_row(words, methods), methods) == row
+    assert write_row(read_row(words, methods), methods) == row
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), True, "1"])
@@ -204,14 +204,14 @@ def family(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_field_of_a_family_takes_one_of_its_kinds_or_a_chain_and_its_parts_are_reached(words: str, made: Draws) -> None:
     row = read_row(words, DRAWS)
     assert resolve_row("t", "r", row, DRAWS).method == made
-    again = row_words(Row(difference(made, DRAWS["Draws"])), DRAWS)
+    again = write_row(Row(difference(made, DRAWS["Draws"])), DRAWS)
     assert resolve_row("t", "r", read_row(again, DRAWS), DRAWS).method == made
     assert from_json(Draws, json.loads(json.dumps(to_json(made)))) == made
 
 
 def test_a_value_of_a_family_is_spelled_by_its_name_and_what_differs_from_its_defaults() -> None:
     row = Row(change(Draws, shape=Many(shapes=(Box(sides=(5,), inner=Disc(radius=2.0)), Disc()))))
-    assert row_words(row, DRAWS) == "Draws shape=box+disc shape.shapes.0.sides=(5,) shape.shapes.0.inner.radius=2.0"
+    assert write_row(row, DRAWS) == "Draws shape=box+disc shape.shapes.0.sides=(5,) shape.shapes.0.inner.radius=2.0"
     assert to_json(Draws(second=Disc()))["second"] == {"type": "disc", "radius": 1.0}
 
 
@@ -239,7 +239,7 @@ def test_json_of_a_family_names_its_kind(value: Any) -> None:
 
 
 def test_a_flag_that_names_a_kind_makes_its_fields_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arguments, "KINDS", {"--method.shape": "method.shape"})
+    monkeypatch.setattr(arguments, "KIND_FLAGS", {"--method.shape": "method.shape"})
     table = Ablation(name="t", title="", question="", rows={"a": Row()}, reference="a", presets={"demo": Preset(method=Draws())})
 
     def method(*words: str) -> Method:

@@ -259,12 +259,3 @@ def test_what_a_preset_adds_goes_to_the_row_of_that_name() -> None:
     assert chosen_rows(table, replace(preset, rows=("mine=S1",))) == {"mine": S1, "full": FULL}
     with pytest.raises(SettingError, match="^table: no row 'oops'; there are S1, full"):
         ablation(presets={"demo": Preset(adds={"oops": S1})})
-
-
-def test_of_two_changes_the_later_value_counts_and_two_classes_do_not_mix() -> None:
-    one = Row(change(ThreeStage, lambda1=1.0, lambda2=2.0), train=change(Train, steps=3))
-    other = Row(change(ThreeStage, lambda2=3.0), train=change(Train, steps=4, flip=0.0))
-    assert one | other == Row(change(ThreeStage, lambda1=1.0, lambda2=3.0), train=change(Train, steps=4, flip=0.0))
-    assert Row() | one == one | Row() == one
-    with pytest.raises(SettingError, match="^row: got changes of ThreeStage and Supervised; allowed: one of them$"):
-        _ = one | Row(change(Supervised))

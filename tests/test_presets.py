@@ -13,7 +13,7 @@ from declared import TABLES
 
 import ablate_three_stage
 from semiseg.change import Row
-from semiseg.codec import row_words
+from semiseg.codec import write_row
 from semiseg.runner import split_of
 from semiseg.stage import Stage
 from semiseg.sweep.declaration import Preset, chosen_rows
@@ -59,7 +59,7 @@ def resolved(preset: Preset) -> Settings:
 
 def added(row: Row, preset: Preset) -> str:
     """The words of what is added to a row, without those that say the method."""
-    return " ".join(word for word in row_words(row, preset.methods()).split() if "=" in word)
+    return " ".join(word for word in write_row(row, preset.methods()).split() if "=" in word)
 
 
 def test_every_script_has_a_preset_of_its_paper_and_the_document_no_others() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import tiny
 
-from semiseg.change import Row, change, within
+from semiseg.change import Row, change
 from semiseg.codec import read_row, read_value
-from semiseg.config import Gentle, SettingError, Strong, Train
+from semiseg.config import SettingError, Strong, Train
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.sweep.declaration import Ablation, Curve, Preset, Quick, chosen_rows, methods_of
 from semiseg.sweep.rows import ResolvedRow, resolve_row
@@ -293,14 +293,3 @@ def test_rows_reach_into_the_parts_of_a_method() -> None:
         line("S1 gentle.noise=1")
     with pytest.raises(SettingError, match=r"no setting 'opps' in Strong; there are ops"):
         line("S1 strong.opps=1")
-
-
-def test_a_value_reaches_into_a_part_of_which_all_else_stays() -> None:
-    base = MeanTeacher(gentle=Gentle(hue=0.2))
-    louder = within(MeanTeacher, "gentle", change(Gentle, noise=0.5))
-    assert louder.of(base) == MeanTeacher(gentle=Gentle(hue=0.2, noise=0.5))
-    assert (louder | change(MeanTeacher, gentle=Gentle())).of(base) == MeanTeacher()
-    assert (change(MeanTeacher, gentle=Gentle()) | louder).of(base) == MeanTeacher(gentle=Gentle(noise=0.5))
-    wrong = Row(within(MeanTeacher, "gentle", change(Strong, ops=1)))
-    with pytest.raises(SettingError, match=r"^t row 'a': no setting 'ops' in Gentle; there are hue"):
-        table(rows={"a": wrong}, presets={"demo": Preset(method=base)})

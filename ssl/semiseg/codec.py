@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from semiseg.change import Change, Row, part_of
+from semiseg.change import Change, Row, T, part_of
 from semiseg.config import Data, SettingError, Train, require
 from semiseg.methods import METHODS, Method, name_of
 
-T = TypeVar("T")
 FAMILIES: dict[type, Mapping[str, type]] = {Method: METHODS}
 """Bases of settings of several kinds, with the kinds by name. A field that is annotated with a base holds a value of one of them: in
 JSON `{"type": NAME, ...}`, in words `field=NAME`; of a kind whose only field is a tuple of the base, `field=NAME+NAME`."""
@@ -203,7 +202,7 @@ def read_row(words: str, methods: Mapping[str, Method]) -> Row:
     return Row(Change(type(method), values), Change(Data, parts["data"]), Change(Train, parts["train"]))
 
 
-def row_words(row: Row, methods: Mapping[str, Method]) -> str:
+def write_row(row: Row, methods: Mapping[str, Method]) -> str:
     """The words that mean the row: the method's name, left out where switches of the first of `methods` say it, the switches that
     are on, and what changes."""
     method, default = method_of(row, methods), next(iter(methods.values()))

@@ -12,7 +12,7 @@ from semiseg.search.declaration import Search
 from semiseg.search.ledger import Sampler
 from semiseg.search.space import Space, named_space, split_words
 from semiseg.search.spaces import SPACES
-from semiseg.sweep.arguments import Common, M, defaults, flagged, resolve
+from semiseg.sweep.arguments import Common, M, defaults, flagged, resolve_preset
 from semiseg.sweep.declaration import Preset
 
 
@@ -43,7 +43,7 @@ def parse_search(search: Search, words: Sequence[str]) -> tuple[SearchArguments[
     SettingError for values that cannot be, SystemExit(2) for words.
     """
     axes, left = split_words(words)
-    preset, early, rest = resolve(search.presets, search.quick, left)
+    preset, early, rest = resolve_preset(search.presets, search.quick, left)
     trials = search.quick_trials if early["quick"] else search.trials
     arguments = tyro.cli(
         SearchArguments[type(preset.method)],

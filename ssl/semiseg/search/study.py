@@ -14,7 +14,7 @@ import torch
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from semiseg.change import Row
-from semiseg.codec import difference, row_words
+from semiseg.codec import difference, write_row
 from semiseg.methods import Method, name_of
 from semiseg.report.metrics import pretty
 from semiseg.report.scores import ablation
@@ -63,7 +63,7 @@ class Hunt:
         self.open()
         if self.arguments.dry_run:
             name = name_of(self.default)
-            self.bench.show_settings({DEFAULT: row_words(Row(), {name: self.default})}, {name: self.default})
+            self.bench.show_settings({DEFAULT: write_row(Row(), {name: self.default})}, {name: self.default})
         points = self._points()
         if self.arguments.dry_run:
             print(f"{self._head()}, {self.bench.cost(self._cost)}")

@@ -66,13 +66,13 @@ EARLY: Mapping[str, Mapping[str, Any]] = {
     "--quick": {"action": "store_true"},
 }
 """Flags that are read before the others, whose defaults depend on them; as argparse takes them."""
-KINDS: Mapping[str, str] = {}
+KIND_FLAGS: Mapping[str, str] = {}
 """Flags that name one of a family's kinds (`codec.FAMILIES`), on which it depends what further flags there are, and the field of the
 preset that it goes to, such as "--method.perturbation": "method.perturbation"."""
 
 
-def resolve(presets: Mapping[str, Preset], small: Quick, words: Sequence[str]) -> tuple[Preset, dict[str, Any], list[str]]:
-    """The preset, then --config, then --quick, then KINDS: what the flags that are left change the values of. With it the arguments
+def resolve_preset(presets: Mapping[str, Preset], small: Quick, words: Sequence[str]) -> tuple[Preset, dict[str, Any], list[str]]:
+    """The preset, then --config, then --quick, then KIND_FLAGS: what the flags that are left change the values of. With it the arguments
     that say so, and the words that are left.
 
     Raises SettingError for a preset or a kind that is not there and for a configuration that the preset has no use for.
@@ -84,8 +84,8 @@ def resolve(presets: Mapping[str, Preset], small: Quick, words: Sequence[str]) -
         preset = with_config(preset, read_config(early["config"]), early["config"])
     if early["quick"]:
         preset = small.apply(preset)
-    named, rest = _read({flag: {} for flag in KINDS}, words)
-    for flag, name in KINDS.items():
+    named, rest = _read({flag: {} for flag in KIND_FLAGS}, words)
+    for flag, name in KIND_FLAGS.items():
         if (text := named[flag.removeprefix("--")]) is not None:
             part, field_name = part_of(preset, name)
             require(field_name in type(part).__dataclass_fields__, flag, text, f"no such field in {type(part).__name__}")
@@ -134,7 +134,7 @@ def parse(table: Ablation, words: Sequence[str]) -> tuple[Arguments[Any], Preset
 
     Raises SettingError for values that cannot be, SystemExit(2) for words.
     """
-    preset, early, rest = resolve(table.presets, table.quick, words)
+    preset, early, rest = resolve_preset(table.presets, table.quick, words)
     arguments = tyro.cli(
         Arguments[type(preset.method)],
         default=Arguments(**defaults(preset, early), rows=preset.rows),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from semiseg import report
-from semiseg.codec import row_words
+from semiseg.codec import write_row
 from semiseg.methods import METHODS, name_of
 from semiseg.results import read
 from semiseg.runner import Place, provenance
@@ -46,7 +46,7 @@ class Study:
         self.table, self.preset, self.arguments, self.words, self.bench = table, preset, arguments, words, bench
         methods, rows = preset.methods(), chosen_rows(table, preset)
         self.lines = {name: resolve_row(table.name, name, row, methods) for name, row in rows.items()}
-        self.rows = {name: row_words(row, methods) for name, row in rows.items()}
+        self.rows = {name: write_row(row, methods) for name, row in rows.items()}
         """As words."""
         self.name = run_name(table.name, preset, arguments)
         self.out = (arguments.out or Path("results") / self.name).resolve()

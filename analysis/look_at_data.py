@@ -106,7 +106,7 @@ def augmented(pack: Pack, row: int, partner: int, train: Train, seed: int) -> di
     made = {"weak": (pixels(own.image), labels[0])}
     for name, kind in PERTURBATIONS.items():
         perturbation = kind()
-        one = perturbation(own, generator, partner=other if perturbation.partner else None, probs=probs)
+        one = perturbation(own._replace(probs=probs), generator, partner=other if perturbation.partner else None)
         made[name] = (pixels(one.image), one.labels(labels[:1], labels[1:] if perturbation.partner else None)[0])
     return {name: (image, None if masks[0] is None else ids.numpy().astype(np.uint8)) for name, (image, ids) in made.items()}
 

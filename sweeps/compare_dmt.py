@@ -12,11 +12,12 @@ baseline, as in the paper. On the built-in scenes, with 5 epochs a phase and 3 s
 
 import sys
 
+from semiseg.change import Row, change
 from semiseg.config import Data, Train
-from semiseg.methods import DMT, PseudoLabel
+from semiseg.methods import DMT, PseudoLabel, Supervised
 from semiseg.nets import UNet
-from semiseg.sweep.ablation import Ablation, Curve, Paper, Preset, Quick
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation, Curve, Paper, Preset, Quick
 
 EPOCHS: dict[float, str] = {epochs: f"DMT, {epochs} epochs a phase" for epochs in (5, 10, 20, 30)}
 
@@ -25,12 +26,12 @@ TABLE = Ablation(
     title="Dynamic mutual training against pseudo-labels",
     question="Does dynamic mutual training beat plain pseudo-labels, and how long should its phases be (feng2020_dmt, Table 1, Figure 1)?",
     rows={
-        "Baseline": "supervised",
-        "Pseudo-Label": "pseudo_label",
-        "DMT": "dmt",
-        "Oracle": "supervised data.labelled=all",
+        "Baseline": Row(change(Supervised)),
+        "Pseudo-Label": Row(change(PseudoLabel)),
+        "DMT": Row(change(DMT)),
+        "Oracle": Row(change(Supervised), change(Data, labelled="all")),
     }
-    | {name: f"dmt phase_epochs={epochs}" for epochs, name in EPOCHS.items()},
+    | {name: Row(change(DMT, phase_epochs=epochs)) for epochs, name in EPOCHS.items()},
     reference="Baseline",
     metrics=("miou", "foreground_iou", "accuracy"),
     presets={
@@ -75,8 +76,8 @@ TABLE = Ablation(
         ),
     },
     quick=Quick(
-        train={"steps": 6, "evaluations": 1},
-        method={"phase_epochs": 0.1, "phases": (0.5, 1.0)},
+        train=change(Train, steps=6, evaluations=1),
+        methods=(change(DMT, phase_epochs=0.1, phases=(0.5, 1.0)),),
         rows=("Baseline", "Pseudo-Label", "DMT", "Oracle"),
         seeds=1,
     ),

@@ -20,8 +20,8 @@ from semiseg.data.known import StandIn
 from semiseg.methods import ThreeStage
 from semiseg.stage import plain
 from semiseg.sweep import estimate
-from semiseg.sweep.ablation import Ablation
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.plan import Plan
 
 
@@ -130,8 +130,20 @@ def test_a_slow_step_is_scaled_up_from_a_small_one_in_images_and_pixels(tmp_path
     monkeypatch.setattr(estimate, "time", Clock())
     monkeypatch.setattr(estimate, "PROBE", 16)
     s1, s2, _ = tiny.chain(train=replace(tiny.TRAIN, batch_unlabelled=4))
-    assert estimate.measured(s1, tiny.place(tmp_path)) == (12.0, 4.0)
-    assert estimate.measured(s2, tiny.place(tmp_path)) == (12.0, 8.0)  # student and teacher
+    assert estimate.timed_stage(s1, tiny.place(tmp_path)) == (12.0, 4.0)
+    assert estimate.timed_stage(s2, tiny.place(tmp_path)) == (12.0, 8.0)  # student and teacher
+
+
+def test_a_fast_step_is_timed_as_it_is_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second whatever is done; the last step, which scores images too, takes no longer, so scoring takes nothing."""
+    monkeypatch.setattr(estimate, "time", Clock())
+    monkeypatch.setattr(estimate, "SLOW", 99.0)
+    for steps in (100, 10_000):
+        (stage, *_) = tiny.chain(train=replace(tiny.TRAIN, steps=steps))
+        cost = estimate.timed_stage(stage, tiny.place(tmp_path))
+        assert cost == (1.0, 0.0)
+        assert estimate.stage_seconds(stage, tiny.place(tmp_path), cost) == steps
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_stage_costs_its_steps_and_scorings(tmp_path: Path) -> None:
@@ -142,7 +154,7 @@ def test_a_stage_costs_its_steps_and_scorings(tmp_path: Path) -> None:
 
 def test_kinds_that_differ_in_real_numbers_alone_are_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = []
-    monkeypatch.setattr(estimate, "measured", lambda stage, place: timed.append(stage.name) or estimate.Cost(1.0, 0.0))
+    monkeypatch.setattr(estimate, "timed_stage", lambda stage, place: timed.append(stage.name) or estimate.Cost(1.0, 0.0))
     chains = {
         ("half", 0): tiny.chain(),
         ("quarter", 0): tiny.chain(ThreeStage(lambda1=0.25)),

@@ -8,8 +8,8 @@ import pytest
 
 from semiseg.config import Net, SettingError
 from semiseg.nets import NETS, DeepLabV2, OwnNet, SwiftNet, UNet, UNetMRI, WideResNet, net_named
-from semiseg.sweep.ablation import Ablation, Preset
 from semiseg.sweep.arguments import parse
+from semiseg.sweep.declaration import Ablation, Preset
 
 TABLE = Ablation(
     name="table",
@@ -51,13 +51,13 @@ def test_another_network_keeps_the_values_that_both_have() -> None:
 
 
 def test_a_named_network_takes_its_own_settings_and_keeps_what_the_preset_says_of_them() -> None:
-    assert parse(TABLE, ["--net.name", "unet_mri", "--net.dropout", "0.5"]).net == UNetMRI(width=8, dropout=0.5)
+    assert parse(TABLE, ["--net.name", "unet_mri", "--net.dropout", "0.5"])[0].net == UNetMRI(width=8, dropout=0.5)
     words = ["--preset", "pretrained", "--net.name=swiftnet", "--net.outputs", "one"]
-    assert parse(TABLE, words).net == SwiftNet(weights="imagenet", outputs="one")
-    assert parse(TABLE, ["--preset", "pretrained", "--net.aux-width", "half"]).net == DeepLabV2(
+    assert parse(TABLE, words)[0].net == SwiftNet(weights="imagenet", outputs="one")
+    assert parse(TABLE, ["--preset", "pretrained", "--net.aux-width", "half"])[0].net == DeepLabV2(
         weights="imagenet", caffe_stride=True, aux_width="half"
     )
-    assert parse(TABLE, ["--net.name", "a/b.py:build"]).net == OwnNet(name="a/b.py:build")
+    assert parse(TABLE, ["--net.name", "a/b.py:build"])[0].net == OwnNet(name="a/b.py:build")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class PhTPS(Perturbation):
 
         Where the warp reads outside the frame the image is 0 and does not count.
         """
-        whole, (image, valid) = view.whole, view
+        whole, (image, valid, _) = view.whole, view
         count, _, height, width = image.shape
         order = torch.randperm(3, generator=generator)
         for_colours, for_points = torch.rand((count, 12), generator=generator).split([4, 8], 1)

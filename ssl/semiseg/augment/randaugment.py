@@ -54,7 +54,7 @@ class RandAugment(Perturbation):
 
     def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         """Where a warp reads outside the frame the image is grey and does not count; maps are moved by nearest neighbour."""
-        whole, (image, valid) = view.whole, view
+        whole, (image, valid, _) = view.whole, view
         count, _, *size = image.shape
         uniform = torch.rand((count, 4 * self.ops + 2 * self.cutouts), generator=generator)
         for_ops, for_squares = uniform.split([4 * self.ops, 2 * self.cutouts], 1)

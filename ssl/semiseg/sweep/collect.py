@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from semiseg import results
 from semiseg.stage import Stage
 from semiseg.store import Store
-from semiseg.sweep.plan import Plan, Queue
+from semiseg.sweep.feed import Queue
+from semiseg.sweep.plan import Plan
 
 
 def collect(folder: Path, plan: Plan, queue: Queue, store: Store, study: results.StudyRecord) -> None:

@@ -7,7 +7,7 @@ from semiseg.config import Data, Train
 from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Supervised, ThreeStage
 from semiseg.nets import DeepLabV2, UNet
-from semiseg.sweep.ablation import Preset
+from semiseg.sweep.declaration import Preset
 
 # From random weights, in hundreds of steps: the teacher must follow faster than over the paper's 60,000 steps (0.98 averages about
 # the last 50), and has nothing to say at first, so lambda1 ramps up. Everything else of the method is the default.

@@ -13,7 +13,7 @@ from semiseg.methods import METHODS, Method, name_of
 from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ScoreRecord, StudyRecord
 from semiseg.runner import Place, provenance
 from semiseg.stage import by_content, plain
-from semiseg.sweep.ablation import Ablation, Curve, Paper
+from semiseg.sweep.declaration import Ablation, Curve, Paper
 from semiseg.sweep.plan import Plan
 
 FIRST_ROLE = "student"

@@ -6,7 +6,9 @@ from dataclasses import fields
 
 import pytest
 
+from semiseg.change import Row
 from semiseg.config import Net, SettingError
+from semiseg.methods.three_stage import parts
 from semiseg.nets import NETS, DeepLabV2, OwnNet, SwiftNet, UNet, UNetMRI, WideResNet, net_named
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.declaration import Ablation, Preset
@@ -15,7 +17,7 @@ TABLE = Ablation(
     name="table",
     title="",
     question="",
-    rows={"full": "S1"},
+    rows={"full": Row(parts("S1"))},
     reference="full",
     presets={"demo": Preset(), "pretrained": Preset(net=DeepLabV2(weights="imagenet", caffe_stride=True))},
 )

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 import tiny
 
-from semiseg.config import Strong, Train
-from semiseg.methods import ThreeStage
-from semiseg.nets import UNet
-from semiseg.stage import Split, Stage, hash_of, plain, stream, with_teachers
+import semiseg.runner
+from semiseg.augment import CutMix, Gentle, PhTPS, RandAugment, perturbation_named
+from semiseg.config import Train
+from semiseg.ema import Ema
+from semiseg.methods import MeanTeacher, Supervised, ThreeStage
+from semiseg.runner import run_stage
+from semiseg.stage import AS_BEFORE, Split, Stage, for_key, hash_of, plain, stream, with_teachers
+from semiseg.store import Store
 
 CODE = """
 import tiny
@@ -47,19 +51,20 @@ def unchecked(instance: Any, name: str, value: Any) -> Any:
 def neighbours(instance: Any, kept: tuple[str, ...] = ()) -> dict[str, Any]:
     """Copies of a dataclass, of dataclasses in it too, that differ in one field."""
     found = {}
-    for field in fields(instance):
-        value = getattr(instance, field.name)
-        if field.name in kept:
+    for one in fields(instance):
+        value = getattr(instance, one.name)
+        if one.name in kept:
             continue
         if is_dataclass(value):
-            found |= {f"{field.name}.{name}": unchecked(instance, field.name, near) for name, near in neighbours(value).items()}
+            found |= {f"{one.name}.{name}": unchecked(instance, one.name, near) for name, near in neighbours(value).items()}
         else:
-            found[field.name] = unchecked(instance, field.name, other(value))
+            found[one.name] = unchecked(instance, one.name, other(value))
     return found
 
 
 def test_keys_are_the_same_in_every_process() -> None:
-    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": path}
     ran = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == [stage.key for stage in CHAIN]
 
@@ -72,9 +77,16 @@ def test_a_key_is_a_sha256() -> None:
 def test_every_field_of_every_setting_moves_the_key() -> None:
     stage = CHAIN[-1]
     near = neighbours(stage, kept=("name", "teachers"))
-    kinds = {"split": Split, "net": UNet, "train": Train, "rule": type(stage.rule), "rule.strong": Strong}
+    kinds = {
+        "split": Split,
+        "net": Net,
+        "train": Train,
+        "rule": type(stage.rule),
+        "rule.perturbation": RandAugment,
+        "rule.ema": Ema,
+    }
     for prefix, kind in kinds.items():
-        plain_fields = {field.name for field in fields(kind)} - {"strong"}
+        plain_fields = {field.name for field in fields(kind)} - {"perturbation", "ema"}
         assert {f"{prefix}.{name}" for name in plain_fields} <= near.keys()
     assert {"number", "seed"} <= near.keys()
     keys = {name: copy.key for name, copy in near.items()} | {"itself": stage.key}
@@ -104,13 +116,14 @@ def test_rules_of_two_kinds_with_the_same_fields_have_two_keys() -> None:
 def test_settings_are_plain_values_that_say_every_default() -> None:
     settings = CHAIN[-1].settings()
     assert settings["rule"]["type"] == "SelfTraining"
-    assert settings["rule"]["strong"]["cutouts"] == 3
+    assert (settings["rule"]["perturbation"]["type"], settings["rule"]["perturbation"]["cutouts"]) == ("RandAugment", 3)
+    assert settings["rule"]["ema"]["buffers"] == "average"
     assert settings["train"]["flip"] == 0.5
     assert settings["teachers"] == [CHAIN[1].key]
 
 
 def test_plain_values_keep_their_content() -> None:
-    assert plain({"a": (1, 2.5, None, True), "b": PurePosixPath("x/y"), 3: Strong(ops=2, levels=(1, 2))}) == {
+    assert plain({"a": (1, 2.5, None, True), "b": PurePosixPath("x/y"), 3: RandAugment(ops=2, levels=(1, 2))}) == {
         "a": [1, 2.5, None, True],
         "b": "x/y",
         "3": {
@@ -159,3 +172,90 @@ def test_streams_of_neighbouring_steps_are_not_correlated() -> None:
     uniform = np.array([stream(0, "augment", 1, step) for step in range(4000)]) / 2**63
     assert abs(uniform.mean() - 0.5) < 0.02
     assert abs(np.corrcoef(uniform[:-1], uniform[1:])[0, 1]) < 0.05
+
+
+# ---- several kinds of one field
+
+
+def test_perturbations_of_two_kinds_have_two_keys_whatever_is_in_them() -> None:
+    kinds = (Gentle(), PhTPS(), RandAugment(), CutMix(), perturbation_named("phtps+cutmix"), perturbation_named("cutmix+phtps"))
+    twin = type("Twin", (Gentle,), {})()  # the same fields
+    keys = {tiny.chain(MeanTeacher(perturbation=one))[0].key for one in (*kinds, twin)}
+    assert len(keys) == len(kinds) + 1
+    chain = tiny.chain(MeanTeacher(perturbation=perturbation_named("phtps+cutmix")))[0].settings()["rule"]["perturbation"]
+    assert (chain["type"], [step["type"] for step in chain["steps"]]) == ("Chain", ["PhTPS", "CutMix"])
+    inner = replace(perturbation_named("phtps+cutmix"), steps=(PhTPS(hue=0.2), CutMix()))
+    assert tiny.chain(MeanTeacher(perturbation=inner))[0].key not in keys
+
+
+# ---- keys survive upgrades
+
+
+def upgraded(kind: type, default: Any, before: Any) -> type:
+    """The class as a later version of the package has it, with one more field."""
+    later = field(default=default, metadata={AS_BEFORE: before})
+    return make_dataclass(kind.__name__, [("later", type(before), later)], bases=(kind,), frozen=True, kw_only=True)
+
+
+def moved(stage: Stage, part: str, **later: Any) -> str:
+    """The key of a stage of which a part is of an upgraded class."""
+    path, old = part.split("."), stage
+    for name in path:
+        old = getattr(old, name)
+    values = {one.name: getattr(old, one.name) for one in fields(old)}  # type: ignore[arg-type]
+    new: Any = upgraded(type(old), default=2.0, before=1.0)(**values, **later)
+    if len(path) == 1:
+        return replace(stage, **{part: new}).key
+    return replace(stage, rule=unchecked(stage.rule, path[1], new)).key
+
+
+@pytest.mark.parametrize("part", ["rule", "split", "net", "train", "rule.perturbation"])
+def test_a_field_added_later_leaves_keys_alone_where_it_means_what_was_done_before(part: str) -> None:
+    stage = CHAIN[-1]
+    assert moved(stage, part, later=1.0) == moved(stage, part, later=1) == stage.key
+    keys = {stage.key, moved(stage, part), moved(stage, part, later=3.0)}
+    assert len(keys) == 3
+    assert moved(stage, part) == moved(stage, part, later=2.0)  # the new default
+    teachers = replace(stage, teachers=(replace(CHAIN[1], seed=9),))
+    assert moved(teachers, part, later=1.0) == teachers.key
+
+
+@dataclass(frozen=True)
+class Part:
+    old: int = 1
+    later: tuple[float, ...] = field(default=(2.0,), metadata={AS_BEFORE: ()})
+
+
+@dataclass(frozen=True)
+class Whole:
+    part: Part = Part()
+    parts: tuple[Part, ...] = ()
+    more: Part | None = field(default=None, metadata={AS_BEFORE: None})
+
+
+def test_a_later_field_is_left_out_of_parts_and_of_parts_in_a_row() -> None:
+    before = Part(later=())
+    assert for_key(Whole(before, (before, Part()))) == {"part": {"old": 1}, "parts": [{"old": 1}, {"old": 1, "later": [2.0]}]}
+    assert for_key(Whole(more=before)) == {"part": {"old": 1, "later": [2.0]}, "parts": [], "more": {"old": 1}}
+    assert plain(Whole(before)) == {"part": {"old": 1, "later": []}, "parts": [], "more": None}
+
+
+def test_a_stage_that_was_stored_before_a_field_was_added_is_still_a_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What means the same as then is read from the store; the new default is another stage."""
+    (old,) = tiny.chain(Supervised(), train=replace(tiny.TRAIN, steps=1, evaluations=1))
+    run_stage(old, tiny.place(tmp_path))
+    kind = upgraded(Supervised, default=True, before=False)
+    (same,), (other,) = (tiny.chain(kind(later=value), train=old.train) for value in (False, True))
+    store = Store(str(tmp_path), tmp_path)
+    assert (store.has(same.key), store.has(other.key)) == (True, False)
+    assert store.info(same.key)["settings"] == same.settings() == old.settings()
+    assert "later" not in same.settings()["rule"]
+    assert other.settings()["rule"]["later"] is True
+    monkeypatch.setattr(semiseg.runner, "StageRun", None)
+    run_stage(same, tiny.place(tmp_path))
+    with pytest.raises(TypeError):
+        run_stage(other, tiny.place(tmp_path))
+
+
+def test_settings_in_files_say_the_field_all_the_same() -> None:
+    assert plain(upgraded(Supervised, default=True, before=False)(later=False))["later"] is False

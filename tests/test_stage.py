@@ -16,6 +16,7 @@ from semiseg.augment import CutMix, Gentle, PhTPS, RandAugment, perturbation_nam
 from semiseg.config import Train
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Supervised, ThreeStage
+from semiseg.nets import UNet
 from semiseg.runner import run_stage
 from semiseg.stage import AS_BEFORE, Split, Stage, for_key, hash_of, plain, stream, with_teachers
 from semiseg.store import Store
@@ -79,7 +80,7 @@ def test_every_field_of_every_setting_moves_the_key() -> None:
     near = neighbours(stage, kept=("name", "teachers"))
     kinds = {
         "split": Split,
-        "net": Net,
+        "net": UNet,
         "train": Train,
         "rule": type(stage.rule),
         "rule.perturbation": RandAugment,

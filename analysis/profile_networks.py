@@ -22,15 +22,15 @@ import tyro
 
 from semiseg.config import Net, Train
 from semiseg.device import autocast, resolve
-from semiseg.nets import MultiTask, build
+from semiseg.nets import DeepLabV2, MultiTask, SwiftNet, UNet, UNetMRI, WideResNet, build
 from semiseg.nets.optimiser import optimiser
 
-KE = Net(name="deeplabv2", frozen_norm=True, caffe_stride=True, aux_width="half", aux_init="normal", aux_dummy=True)
+KE = DeepLabV2(frozen_norm=True, caffe_stride=True, aux_width="half", aux_init="normal", aux_dummy=True)
 CASES: dict[str, tuple[Net, int, tuple[int, int], int]] = {  # network, classes, crop, own blocks of the branch
-    "unet, 64 x 64 (pets_mean_teacher)": (Net(width=64), 2, (64, 64), 0),
-    "unet_mri, 200 x 200 (perone2018)": (Net(name="unet_mri", width=64, dropout=0.5, outputs="one"), 2, (200, 200), 0),
-    "swiftnet, 448 x 448 (grubisic2021)": (Net(name="swiftnet"), 19, (448, 448), 0),
-    "wide_resnet, 32 x 32 (grubisic2021)": (Net(name="wide_resnet", width=32, depth=4), 10, (32, 32), 0),
+    "unet, 64 x 64 (pets_mean_teacher)": (UNet(width=64), 2, (64, 64), 0),
+    "unet_mri, 200 x 200 (perone2018)": (UNetMRI(width=64, dropout=0.5, outputs="one"), 2, (200, 200), 0),
+    "swiftnet, 448 x 448 (grubisic2021)": (SwiftNet(), 19, (448, 448), 0),
+    "wide_resnet, 32 x 32 (grubisic2021)": (WideResNet(width=32, depth=4), 10, (32, 32), 0),
     "deeplabv2, 256 x 512 (ke2020, stage 1)": (KE, 19, (256, 512), 0),
     "deeplabv2, 256 x 512 (ke2020, stage 2)": (KE, 19, (256, 512), 2),
     "deeplabv2, 256 x 512 (ke2020, stage 3)": (KE, 19, (256, 512), 1),

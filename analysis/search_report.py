@@ -10,7 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from semiseg.search.report import read, write_report
+from semiseg.search.folder import read_search
+from semiseg.search.report import write_search_report
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,12 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="results folder of the search, such as results/search_three_stage")
     folder = parser.parse_args(arguments).folder
     try:
-        read(folder)  # a ValueError after this is a mistake in the report, not in the folder, and keeps its traceback
+        read_search(folder)  # a ValueError after this is a mistake in the report, not in the folder, and keeps its traceback
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        page = write_report(folder)
+        page = write_search_report(folder)
     except OSError as error:
         print(f"{folder}: cannot be written: {error}", file=sys.stderr)
         return 2

@@ -14,11 +14,13 @@ import sys
 from dataclasses import replace
 
 from semiseg.augment import Gentle
-from semiseg.config import Data, Net, Train
+from semiseg.change import Row, change
+from semiseg.config import Data, Train
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Supervised
-from semiseg.sweep.ablation import Ablation, Paper, Preset, Quick
+from semiseg.nets import UNet, UNetMRI
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation, Paper, Preset, Quick
 
 # of the paper: rotations of 4.5 degrees, noise of 0.01 drawn apart for student and teacher, no change of colour
 PERTURBATION = Gentle(hue=0.0, saturation=(1.0, 1.0), blur=(0.0, 0.0), noise=0.01, noise_teacher=0.01, rotation=4.5)
@@ -43,12 +45,12 @@ TABLE = Ablation(
     title="Mean teacher for spinal-cord grey matter, ablated",
     question="Does a mean teacher help to segment spinal-cord grey matter, and what of it (perone2018, Table 1)?",
     rows={
-        "supervised": "supervised",
-        "mean teacher": "mean_teacher",
-        "transform not delayed": "mean_teacher delayed=false",
-        "MSE": "mean_teacher distance=mse",
-        "threshold 0.9": "mean_teacher threshold=0.9",
-        "unlabelled only": "mean_teacher consistency_on=unlabelled",
+        "supervised": Row(change(Supervised)),
+        "mean teacher": Row(change(MeanTeacher)),
+        "transform not delayed": Row(change(MeanTeacher, delayed=False)),
+        "MSE": Row(change(MeanTeacher, distance="mse")),
+        "threshold 0.9": Row(change(MeanTeacher, threshold=0.9)),
+        "unlabelled only": Row(change(MeanTeacher, consistency_on="unlabelled")),
     },
     reference="mean teacher",
     against={"mean teacher": "supervised", "supervised": "supervised"},
@@ -57,14 +59,14 @@ TABLE = Ablation(
         "demo": Preset(
             method=METHOD,
             others=(Supervised(objective="soft_dice"),),
-            net=Net(width=8),
+            net=UNet(width=8),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3, score="image_dice"),
         ),
         "mri": Preset(
             data=Data(name="scgm", size=(64, 64), labelled="all"),
             method=replace(METHOD, perturbation=Z_SCORES),
             others=(BASELINE,),
-            net=Net(width=8, outputs="one"),
+            net=UNet(width=8, outputs="one"),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=2e-3, score="image_dice", flip=0.0),
         ),
         # of the paper, and where it is silent of its group's later code (medicaltorch, domainadaptation); docs/paper_presets.md
@@ -78,7 +80,7 @@ TABLE = Ablation(
                 mask_out_of_frame=False,  # code: no validity mask
             ),
             others=(BASELINE,),
-            net=Net(name="unet_mri", width=64, outputs="one", dropout=0.5),
+            net=UNetMRI(width=64, outputs="one", dropout=0.5),
             train=Train(
                 steps=350 * 10,  # 86 labelled slices are 10 batches of 8 an epoch, the rest dropped (code)
                 batch_labelled=8,
@@ -95,9 +97,7 @@ TABLE = Ablation(
             ),
             seeds=tuple(range(10)),  # the paper's 10 runs
             # 1,600 epochs of the same 10 batches, 50 of them warm-up
-            words={
-                "supervised": "train.steps=16000 train.batch_unlabelled=0 train.warmup=0.03125 train.weight_decay=0.0008",
-            },
+            adds={"supervised": Row(train=change(Train, steps=16000, batch_unlabelled=0, warmup=0.03125, weight_decay=0.0008))},
         ),
     },
     quick=Quick(seeds=1),

@@ -12,8 +12,10 @@ minutes on 2 CPU cores; expect full about 7 points above S1, and wide intervals.
 
 import sys
 
-from semiseg.sweep.ablation import Ablation, Paper
+from semiseg.change import Row
+from semiseg.methods.three_stage import parts
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation, Paper
 from semiseg.sweep.presets import THREE_STAGE
 
 TABLE = Ablation(
@@ -21,13 +23,13 @@ TABLE = Ablation(
     title="Three-stage self-training, ablated",
     question="Which part of three-stage self-training (Ke et al. 2020, Table 3) earns its place?",
     rows={
-        "S1": "S1",
-        "S1 + S2": "S1 S2 CR T2 SA",
-        "full without CR": "S1 S2 S3 T2 SA N2",
-        "full without T2": "S1 S2 S3 CR SA N2",
-        "full without SA": "S1 S2 S3 CR T2 N2",
-        "full without N2": "S1 S2 S3 CR T2 SA",
-        "full": "S1 S2 S3 CR T2 SA N2",
+        "S1": Row(parts("S1")),
+        "S1 + S2": Row(parts("S1", "S2", "CR", "T2", "SA")),
+        "full without CR": Row(parts("S1", "S2", "S3", "T2", "SA", "N2")),
+        "full without T2": Row(parts("S1", "S2", "S3", "CR", "SA", "N2")),
+        "full without SA": Row(parts("S1", "S2", "S3", "CR", "T2", "N2")),
+        "full without N2": Row(parts("S1", "S2", "S3", "CR", "T2", "SA")),
+        "full": Row(parts("S1", "S2", "S3", "CR", "T2", "SA", "N2")),
     },
     reference="full",
     baseline="S1",

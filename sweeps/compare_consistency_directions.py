@@ -12,32 +12,36 @@ labels. On the built-in scenes the directions take about 10 minutes for 2 seeds 
 
 import sys
 from dataclasses import replace
+from typing import Any
 
-from semiseg.config import Data, Net, Train
-from semiseg.methods import OneWay
-from semiseg.sweep.ablation import Ablation, Curve, Paper, Preset, Quick
+from semiseg.augment import CutMix, PhTPS
+from semiseg.change import Change, Row, change
+from semiseg.config import Data, Train
+from semiseg.methods import OneWay, Supervised
+from semiseg.nets import DeepLabV2, SwiftNet, UNet, WideResNet
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation, Curve, Paper, Preset, Quick
 
 DIRECTIONS = {
-    "1w-ps simple": "teacher=simple direction=1w-ps",
-    "1w-pt simple": "teacher=simple direction=1w-pt",
-    "2w-p1 simple": "teacher=simple direction=2w-p1",
-    "1w-p2 simple": "teacher=simple direction=1w-p2",
-    "1w-ps MT": "teacher=mean direction=1w-ps",
-    "1w-pt MT": "teacher=mean direction=1w-pt",
-    "1w-pt MT, as coded": "teacher=mean direction=1w-pt paper_compat=true",
-    "1w-p2 MT": "teacher=mean direction=1w-p2",
+    "1w-ps simple": change(OneWay, teacher="simple", direction="1w-ps"),
+    "1w-pt simple": change(OneWay, teacher="simple", direction="1w-pt"),
+    "2w-p1 simple": change(OneWay, teacher="simple", direction="2w-p1"),
+    "1w-p2 simple": change(OneWay, teacher="simple", direction="1w-p2"),
+    "1w-ps MT": change(OneWay, teacher="mean", direction="1w-ps"),
+    "1w-pt MT": change(OneWay, teacher="mean", direction="1w-pt"),
+    "1w-pt MT, as coded": change(OneWay, teacher="mean", direction="1w-pt", paper_compat=True),
+    "1w-p2 MT": change(OneWay, teacher="mean", direction="1w-p2"),
 }
 FRACTIONS = {0.125: "1/8", 0.25: "1/4", 0.5: "1/2", 1.0: "1/1"}
 PERTURBATIONS = {
-    "simple-PhTPS": "one_way teacher=simple perturbation=phtps",
-    "simple-CutMix": "one_way teacher=simple perturbation=cutmix",
-    "MT-PhTPS": "one_way teacher=mean perturbation=phtps",
-    "MT-CutMix": "one_way teacher=mean perturbation=cutmix",
-    "MT-CutMix*": "one_way teacher=mean perturbation=cutmix distance=mse_sum threshold=0.97 weight=1.0",
+    "simple-PhTPS": change(OneWay, teacher="simple", perturbation=PhTPS()),
+    "simple-CutMix": change(OneWay, teacher="simple", perturbation=CutMix()),
+    "MT-PhTPS": change(OneWay, teacher="mean", perturbation=PhTPS()),
+    "MT-CutMix": change(OneWay, teacher="mean", perturbation=CutMix()),
+    "MT-CutMix*": change(OneWay, teacher="mean", perturbation=CutMix(), distance="mse_sum", threshold=0.97, weight=1.0),
 }
 CURVES = {name: {value: f"{name}, {text}" for value, text in FRACTIONS.items()} for name in ("supervised", *PERTURBATIONS)}
-WORDS = {"supervised": "supervised"} | PERTURBATIONS
+METHODS: dict[str, Change[Any]] = {"supervised": change(Supervised), **PERTURBATIONS}
 SHARED = ("supervised", *DIRECTIONS)
 FIGURE = {  # data/tables.ods of the authors' repository: half-resolution Cityscapes, SwiftNet-RN18
     "supervised": (55.1, 61.5, 66.9, 70.5),
@@ -65,7 +69,7 @@ def figure(numbers: dict[str, tuple[float, ...]]) -> dict[str, dict[float, float
 CITYSCAPES = Preset(
     data=Data(name="cityscapes", labelled=0.25, size=(512, 1024), selection=100),  # half resolution; the code reports on val alone
     method=OneWay(weight=0.5),
-    net=Net(name="swiftnet", weights="imagenet"),
+    net=SwiftNet(weights="imagenet"),
     train=Train(
         steps=74_400,  # 1,600, 800, 400 or 200 epochs of 1/8, 1/4, 1/2 or all of 2,975 images in batches of 8: 372 x 200
         batch_labelled=8,
@@ -82,17 +86,17 @@ CITYSCAPES = Preset(
         flip=0.5,
     ),
     seeds=(0, 1, 2, 3, 4),
-    words=dict.fromkeys(("supervised", *CURVES["supervised"].values()), "train.batch_unlabelled=0"),
+    adds=dict.fromkeys(("supervised", *CURVES["supervised"].values()), Row(train=change(Train, batch_unlabelled=0))),
 )
 
 TABLE = Ablation(
     name="consistency_directions",
     title="One-way consistency: who sees the perturbed image",
     question="Who should see the perturbed image, student or teacher, and which perturbation is best (grubisic2021)?",
-    rows={"supervised": "supervised"}
-    | {name: f"one_way {words}" for name, words in DIRECTIONS.items()}
+    rows={"supervised": Row(change(Supervised))}
+    | {name: Row(direction) for name, direction in DIRECTIONS.items()}
     | {
-        row: f"{WORDS[name]} data.labelled={'all' if value == 1 else value}"
+        row: Row(METHODS[name], change(Data, labelled="all" if value == 1 else value))
         for name, line in CURVES.items()
         for value, row in line.items()
     },
@@ -103,7 +107,7 @@ TABLE = Ablation(
         "demo": Preset(
             data=Data(labelled=0.05),
             method=OneWay(),
-            net=Net(width=8),
+            net=UNet(width=8),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3),
             seeds=(0, 1),
             rows=SHARED,
@@ -111,7 +115,7 @@ TABLE = Ablation(
         "camvid": Preset(
             data=Data(name="camvid", labelled=0.25, size=(96, 128)),
             method=OneWay(),
-            net=Net(width=8),
+            net=UNet(width=8),
             train=Train(steps=600, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3, decay="quarter_cosine"),
             seeds=(0, 1),
             rows=SHARED,
@@ -119,7 +123,7 @@ TABLE = Ablation(
         "cifar10": Preset(
             data=Data(name="cifar10", labelled=0.08),
             method=OneWay(weight=1.0),
-            net=Net(name="wide_resnet", width=16, depth=1),
+            net=WideResNet(width=16, depth=1),
             train=Train(
                 steps=600,
                 batch_labelled=16,
@@ -137,7 +141,7 @@ TABLE = Ablation(
         # FILE)
         "paper-deeplab": replace(
             CITYSCAPES,
-            net=Net(name="deeplabv2", weights="imagenet"),
+            net=DeepLabV2(weights="imagenet"),
             train=replace(CITYSCAPES.train, batch_labelled=4, batch_unlabelled=4),
             seeds=(0,),  # code: each curve once
             rows=tuple(row for name in DEEPLAB for row in CURVES[name].values()),
@@ -146,7 +150,7 @@ TABLE = Ablation(
         "paper-cifar10": Preset(
             data=Data(name="cifar10", labelled=4000, selection=1000),  # 2/25 of 50,000
             method=OneWay(weight=1.0),
-            net=Net(name="wide_resnet", depth=4, width=32),  # WRN-28-2
+            net=WideResNet(depth=4, width=32),  # WRN-28-2
             train=Train(
                 steps=1000 * 32,  # 1,000 epochs of 4,000 images in batches of 128
                 batch_labelled=128,
@@ -163,11 +167,13 @@ TABLE = Ablation(
             ),
             seeds=(0, 1, 2, 3, 4),
             rows=SHARED,
-            words={"supervised": "train.batch_unlabelled=0"},
+            adds={"supervised": Row(train=change(Train, batch_unlabelled=0))},
         ),
     },
     quick=Quick(
-        train={"steps": 6, "evaluations": 1}, rows=("supervised", "1w-ps simple", "1w-ps MT", "1w-pt MT", "1w-p2 MT"), seeds=1
+        train=change(Train, steps=6, evaluations=1),
+        rows=("supervised", "1w-ps simple", "1w-ps MT", "1w-pt MT", "1w-p2 MT"),
+        seeds=1,
     ),
     curve=Curve(
         x="share of labelled images",

@@ -12,10 +12,12 @@ baseline, as in the paper. On the built-in scenes, with 5 epochs a phase and 3 s
 
 import sys
 
-from semiseg.config import Data, Net, Train
-from semiseg.methods import DMT, PseudoLabel
-from semiseg.sweep.ablation import Ablation, Curve, Paper, Preset, Quick
+from semiseg.change import Row, change
+from semiseg.config import Data, Train
+from semiseg.methods import DMT, PseudoLabel, Supervised
+from semiseg.nets import UNet
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation, Curve, Paper, Preset, Quick
 
 EPOCHS: dict[float, str] = {epochs: f"DMT, {epochs} epochs a phase" for epochs in (5, 10, 20, 30)}
 
@@ -24,12 +26,12 @@ TABLE = Ablation(
     title="Dynamic mutual training against pseudo-labels",
     question="Does dynamic mutual training beat plain pseudo-labels, and how long should its phases be (feng2020_dmt, Table 1, Figure 1)?",
     rows={
-        "Baseline": "supervised",
-        "Pseudo-Label": "pseudo_label",
-        "DMT": "dmt",
-        "Oracle": "supervised data.labelled=all",
+        "Baseline": Row(change(Supervised)),
+        "Pseudo-Label": Row(change(PseudoLabel)),
+        "DMT": Row(change(DMT)),
+        "Oracle": Row(change(Supervised), change(Data, labelled="all")),
     }
-    | {name: f"dmt phase_epochs={epochs}" for epochs, name in EPOCHS.items()},
+    | {name: Row(change(DMT, phase_epochs=epochs)) for epochs, name in EPOCHS.items()},
     reference="Baseline",
     metrics=("miou", "foreground_iou", "accuracy"),
     presets={
@@ -37,7 +39,7 @@ TABLE = Ablation(
             data=Data(labelled=0.1),
             method=DMT(phase_epochs=5),
             others=(PseudoLabel(),),
-            net=Net(width=8),
+            net=UNet(width=8),
             train=Train(steps=700, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3),
             rows=("Baseline", "Pseudo-Label", "DMT", "Oracle"),
         ),
@@ -45,7 +47,7 @@ TABLE = Ablation(
             data=Data(name="oxford_pets", labelled=0.1, size=(64, 64)),
             method=DMT(),
             others=(PseudoLabel(),),
-            net=Net(width=8),
+            net=UNet(width=8),
             train=Train(steps=600, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3, score="foreground_iou"),
             seeds=(0, 1),
         ),
@@ -56,7 +58,7 @@ TABLE = Ablation(
             ),  # size: pets_mean_teacher's, as feng2020_dmt gives none
             method=DMT(),  # its defaults are the paper's
             others=(PseudoLabel(),),
-            net=Net(name="unet", width=64, depth=3),  # "U-Net": width and depth are pets_mean_teacher's
+            net=UNet(width=64, depth=3),  # "U-Net": width and depth are pets_mean_teacher's
             train=Train(
                 steps=10_000,  # of pretraining; "10,000 epochs" would be 180,000 steps of 18 batches
                 batch_labelled=3,  # 32 in all, such that 558 labelled and 5,585 images last for about as many batches: 186 and 193
@@ -74,8 +76,8 @@ TABLE = Ablation(
         ),
     },
     quick=Quick(
-        train={"steps": 6, "evaluations": 1},
-        method={"phase_epochs": 0.1, "phases": (0.5, 1.0)},
+        train=change(Train, steps=6, evaluations=1),
+        methods=(change(DMT, phase_epochs=0.1, phases=(0.5, 1.0)),),
         rows=("Baseline", "Pseudo-Label", "DMT", "Oracle"),
         seeds=1,
     ),

@@ -14,16 +14,20 @@ and the labelled images in a batch per number of labels, as the paper does; its 
 import sys
 from dataclasses import replace
 
-from semiseg.config import Data
-from semiseg.sweep.ablation import Ablation, Curve, Paper, Quick
+from semiseg.change import Row, change
+from semiseg.config import Data, Train
+from semiseg.methods import ThreeStage
+from semiseg.methods.three_stage import parts
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation, Curve, Paper, Quick
 from semiseg.sweep.presets import CITYSCAPES, THREE_STAGE, VOC
 
 DEMO, CITIES, OBJECTS = (4, 8, 16, 32), (100, 372, 744, 1488), (106, 212, 529, 1323)
-WORDS = {"supervised": "S1", "three-stage": "S1 S2 S3 CR T2 SA N2"}
+METHODS = {"supervised": parts("S1"), "three-stage": parts("S1", "S2", "S3", "CR", "T2", "SA", "N2")}
 COUNTS = sorted((*DEMO, *CITIES, *OBJECTS))
-CURVES: dict[str, dict[float, str]] = {series: {count: f"{series}, {count}" for count in COUNTS} for series in WORDS}
+CURVES: dict[str, dict[float, str]] = {series: {count: f"{series}, {count}" for count in COUNTS} for series in METHODS}
 ALL = "supervised, all"
+EIGHTH = change(Train, batch_labelled=2, batch_unlabelled=8)
 OURS = {  # three-stage: Cityscapes, VOC from ImageNet and from COCO weights
     **dict(zip(CITIES, ((54.85, None, None), (62.82, None, None), (65.80, None, None), (67.11, None, None)), strict=True)),
     **dict(zip(OBJECTS, ((None, 55.13, 63.82), (None, 62.71, 70.77), (None, 68.23, 71.90), (None, 69.36, 72.95)), strict=True)),
@@ -39,15 +43,15 @@ DEEPLAB = {  # "DeepLabV2" as the tables quote it
 
 def at(counts: tuple[int, ...]) -> tuple[str, ...]:
     """Rows of those numbers of labels, and the upper bound."""
-    return (*(CURVES[series][count] for series in WORDS for count in counts), ALL)
+    return (*(CURVES[series][count] for series in METHODS for count in counts), ALL)
 
 
 TABLE = Ablation(
     name="label_counts",
     title="Three-stage self-training over the number of labels",
     question="How does three-stage self-training do with few and with many labels (Ke et al. 2020, Tables 1 and 2)?",
-    rows={row: f"{WORDS[series]} data.labelled={count}" for series, line in CURVES.items() for count, row in line.items()}
-    | {ALL: "S1 data.labelled=all"},
+    rows={row: Row(METHODS[series], change(Data, labelled=count)) for series, line in CURVES.items() for count, row in line.items()}
+    | {ALL: Row(parts("S1"), change(Data, labelled="all"))},
     reference=ALL,
     against={row: CURVES["supervised"][count] for line in CURVES.values() for count, row in line.items()},
     presets={
@@ -57,16 +61,16 @@ TABLE = Ablation(
         "paper": replace(
             CITYSCAPES,
             rows=at(CITIES),
-            words={CURVES[series][1488]: "train.batch_labelled=3 train.batch_unlabelled=2" for series in WORDS},
+            adds={CURVES[series][1488]: Row(train=change(Train, batch_labelled=3, batch_unlabelled=2)) for series in METHODS},
         ),
         # section 4.2: lambda1 = lambda2 = 1/4, 1/4, 5/4, 5/8; 1 labelled image of 10, of 1/8 of the labels 2 of 10
         "paper-voc": replace(
             VOC,
             rows=at(OBJECTS),
-            words={
-                "three-stage, 529": "lambda1=1.25 lambda2=1.25",
-                "three-stage, 1323": "lambda1=0.625 lambda2=0.625 train.batch_labelled=2 train.batch_unlabelled=8",
-                "supervised, 1323": "train.batch_labelled=2 train.batch_unlabelled=8",
+            adds={
+                "three-stage, 529": Row(change(ThreeStage, lambda1=1.25, lambda2=1.25)),
+                "three-stage, 1323": Row(change(ThreeStage, lambda1=0.625, lambda2=0.625), train=EIGHTH),
+                "supervised, 1323": Row(train=EIGHTH),
             },
         ),
     },

@@ -14,17 +14,22 @@ scenes 2 seeds take about 15 minutes on 2 CPU cores.
 
 import sys
 from dataclasses import replace
+from typing import Literal
 
-from semiseg.sweep.ablation import Ablation, Curve, Paper, Quick
+from semiseg.change import Row, change, within
+from semiseg.config import Data, Train
+from semiseg.ema import Ema
+from semiseg.methods import DMT, MeanTeacher, Supervised
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation, Curve, Paper, Quick
 from semiseg.sweep.presets import MEAN_TEACHER
 
 SHARES = {0.05: "5 %", 0.1: "10 %", 0.25: "25 %", 1.0: "100 %"}
-SERIES = {"supervised": "supervised", "mean teacher": "mean_teacher", "DMT": "dmt"}
+SERIES = {"supervised": change(Supervised), "mean teacher": change(MeanTeacher), "DMT": change(DMT)}
 
 
-def share(value: float) -> str:
-    return "all" if value == 1 else str(value)
+def share(value: float) -> float | Literal["all"]:
+    return "all" if value == 1 else value
 
 
 CURVES = {
@@ -35,7 +40,11 @@ TABLE = Ablation(
     name="label_fractions",
     title="Mean teacher and mutual training over the share of labels",
     question="What do unlabelled images add at 5, 10 and 25 % of the labels (pets_mean_teacher, Tables 1 and 2; feng2020_dmt, Figure 1)?",
-    rows={row: f"{SERIES[series]} data.labelled={share(value)}" for series, line in CURVES.items() for value, row in line.items()},
+    rows={
+        row: Row(SERIES[series], change(Data, labelled=share(value)))
+        for series, line in CURVES.items()
+        for value, row in line.items()
+    },
     reference="supervised, 100 %",
     against={row: CURVES["supervised"][value] for line in CURVES.values() for value, row in line.items()},
     metrics=("miou", "foreground_iou", "half_dice", "foreground_dice", "accuracy"),
@@ -45,15 +54,16 @@ TABLE = Ablation(
             MEAN_TEACHER["paper"],
             rows=(*CURVES["supervised"].values(), *(CURVES["mean teacher"][value] for value in (0.05, 0.1, 0.25))),
             # 100 epochs of 257, 514 and 1,286 labelled images: 9, 17 and 41 batches each
-            words={
-                CURVES["supervised"][value]: f"train.steps={100 * batches}"
+            adds={
+                CURVES["supervised"][value]: Row(train=change(Train, steps=100 * batches))
                 for value, batches in {0.05: 9, 0.1: 17, 0.25: 41}.items()
             },
         ),
     },
     quick=Quick(
-        train={"steps": 6, "evaluations": 1},
-        method={"phase_epochs": 0.1, "phases": (0.5, 1.0), "ema.every": "step"},  # a stage is shorter than an epoch
+        train=change(Train, steps=6, evaluations=1),
+        # a stage is shorter than an epoch
+        methods=(change(DMT, phase_epochs=0.1, phases=(0.5, 1.0)), within(MeanTeacher, "ema", change(Ema, every="step"))),
         rows=("supervised, 5 %", "mean teacher, 5 %", "DMT, 5 %", "supervised, 25 %", "mean teacher, 25 %", "supervised, 100 %"),
         seeds=1,
     ),

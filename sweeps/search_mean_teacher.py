@@ -13,7 +13,7 @@ method.
 import sys
 
 from semiseg.search.command import main
-from semiseg.search.declared import Search
+from semiseg.search.declaration import Search
 from semiseg.sweep.presets import MEAN_TEACHER
 
 SEARCH = Search(

@@ -13,7 +13,7 @@ there is read by `--config` of any sweep of the method.
 import sys
 
 from semiseg.search.command import main
-from semiseg.search.declared import Search
+from semiseg.search.declaration import Search
 from semiseg.sweep.presets import THREE_STAGE
 
 SEARCH = Search(

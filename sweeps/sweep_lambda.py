@@ -10,18 +10,22 @@ On the built-in scenes 3 seeds take about 7 minutes on 2 CPU cores, or 5 after t
 
 import sys
 
-from semiseg.sweep.ablation import Ablation, Curve, Paper, Quick
+from semiseg.change import Row, change
+from semiseg.methods import ThreeStage
+from semiseg.methods.three_stage import parts
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation, Curve, Paper, Quick
 from semiseg.sweep.presets import THREE_STAGE
 
-FULL = "S1 S2 S3 CR T2 SA N2"
+FULL = parts("S1", "S2", "S3", "CR", "T2", "SA", "N2")
 VALUES = {0.125: "lambda 1/8", 0.25: "lambda 1/4", 0.5: "lambda 1/2", 1.0: "lambda 1"}
 
 TABLE = Ablation(
     name="lambda",
     title="Three-stage self-training: lambda1 = lambda2",
     question="Which weight of consistency and pseudo-masks is best (Ke et al. 2020, Figure 3)?",
-    rows={"S1": "S1"} | {name: f"{FULL} lambda1={value} lambda2={value}" for value, name in VALUES.items()},
+    rows={"S1": Row(parts("S1"))}
+    | {name: Row(FULL | change(ThreeStage, lambda1=value, lambda2=value)) for value, name in VALUES.items()},
     reference="lambda 1/2",
     baseline="S1",
     presets=THREE_STAGE,

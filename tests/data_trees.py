@@ -116,7 +116,7 @@ def build_cifar10(root: Path, images: int = 20) -> Path:
 
 
 def source_of(name: str, root: Path, seed: int = 0) -> Source:
-    return DATASETS[name](Data(name=name, root=root, split_seed=seed))
+    return DATASETS[name].source(Data(name=name, root=root, split_seed=seed))
 
 
 def splits_of(source: Source) -> dict[str, str]:

@@ -1,20 +1,32 @@
 """Networks, settings and slow loops that the tests of one-way consistency share. Not a test module."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import tiny
 import torch
 from torch import Tensor, nn
 
+from semiseg.augment import CutMix, Cutout, Move, Perturbation, Perturbed, PhTPS, View
 from semiseg.batch import IGNORE, Batch
-from semiseg.config import PhTPS
 from semiseg.methods.one_way import OneWay
-from semiseg.methods.rule import Moment, State
+from semiseg.methods.rule import State
+from semiseg.schedules import Moment
 
 NOW = Moment(3, 10, 5)
 STILL = PhTPS(value_shift=0.0, saturation=(1.0, 1.0), hue=0.0, value_scale=(1.0, 1.0), permute=False)
 """Geometry alone."""
+FRENCH: dict[str, Any] = {"distance": "mse_sum", "threshold": 0.97}
+"""What goes with CutMix* and Cutout of French et al. 2020."""
+ROWS: dict[str, dict[str, Any]] = {
+    "phtps": {"perturbation": PhTPS()},
+    "cutmix": {"perturbation": CutMix()},
+    "cutmix*": {"perturbation": CutMix(), **FRENCH},
+    "cutout": {"perturbation": Cutout(), **FRENCH},
+}
+"""The perturbations of grubisic2021 with their own distance and threshold."""
 PAIRS = [("1w-ps", "simple"), ("1w-ps", "mean"), ("1w-pt", "simple"), ("1w-pt", "mean"), ("2w-p1", "simple")]
 PAIRS_P2 = [("1w-p2", "simple"), ("1w-p2", "mean")]
 
@@ -39,7 +51,7 @@ def pixel_network(seed: int) -> nn.Module:
 
 def pixel_state(one: OneWay) -> State:
     """Networks of different weights, unless the teacher is simple."""
-    state = one.start(lambda: pixel_network(0))
+    state = one.start(lambda role="student": pixel_network(0))
     if state.teacher is not None:
         state.teacher.load_state_dict(pixel_network(1).state_dict())
     return state
@@ -85,6 +97,27 @@ def sampled(tensor: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
                         elif share > 1e-6:
                             inside[n, y, x] = False
     return found, inside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given(Perturbation):
+    """Leaves the colours alone and moves by moves that are known beforehand, one after the other."""
+
+    moves: Iterator[Move]
+
+    def __call__(
+        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
+    ) -> Perturbed:
+        move = next(self.moves)
+        return Perturbed(view.image, move(view.valid), move, view.image)
+
+
+def state_of(student: nn.Module, teacher: nn.Module | None = None) -> State:
+    return (
+        State({"student": student})
+        if teacher is None
+        else State({"student": student}, {"teacher": teacher}, {"teacher": "student"})
+    )
 
 
 class Table(nn.Module):

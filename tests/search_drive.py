@@ -3,6 +3,7 @@ module."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from math import log
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiny
 from optuna.trial import BaseTrial, TrialState
+from rich.console import Console
 
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Method
+from semiseg.search.feed import Pool, evaluations
 from semiseg.search.ledger import JOURNAL, Ledger
-from semiseg.search.pool import Pool, evaluations
 from semiseg.search.space import Space
 from semiseg.stage import Stage
 from semiseg.store import Store
@@ -58,7 +60,13 @@ def open_ledger(folder: Path, trials: int, **settings: Any) -> Ledger:
 
 def make_pool(folder: Path, ledger: Ledger, space: Space = SPACE, base: Method = BASE, **settings: Any) -> Pool:
     store = Store(str(folder / "store"), folder / "mirror")
-    options: dict[str, Any] = {"chain_of": chain_of, "seeds": (0,), "shared": 0, "slots": 1, "say": lambda text: None} | settings
+    options: dict[str, Any] = {
+        "chain_of": chain_of,
+        "seeds": (0,),
+        "shared": 0,
+        "slots": 1,
+        "console": Console(file=StringIO()),
+    } | settings
     return Pool(ledger, space, base, store=store, **options)
 
 
@@ -96,9 +104,8 @@ def drive(pool: Pool, score: Score, *, most: int | None = None, dies: Callable[[
                 pool.fail(key, "its process died")
                 continue
             curve = [(one, score(stage, one)) for one in range(1, number + 1)]
-            stop = pool.progress(
-                key, {"selection_curve": curve, "seconds": float(number), "training_step": 2 * number, "images_per_second": 1.0}
-            )
+            figures = {"training_step": 2 * number, "steps": stage.train.steps, "images_per_second": 1.0, "seconds": float(number)}
+            stop = pool.progress(key, figures | {"selection_curve": curve, "selection_score": max(score for _, score in curve)})
             if stop:
                 pool.stop(key)
                 del running[key]

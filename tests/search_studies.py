@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from semiseg.search.report import write_report
+from semiseg.search.report import write_search_report
 
 SPACE = {
     "ema_decay": FloatDistribution(0.5, 0.999),
@@ -127,4 +127,4 @@ def make_search(
 
 
 if __name__ == "__main__":
-    print(write_report(make_search(Path(sys.argv[1]))))
+    print(write_search_report(make_search(Path(sys.argv[1]))))

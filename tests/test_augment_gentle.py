@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from perturbation_tools import everywhere
 from scipy.ndimage import gaussian_filter
 from test_augment_weak import seeded
 from torch import Tensor
 
-from semiseg.augment.gentle import Motion, colours, draw_motion, move, noisy
+from semiseg.augment import Gentle, View
+from semiseg.augment.gentle import Motion, colours, draw_motion, noisy
 from semiseg.augment.warp import affine_grid
 from semiseg.batch import IGNORE, Views
-from semiseg.config import Gentle, SettingError
+from semiseg.config import SettingError
 
 STILL = Gentle(hue=0.0, saturation=(1.0, 1.0), blur=(0.0, 0.0), noise=0.0)
 SIZE = (9, 12)
@@ -34,6 +36,16 @@ def some_views(count: int = 3) -> Views:
 
 def some_probs(count: int = 3) -> Tensor:
     return torch.randn((count, 4, *SIZE), generator=seeded(4)).softmax(1)
+
+
+def drawn(image: Tensor, settings: Gentle) -> Motion:
+    return Motion(*draw_motion(image, settings, seeded()), settings.background)
+
+
+def move(views: Views, probs: Tensor, motion: Motion) -> tuple[Views, Tensor]:
+    """Everything that belongs to the views, moved."""
+    masks = tuple(motion(mask) for mask in views.masks)
+    return Views(motion.image(views.image), masks, motion(views.valid)), motion(probs)
 
 
 def sources(motion: Motion) -> Tensor:
@@ -97,7 +109,7 @@ def test_noise_has_the_standard_deviation_of_the_setting_and_is_drawn_for_every_
 def test_a_motion_turns_scales_and_shifts_about_the_centre() -> None:
     """The pixel at p shows what was at R(-a)(p - c - d)/s + c, with draws in the ranges of the settings."""
     settings = replace(STILL, rotation=30.0, scale=(0.8, 1.5), translate=0.2)
-    motion = draw_motion(images(5), settings, seeded())
+    motion = drawn(images(5), settings)
     draws, centre = torch.rand((5, 4), generator=seeded()), torch.tensor([(SIZE[1] - 1) / 2, (SIZE[0] - 1) / 2])
     found = sources(motion)
     for n in range(5):
@@ -112,8 +124,8 @@ def test_a_motion_turns_scales_and_shifts_about_the_centre() -> None:
                 assert motion.inside[n, y, x] == (edge >= 0) or abs(edge) < 1e-4
 
 
-def test_angles_fill_the_range_of_paper_001() -> None:
-    motion = draw_motion(images(1).expand(2000, -1, -1, -1), replace(STILL, rotation=4.5), seeded())
+def test_angles_fill_the_range_of_perone2018() -> None:
+    motion = drawn(images(1).expand(2000, -1, -1, -1), replace(STILL, rotation=4.5))
     across = sources(motion)[:, 4, -1] - sources(motion)[:, 4, 0]
     angles = torch.rad2deg(torch.atan2(across[:, 1], across[:, 0]))
     torch.testing.assert_close(across.norm(dim=1), torch.full((2000,), SIZE[1] - 1.0))
@@ -125,8 +137,8 @@ def test_angles_fill_the_range_of_paper_001() -> None:
 @pytest.mark.parametrize("fill", [False, True])
 def test_all_that_belongs_to_an_image_moves_as_in_a_slow_loop(fill: bool) -> None:
     views, probs = some_views(), some_probs()
-    motion = draw_motion(views.image, replace(STILL, rotation=40.0, translate=0.1), seeded())
-    moved, theirs = move(views, probs, motion, fill=fill)
+    motion = drawn(views.image, replace(STILL, rotation=40.0, translate=0.1, background=fill))
+    moved, theirs = move(views, probs, motion)
     assert 0.3 < motion.inside.float().mean() < 0.98
     both, limit = torch.cat([views.image, probs], 1), torch.tensor([SIZE[1] - 1, SIZE[0] - 1])
     for n, y, x in torch.ones(3, *SIZE).nonzero().tolist():
@@ -153,8 +165,8 @@ def test_all_that_belongs_to_an_image_moves_as_in_a_slow_loop(fill: bool) -> Non
 def test_a_quarter_turn_is_rot90() -> None:
     image, probs = torch.rand(2, 3, 8, 8, generator=seeded()), torch.rand(2, 2, 8, 8, generator=seeded(1))
     mask = torch.randint(0, 2, (2, 8, 8), generator=seeded(2))
-    turn = Motion(*affine_grid(torch.tensor([[[0.0, -1, 0], [1, 0, 0]]]).expand(2, -1, -1), (8, 8)))
-    moved, theirs = move(Views(image, (mask,), mask == 0), probs, turn, fill=False)
+    turn = Motion(*affine_grid(torch.tensor([[[0.0, -1, 0], [1, 0, 0]]]).expand(2, -1, -1), (8, 8)), False)
+    moved, theirs = move(Views(image, (mask,), mask == 0), probs, turn)
     torch.testing.assert_close(moved.image, image.rot90(1, (2, 3)))
     torch.testing.assert_close(theirs, probs.rot90(1, (2, 3)))
     assert moved.masks[0].equal(mask.rot90(1, (1, 2)))
@@ -167,13 +179,38 @@ def test_what_belongs_to_a_whole_image_stays() -> None:
         torch.ones(3, 1, 1, dtype=torch.bool),
         torch.rand(3, 4, 1, 1),
     )
-    motion = draw_motion(images(), replace(STILL, rotation=30.0), seeded())
     for fill in (False, True):
-        moved, theirs = move(Views(images(), (mask,), valid), probs, motion, fill=fill)
+        settings = replace(STILL, rotation=30.0, background=fill)
+        moved = settings(View(images(), valid), seeded())
+        assert moved.image.equal(settings(everywhere(images()), seeded()).image)
         assert not moved.image.equal(images())
-        assert moved.masks[0].equal(mask)
+        assert moved.move(mask).equal(mask)
         assert moved.valid.equal(valid)
-        assert theirs.equal(probs)
+        assert moved.move(probs).equal(probs)
+
+
+def test_colours_come_first_then_the_motion_then_noise_and_the_teacher_has_noise_of_its_own() -> None:
+    views, settings = some_views(), Gentle(noise_teacher=0.1, rotation=20.0)
+    made = settings(View(views.image, views.valid), seeded())
+    again = seeded()
+    coloured = colours(views.image, settings, again)
+    assert made.clean.equal(noisy(views.image, 0.1, again))
+    motion = Motion(*draw_motion(coloured, settings, again), False)
+    assert made.image.equal(noisy(motion.image(coloured), 0.05, again))
+    assert made.valid.equal(motion(views.valid))
+    assert made.move(views.masks[0]).equal(motion(views.masks[0]))
+
+
+def test_a_teacher_with_a_draw_of_its_own_sees_the_original_colours_moved() -> None:
+    views, settings = some_views(), Gentle(noise_teacher=0.1, rotation=20.0)
+    seen, other = settings.pair(View(views.image, views.valid), seeded())
+    again = seeded()
+    coloured = colours(views.image, settings, again)
+    first, second = (Motion(*draw_motion(coloured, settings, again), False) for _ in range(2))
+    assert other.image.equal(noisy(second.image(views.image), 0.1, again))
+    assert seen.image.equal(noisy(first.image(coloured), 0.05, again))
+    assert (seen.valid.equal(first(views.valid)), other.valid.equal(second(views.valid))) == (True, True)
+    assert not seen.valid.equal(other.valid)
 
 
 def test_moves_says_whether_pixels_change_place() -> None:

@@ -9,7 +9,8 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from test_augment_weak import painted
 
-from semiseg.augment.randaugment import OPS, PHOTOMETRIC, Draws, randaugment
+from semiseg.augment.operations import OPS, PHOTOMETRIC
+from semiseg.augment.randaugment import Draws, apply_draws
 from semiseg.augment.views import plain
 from semiseg.batch import IGNORE, Views
 
@@ -36,6 +37,12 @@ def pictures() -> list[np.ndarray]:
     flat = np.broadcast_to([7, 100, 255], (48, 64, 3))
     two = np.where(noise[..., :1] < 128, 16, 200) + np.zeros((1, 1, 3))
     return [np.ascontiguousarray(picture).clip(0, 255).astype(np.uint8) for picture in (noise, dark, full, flat, two)]
+
+
+def randaugment(views: Views, draws: Draws, translate: float) -> Views:
+    """The drawn operations on images, and on their masks and `valid` as they move along."""
+    image, move = apply_draws(views.image, draws, translate)
+    return Views(image, tuple(move(mask) for mask in views.masks), move(views.valid))
 
 
 def one_op(views: Views, name: str, level: int, sign: int = 1, translate: float = 0.0) -> Views:

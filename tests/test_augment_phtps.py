@@ -1,5 +1,4 @@
-"""PhTPS: colours against colorsys, the spline against SciPy, the warp's published strength, its inverse, and what moves
-together."""
+"""PhTPS: colours against colorsys, the spline against SciPy, the warp's published strength, its inverse, and what moves along."""
 
 import colorsys
 import math
@@ -8,15 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from perturbation_tools import phtps
 from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import map_coordinates
 from scipy.stats import kstest
 from test_augment_weak import seeded
 from torch import Tensor
 
-from semiseg.augment.photometric import photometric
-from semiseg.augment.tps import CONTROLS, OUTSIDE, Spline, evaluate, fit, frame, invert, phtps, random_spline, warp, warp_valid
-from semiseg.config import PhTPS, SettingError
+from semiseg.augment import PhTPS
+from semiseg.augment.phtps import photometric
+from semiseg.augment.tps import CONTROLS, OUTSIDE, Spline, evaluate, fit, frame, invert, random_spline, warp, warp_valid
+from semiseg.config import SettingError
 
 CPU = torch.device("cpu")
 STILL = PhTPS(value_shift=0, saturation=(1, 1), hue=0, value_scale=(1, 1), permute=False, tps_sd=0)
@@ -32,8 +33,7 @@ def waves(grid: Tensor) -> Tensor:
 
 
 def splines(grid: str, count: int, sd: float = 0.1, seed: int = 0) -> Spline:
-    settings = PhTPS(tps_grid=grid, tps_sd=sd)  # pyright: ignore[reportArgumentType]
-    return random_spline(torch.rand((count, 8), generator=seeded(seed)), settings)
+    return random_spline(torch.rand((count, 8), generator=seeded(seed)), grid, sd)
 
 
 def test_colours_are_those_of_colorsys() -> None:

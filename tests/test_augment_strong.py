@@ -2,17 +2,18 @@
 
 import pytest
 import torch
-from test_augment_ops import noisy_views, one_op, painted_views
+from perturbation_tools import perturbed
+from test_augment_ops import noisy_views, one_op, painted_views, randaugment
 from test_augment_weak import assert_image_shows_mask, interior, seeded
 
+from semiseg.augment import RandAugment
 from semiseg.augment import randaugment as module
-from semiseg.augment.cutout import cutout
-from semiseg.augment.randaugment import GEOMETRIC, OPS, Draws, randaugment, to_draws
-from semiseg.augment.views import strong
+from semiseg.augment.cutout import grey_squares
+from semiseg.augment.operations import GEOMETRIC, OPS, PHOTOMETRIC
+from semiseg.augment.randaugment import Draws, to_draws
 from semiseg.batch import IGNORE, Views
-from semiseg.config import Strong
 
-NOTHING = Strong(probability=0, cutouts=0)
+NOTHING = RandAugment(probability=0, cutouts=0)
 
 
 def test_image_and_masks_move_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +21,7 @@ def test_image_and_masks_move_together(monkeypatch: pytest.MonkeyPatch) -> None:
     before = painted_views(24, (80, 64))
     first = before.masks[0]
     before = before._replace(masks=(first, 3 - first, torch.where(first == 1, IGNORE, first)))
-    after = strong(before, Strong(probability=1, cutouts=0), seeded())
+    after = perturbed(before, RandAugment(probability=1, cutouts=0), seeded())
     assert (after.image != before.image).flatten(1).any(1).sum() >= 23
     assert_image_shows_mask(after, 3)  # each of three warps blurs a border by a pixel
     first, second, third = after.masks
@@ -35,7 +36,7 @@ def test_pixels_once_invalid_stay_invalid(monkeypatch: pytest.MonkeyPatch) -> No
     valid = views.valid.clone()
     valid[:, :5] = False
     before = Views(views.image, (torch.where(valid, views.masks[0], IGNORE),), valid)
-    after = strong(before, Strong(probability=1, cutouts=0, translate=0.3), seeded())
+    after = perturbed(before, RandAugment(probability=1, cutouts=0, translate=0.3), seeded())
     assert not after.valid[:, :5].any()
     assert after.valid[:, 5:].float().mean() > 0.5
     assert torch.equal(after.masks[0] == IGNORE, ~after.valid)
@@ -69,8 +70,8 @@ def test_slots_are_applied_in_order_each_at_its_level() -> None:
 
 def test_nothing_applied_and_nothing_cut_is_the_identity() -> None:
     views = noisy_views()
-    for settings in (NOTHING, Strong(ops=0, cutouts=0), Strong(probability=0, cutout_size=0)):
-        after = strong(views, settings, seeded())
+    for settings in (NOTHING, RandAugment(ops=0, cutouts=0), RandAugment(probability=0, cutout_size=0)):
+        after = perturbed(views, settings, seeded())
         assert torch.equal(after.image, views.image)
         assert torch.equal(after.masks[0], views.masks[0])
         assert torch.equal(after.valid, views.valid)
@@ -79,15 +80,33 @@ def test_nothing_applied_and_nothing_cut_is_the_identity() -> None:
 def test_input_views_are_not_written_to() -> None:
     views = noisy_views()
     before = views.image.clone(), views.masks[0].clone(), views.valid.clone()
-    strong(views, Strong(probability=1), seeded())
+    perturbed(views, RandAugment(probability=1), seeded())
     assert torch.equal(views.image, before[0])
     assert torch.equal(views.masks[0], before[1])
     assert torch.equal(views.valid, before[2])
 
 
+def test_with_a_class_per_image_the_image_is_perturbed_as_ever_and_the_class_stays() -> None:
+    views = noisy_views()
+    classes, valid = torch.arange(6).reshape(6, 1, 1), torch.ones(6, 1, 1, dtype=torch.bool)
+    after = perturbed(Views(views.image, (classes,), valid), RandAugment(), seeded())
+    assert after.image.equal(perturbed(views, RandAugment(), seeded()).image)
+    assert after.masks[0].equal(classes)
+    assert after.valid.equal(valid)
+
+
+@pytest.mark.parametrize("name", PHOTOMETRIC)
+def test_values_out_of_range_count_as_those_at_its_ends(name: str) -> None:
+    views = noisy_views()
+    wide = views._replace(image=2.4 * views.image - 0.7)
+    after, expected = (one_op(one, name, 4) for one in (wide, wide._replace(image=wide.image.clamp(0, 1))))
+    assert after.image.equal(expected.image)
+    assert not wide.image.equal(expected.image)
+
+
 def test_cutout_covers_the_image_and_leaves_labels() -> None:
     views = noisy_views(40, 64)
-    after = strong(views, Strong(probability=0), seeded())
+    after = perturbed(views, RandAugment(probability=0), seeded())
     grey = (after.image == 0.5).all(1)
     assert torch.equal(after.masks[0], views.masks[0])
     assert after.valid.all()
@@ -101,7 +120,7 @@ def test_cutout_covers_the_image_and_leaves_labels() -> None:
 
 def test_cutout_square_has_its_centre_and_is_clipped() -> None:
     image = torch.rand(2, 3, 20, 30, generator=seeded())
-    covered = cutout(image, torch.tensor([[[0.5, 0.5]], [[0.0, 0.999]]]), 6)
+    covered = grey_squares(image, torch.tensor([[[0.5, 0.5]], [[0.0, 0.999]]]), 6)
     expected = torch.zeros(2, 20, 30, dtype=torch.bool)
     expected[0, 7:13, 12:18] = True
     expected[1, :3, 26:] = True
@@ -110,7 +129,7 @@ def test_cutout_square_has_its_centre_and_is_clipped() -> None:
 
 def test_the_seed_decides() -> None:
     views = noisy_views()
-    one, same, other = (strong(views, Strong(), seeded(seed)) for seed in (0, 0, 1))
+    one, same, other = (perturbed(views, RandAugment(), seeded(seed)) for seed in (0, 0, 1))
     assert torch.equal(one.image, same.image)
     assert torch.equal(one.masks[0], same.masks[0])
     assert not torch.equal(one.image, other.image)
@@ -119,21 +138,21 @@ def test_the_seed_decides() -> None:
 def test_samples_differ_and_do_not_depend_on_each_other() -> None:
     views = noisy_views(12)
     alike = Views(views.image[:1].repeat(12, 1, 1, 1), (views.masks[0][:1].repeat(12, 1, 1),), views.valid)
-    assert len({one.numpy().tobytes() for one in strong(alike, Strong(), seeded()).image}) == 12
+    assert len({one.numpy().tobytes() for one in perturbed(alike, RandAugment(), seeded()).image}) == 12
     kept = torch.tensor([0, 3, 11])
     mixed = Views(
         alike.image.index_copy(0, kept, views.image[kept]), (alike.masks[0].index_copy(0, kept, views.masks[0][kept]),), views.valid
     )
-    one, other = strong(views, Strong(), seeded()), strong(mixed, Strong(), seeded())
+    one, other = perturbed(views, RandAugment(), seeded()), perturbed(mixed, RandAugment(), seeded())
     torch.testing.assert_close(one.image[kept], other.image[kept], atol=1e-6, rtol=0)
     assert torch.equal(one.masks[0][kept], other.masks[0][kept])
     assert torch.equal(one.valid[kept], other.valid[kept])
-    fewer = strong(Views(views.image[:5], (views.masks[0][:5],), views.valid[:5]), Strong(), seeded())
+    fewer = perturbed(Views(views.image[:5], (views.masks[0][:5],), views.valid[:5]), RandAugment(), seeded())
     torch.testing.assert_close(fewer.image, one.image[:5], atol=1e-6, rtol=0)
 
 
 def test_draws_are_uniform() -> None:
-    draws = to_draws(torch.rand((7000, 3, 4), generator=seeded()), Strong())
+    draws = to_draws(torch.rand((7000, 3, 4), generator=seeded()), RandAugment())
     for column in range(3):
         for values, count, bound in [(draws.op[:, column], 14, 34.5), (draws.level[:, column] - 1, 9, 26.1)]:  # chi-square at 0.999
             seen = values.bincount()
@@ -142,16 +161,16 @@ def test_draws_are_uniform() -> None:
         assert abs(draws.applied[:, column].float().mean() - 0.5) < 0.02
         assert abs(draws.sign[:, column].float().mean()) < 0.04
     assert set(draws.sign.unique().tolist()) == {-1, 1}
-    fixed = to_draws(torch.rand((50, 2, 4), generator=seeded()), Strong(levels=(10, 10), probability=1))
+    fixed = to_draws(torch.rand((50, 2, 4), generator=seeded()), RandAugment(levels=(10, 10), probability=1))
     assert (fixed.level == 10).all()
     assert fixed.applied.all()
 
 
 def test_autocast_around_it_changes_nothing() -> None:
     views = noisy_views()
-    expected = strong(views, Strong(probability=1), seeded())
+    expected = perturbed(views, RandAugment(probability=1), seeded())
     with torch.autocast("cpu", torch.bfloat16):
-        after = strong(views, Strong(probability=1), seeded())
+        after = perturbed(views, RandAugment(probability=1), seeded())
     assert after.image.dtype == torch.float32
     assert torch.equal(after.image, expected.image)
 
@@ -159,9 +178,9 @@ def test_autocast_around_it_changes_nothing() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_gpu_and_cpu_agree() -> None:
     views = painted_views(16)
-    here = strong(views, Strong(), seeded())
+    here = perturbed(views, RandAugment(), seeded())
     moved = Views(views.image.cuda(), (views.masks[0].cuda(),), views.valid.cuda())
-    there = strong(moved, Strong(), seeded())
+    there = perturbed(moved, RandAugment(), seeded())
     assert (here.image - there.image.cpu()).abs().gt(2e-3).float().mean() < 0.01
     inside = interior(here.masks[0], here.valid, 1)
     assert torch.equal(here.masks[0][inside], there.masks[0].cpu()[inside])
@@ -169,9 +188,9 @@ def test_gpu_and_cpu_agree() -> None:
 
 def test_wrong_shapes_are_named() -> None:
     views = noisy_views()
-    with pytest.raises(ValueError, match=r"masks\[0\]: \(6, 32, 32\) expected"):
-        strong(views._replace(masks=(views.masks[0][:, :-1],)), Strong(), seeded())
-    with pytest.raises(ValueError, match="valid: "):
-        strong(views._replace(valid=views.valid[:2]), Strong(), seeded())
+    with pytest.raises(ValueError, match=r"map: \(N,32,32\) expected, like the image, got \(6, 31, 32\)"):
+        perturbed(views._replace(masks=(views.masks[0][:, :-1],)), RandAugment(), seeded())
+    with pytest.raises(ValueError, match=r"valid: \(6, 32, 32\) or \(6, 1, 1\) expected, got \(2, 32, 32\)"):
+        perturbed(views._replace(valid=views.valid[:2]), RandAugment(), seeded())
     with pytest.raises(ValueError, match=r"image: \(N,3,H,W\)"):
-        strong(views._replace(image=views.image[:, :1]), Strong(), seeded())
+        perturbed(views._replace(image=views.image[:, :1]), RandAugment(), seeded())

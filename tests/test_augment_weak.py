@@ -63,6 +63,20 @@ def test_image_and_mask_move_together(size: tuple[int, int], crop: tuple[int, in
     assert (views.image.permute(0, 2, 3, 1)[~views.valid] == 0.5).all()
 
 
+def test_maps_of_16_bits_keep_their_values_next_to_masks() -> None:
+    images, masks = zip(*(painted(40, 50, seed) for seed in range(8)), strict=True)
+    wide = [mask.astype(np.uint16) * 21845 for mask in masks]  # up to 65535
+    here, alone, narrow = (
+        weak(images, maps, crop=(48, 40), scale=(0.6, 1.4), flip=0.5, generator=seeded(), device=CPU)
+        for maps in ([masks, wide], [wide], [masks])
+    )
+    assert here.masks[0].equal(narrow.masks[0])
+    assert here.masks[1].equal(torch.where(here.valid, 21845 * here.masks[0], IGNORE))
+    assert here.masks[1].max() == 65535
+    assert alone.masks[0].equal(here.masks[1])
+    assert not here.valid.all()
+
+
 def test_whole_image_at_scale_one_is_the_plain_view() -> None:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (45, 67, 3), dtype=np.uint8) for _ in range(3)]
@@ -189,7 +203,9 @@ def test_wrong_shapes_are_named() -> None:
         run([image / 255], [[mask]])
     with pytest.raises(ValueError, match=r"masks\[0\]: 2 masks expected"):
         run([image, image], [[mask]])
-    with pytest.raises(ValueError, match=r"masks\[1\]\[0\]: \(20, 20\) uint8 expected"):
+    with pytest.raises(ValueError, match=r"masks\[1\]\[0\]: \(20, 20\) uint8 or uint16 expected, .* got \(10, 20\) uint8"):
         run([image], [[mask], [mask[:10]]])
+    with pytest.raises(ValueError, match=r"masks\[0\]\[0\]: .* got \(20, 20\) int64"):
+        run([image], [[mask.astype(np.int64)]])
     with pytest.raises(ValueError, match="one size"):
         plain([image, image[:10]], [], device=CPU)

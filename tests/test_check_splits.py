@@ -34,7 +34,7 @@ def test_the_built_in_scenes_are_sound(cache: Path, capsys: Capture) -> None:
 def test_the_shared_pets_are_sound(tmp_path: Path, capsys: Capture) -> None:
     data = Data(name="oxford_pets", root=shared("oxford-iiit-pet"))
     assert check(data, tmp_path, "--data.size", "32", "32") == 0
-    assert capsys.readouterr().out.splitlines()[0].startswith("labelled 0.05: 15 labelled, 315 unlabelled, 90 selection, 45 test,")
+    assert capsys.readouterr().out.splitlines()[0].startswith("labelled 0.05: 15 labelled, 315 training, 90 selection, 45 test,")
 
 
 Tampering = Callable[[Pack, Splits, float], Splits]

@@ -4,20 +4,23 @@ from typing import Any
 
 import pytest
 
-from semiseg.config import Data, Net, SettingError, Strong, Train
+from semiseg.augment import Chain, CutMix, Cutout, RandAugment
+from semiseg.config import Data, SettingError, Train
+from semiseg.ema import Ema
 from semiseg.methods import ThreeStage
+from semiseg.nets import UNet
 
 
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
-        (Data, {"labelled": 0}, r"data.labelled: got 0; allowed: a count >= 1, a share in \(0, 1\) or 'all'"),
+        (Data, {"labelled": 0}, r"data.labelled: got 0; allowed: a count >= 1, a share in \(0, 1\]"),
         (Data, {"labelled": 2.5}, "data.labelled: got 2.5"),
         (Data, {"size": (4, 64)}, r"data.size: got \(4, 64\); allowed: height and width of at least 8 pixels, or 'native'"),
         (Data, {"selection": 0}, "data.selection: got 0"),
         (Data, {"classes": ("a", "a")}, "data.classes: .*distinct names"),
-        (Net, {"width": 0}, "net.width: got 0; allowed: a whole number >= 1"),
-        (Net, {"depth": 7}, "net.depth: got 7; allowed: a whole number in 1..6"),
+        (UNet, {"width": 0}, "net.width: got 0; allowed: a whole number >= 1"),
+        (UNet, {"depth": 7}, "net.depth: got 7; allowed: a whole number in 1..6"),
         (Train, {"steps": -1}, "train.steps: got -1; allowed: a whole number >= 0"),
         (Train, {"batch_labelled": 0}, "train.batch_labelled: got 0"),
         (Train, {"batch_unlabelled": -1}, "train.batch_unlabelled: got -1; allowed: a whole number >= 0"),
@@ -30,12 +33,20 @@ from semiseg.methods import ThreeStage
         (Train, {"flip": 1.1}, "train.flip: got 1.1"),
         (Train, {"scale": (1.2, 0.8)}, r"train.scale: got \(1.2, 0.8\); allowed: two numbers, 0 < low <= high"),
         (Train, {"crop": (4, 32)}, "train.crop: got"),
-        (Strong, {"ops": -1}, "strong.ops: got -1"),
-        (Strong, {"probability": 2}, "strong.probability: got 2"),
-        (Strong, {"levels": (3, 11)}, "strong.levels: got"),
-        (Strong, {"translate": 1.0}, "strong.translate: got 1.0"),
-        (Strong, {"cutouts": -1}, "strong.cutouts: got -1"),
-        (Strong, {"cutout_size": 1.5}, "strong.cutout_size: got 1.5"),
+        (RandAugment, {"ops": -1}, "randaugment.ops: got -1"),
+        (RandAugment, {"probability": 2}, "randaugment.probability: got 2"),
+        (RandAugment, {"levels": (3, 11)}, "randaugment.levels: got"),
+        (RandAugment, {"translate": 1.0}, "randaugment.translate: got 1.0"),
+        (RandAugment, {"cutouts": -1}, "randaugment.cutouts: got -1"),
+        (RandAugment, {"cutout_size": 1.5}, "randaugment.cutout_size: got 1.5"),
+        (CutMix, {"area": (0.6, 0.5)}, r"cutmix.area: got \(0.6, 0.5\); allowed: two shares in \[0, 1\], low <= high"),
+        (Cutout, {"area": (0.5, 1.5)}, "cutout.area: got"),
+        (Chain, {"steps": ()}, r"chain.steps: got \(\); allowed: at least one perturbation"),
+        (Ema, {"decay": (2.0,)}, r"ema.decay: got \(2.0,\); allowed: decays in \[0, 1\]"),
+        (Ema, {"decay": (0.9, 0.99)}, r"ema.start: got \(0.0,\); allowed: ascending shares from 0.0, as many as ema.decay"),
+        (Ema, {"decay": (0.9, 0.99), "start": (0.1, 0.5)}, "ema.start: got"),
+        (Ema, {"decay": (0.9, 0.99, 0.999), "start": (0.0, 0.6, 0.5)}, "ema.start: got"),
+        (Ema, {"decay": (1.0,)}, "ema.decay: got .*would never be updated"),
     ],
 )
 def test_a_value_out_of_range_is_refused(kind: Any, changes: dict[str, Any], message: str) -> None:
@@ -47,7 +58,8 @@ def test_a_value_out_of_range_is_refused(kind: Any, changes: dict[str, Any], mes
     ("kind", "name", "prefix"),
     [
         *((Train, name, "train") for name in ("decay", "precision", "weights")),
-        *((ThreeStage, name, "method") for name in ("target", "ema_buffers", "teacher_mode", "evaluate", "masks_role")),
+        *((ThreeStage, name, "method") for name in ("target", "evaluate", "masks_role")),
+        *((Ema, name, "ema") for name in ("every", "buffers", "mode")),
         (ThreeStage, "masks_weights", "method"),
     ],
 )
@@ -60,5 +72,6 @@ def test_a_misspelt_choice_is_refused_where_it_is_written(kind: Any, name: str, 
 def test_a_teacher_that_would_never_see_a_batch_statistic_is_refused() -> None:
     """Left to its own forward passes, a teacher in evaluation mode keeps BatchNorm's initial mean 0 and variance 1 (methods.md
     1.5)."""
-    with pytest.raises(SettingError, match=r"method\.(ema_buffers|teacher_mode): got"):
-        ThreeStage(ema_buffers="own", teacher_mode="eval")
+    with pytest.raises(SettingError, match=r"ema\.(buffers|mode): got"):
+        Ema(buffers="own", mode="eval")
+    assert Ema(buffers="own", mode="train")

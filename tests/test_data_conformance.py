@@ -14,7 +14,9 @@ from data_trees import BUILDERS, build_folder
 
 import semiseg.data
 from semiseg.config import Data, SettingError
-from semiseg.data import DATASETS, IGNORE, load, split
+from semiseg.data import DATASETS, IGNORE, DataSet, Pack, Source, load, split
+from semiseg.data.dataset import Published
+from semiseg.data.known import StandIn
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def data(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_items_have_unique_ids_and_known_splits(data: Data) -> None:
-    source = DATASETS[data.name](data)
+    source = DATASETS[data.name].source(data)
     ids = [item.id for item in source.items]
     assert len(set(ids)) == len(ids)
     assert {item.split for item in source.items} <= {"train", "selection", "test", "unlabelled"}
@@ -41,7 +43,7 @@ def test_items_have_unique_ids_and_known_splits(data: Data) -> None:
 
 def test_images_and_masks_have_the_promised_types_shapes_and_values(data: Data, cache: Path) -> None:
     pack = load(data, cache)
-    size = data.size or DATASETS[data.name](data).default_size
+    size = data.size or DATASETS[data.name].source(data).default_size
     assert len(pack) == len(pack.ids) == len(pack.split) == len(pack.heights) == len(pack.widths)
     assert len(pack.classes) == len(pack.palette) >= 2
     met = set()
@@ -70,7 +72,7 @@ def test_splits_are_disjoint_and_nested(data: Data, cache: Path) -> None:
     pack = load(data, cache)
     few, many, every = (split(pack, dataclasses.replace(data, labelled=labelled)) for labelled in (1, 0.5, "all"))
     assert set(few.labelled) < set(many.labelled) < set(every.labelled) <= set(many.training)
-    for name in ("unlabelled", "selection", "test"):
+    for name in ("training", "selection", "test"):
         np.testing.assert_array_equal(getattr(few, name), getattr(many, name))
     parts = [set(part.tolist()) for part in (few.training, few.selection, few.test)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == len(pack)
@@ -86,7 +88,8 @@ def test_second_load_decodes_nothing(data: Data, cache: Path, tmp_path: Path, mo
 
     real = DATASETS[data.name]
     changes = {"read": poisoned, "discover": poisoned}
-    monkeypatch.setitem(DATASETS, data.name, lambda data: dataclasses.replace(real(data), **changes))
+    entry = dataclasses.replace(real, source=lambda data: dataclasses.replace(real.source(data), **changes))
+    monkeypatch.setitem(DATASETS, data.name, entry)
     again = load(data, cache)
     assert again.path == first.path
     assert again.fingerprint == first.fingerprint
@@ -135,6 +138,29 @@ def test_a_data_set_on_disk_needs_a_root(name: str, tmp_path: Path) -> None:
         load(Data(name=name, root=tmp_path / "nowhere"), tmp_path)
 
 
+def test_a_data_set_is_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its line in DATASETS it is loaded, split, refused in unknown variants, fetched, and planned for where it is not."""
+    about = Published(train=30, test=9, classes=3, size=(50, 60), default=(16, 24), labelled=5)
+
+    def source(data: Data) -> Source:
+        return dataclasses.replace(DATASETS["folder"].source(dataclasses.replace(data, name="folder")), default_labelled=2)
+
+    fetched: list[Path] = []
+    mine = DataSet(
+        name="mine", source=source, variants=("few",), published=about, changes={"few": {"train": 20}}, fetch=fetched.append
+    )
+    monkeypatch.setitem(DATASETS, "mine", mine)
+    data = Data(name="mine", root=build_folder(tmp_path / "tree"), download=True)
+    pack = load(data, tmp_path / "cache")
+    assert (pack.name, len(split(pack, data).labelled), fetched) == ("mine", 2, [data.root])
+    with pytest.raises(SettingError, match="allowed: of few"):
+        load(dataclasses.replace(data, variant=("many",)), tmp_path / "cache")
+    absent = Data(name="mine", variant=("few",))
+    stand_in = StandIn(absent)
+    assert [len(rows) for rows in split(stand_in, absent)[:4]] == [5, 18, 2, 9]
+    assert (stand_in.heights[0], stand_in.widths[0]) == (16, 24)
+
+
 def test_racing_loads_leave_one_complete_pack_and_nothing_else(tmp_path: Path) -> None:
     data = Data(name="folder", root=build_folder(tmp_path / "one"))
     with ThreadPoolExecutor(4) as pool:
@@ -144,11 +170,50 @@ def test_racing_loads_leave_one_complete_pack_and_nothing_else(tmp_path: Path) -
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_a_pack_cut_short_is_named(tmp_path: Path) -> None:
-    path = load(Data(), tmp_path).path
-    path.write_bytes(path.read_bytes()[:1000])
+def test_an_entry_is_called_by_its_name_and_says_where_it_comes_from(data: Data) -> None:
+    """What is published is what the loader makes, of a small tree as of the real one."""
+    entry, source = DATASETS[data.name], DATASETS[data.name].source(data)
+    assert entry.name == data.name
+    about = entry.published
+    assert (about is None) == (data.name in ("synthetic", "folder"))
+    assert about is None or entry.fetch or entry.site.startswith("http")
+    if about is not None:
+        assert about.classes == len(source.classes)
+        assert source.default_size in (about.default, "native")
+        assert about.image_level == source.image_level
+        splits = {item.split for item in source.items}
+        assert about.selection == 0 or "selection" in splits or data.name in ("camvid", "acdc")  # their trees have no test list
+        assert about.unlabelled == 0 or "unlabelled" in splits
+        assert set(entry.changes) <= set(entry.variants)
+
+
+def test_counts_are_the_pixels_of_each_class(data: Data, cache: Path) -> None:
+    pack = load(data, cache)
+    assert pack.counts.shape == (len(pack), len(pack.classes) + 1)
+    for row in range(len(pack)):
+        mask = pack.mask(row)
+        ids = [*range(len(pack.classes)), IGNORE]
+        assert pack.counts[row].tolist() == [0 if mask is None else int((mask == i).sum()) for i in ids]
+    assert sum(pack.kinds.values()) in (0, len(pack))
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "text", "zeros at the end"])
+def test_a_damaged_pack_is_set_aside_named_and_made_again(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, cache = Data(name="folder", root=build_folder(tmp_path / "tree")), tmp_path / "cache"
+    first = load(data, cache)
+    path, content = first.path, first.path.read_bytes()
+    broken = {"cut short": content[:1000], "empty": b"", "text": b"no pack"}
+    path.unlink()  # not written to: other processes have mapped it
+    path.write_bytes(broken.get(damage, content[:-300] + bytes(300)))
     with pytest.raises(SettingError, match=r"pack.arrow: not a readable pack .*delete it"):
-        load(Data(), tmp_path)
+        Pack(path)
+    again = load(data, cache)
+    assert (again.path, again.fingerprint) == (path, first.fingerprint)
+    (line,) = capsys.readouterr().err.splitlines()
+    aside = [file.name for file in path.parent.iterdir() if file != path]
+    assert line.startswith(f"{path}: not a readable pack (")
+    assert line.endswith(f"; set aside as {aside[0]}, it is made again")
+    assert len(aside) == 1
 
 
 def test_data_imports_neither_torch_nor_ray() -> None:

@@ -14,7 +14,7 @@ from data_trees import BUILDERS, build_folder, decoded, python_2_batch
 from PIL import Image
 
 from semiseg.config import Data, SettingError
-from semiseg.data import DATASETS, VARIANTS, Item, Pack, load
+from semiseg.data import DATASETS, Item, Pack, load
 from semiseg.data.cifar10 import read_batch
 from semiseg.data.pack import open_pack
 
@@ -110,7 +110,7 @@ def same_pixels(one: Pack, other: Pack, row: int) -> bool:
 
 
 def test_fingerprint_of_scenes_follows_one_pixel(tmp_path: Path) -> None:
-    source = DATASETS["synthetic"](Data())
+    source = DATASETS["synthetic"].source(Data())
 
     def read(item: Item) -> tuple[np.ndarray, np.ndarray | None] | None:
         image, mask = decoded(source, item.id)
@@ -148,7 +148,7 @@ def test_a_missing_or_damaged_file_is_named(name: str, part: str, harm: str, tmp
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(("name", "variant"), [(name, variant) for name, variants in VARIANTS.items() for variant in variants])
+@pytest.mark.parametrize(("name", "variant"), [(name, variant) for name, entry in DATASETS.items() for variant in entry.variants])
 def test_a_variant_is_packed_apart(name: str, variant: str, tmp_path: Path) -> None:
     data = Data(name=name, root=BUILDERS[name](tmp_path / "tree"))
     packs = [load(dataclasses.replace(data, variant=chosen), tmp_path / "cache") for chosen in ((), (variant,))]

@@ -10,7 +10,8 @@ from PIL import Image
 
 from semiseg.config import Data, SettingError
 from semiseg.data import DATASETS, Pack, load, split
-from semiseg.data.images import read_image, read_mask
+from semiseg.data.images import read_image
+from semiseg.data.masks import read_mask
 
 RNG = np.random.default_rng(0)
 TRUTH = np.arange(8 * 8).reshape(8, 8) % 3  # class ids of every mask below
@@ -156,7 +157,7 @@ def test_a_damaged_file_is_named(part: str, damage: str, tmp_path: Path) -> None
 def test_the_default_size_has_the_images_aspect(height: int, width: int, expected: tuple[int, int], tmp_path: Path) -> None:
     for name in "abc":
         put(tmp_path, name, np.zeros((height, width), np.uint8), np.zeros((height, width, 3), np.uint8))
-    source = DATASETS["folder"](Data(name="folder", root=tmp_path))
+    source = DATASETS["folder"].source(Data(name="folder", root=tmp_path))
     assert source.default_size == expected  # 240 / 180 * 128 = 170.7, of which 168 is the nearest multiple of 8
     assert source.default_labelled == 1
 

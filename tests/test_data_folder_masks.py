@@ -14,6 +14,7 @@ def palette_mask() -> Image.Image:
     return mask
 
 
+DECLARED = "0 0 0 class 0\n0 128 255 class 1\n250 10 20 class 2\n"  # COLOURS
 MASKS = {
     "palette": palette_mask(),
     "grey": TRUTH.astype(np.uint8),
@@ -26,7 +27,10 @@ MASKS = {
 
 @pytest.mark.parametrize("kind", MASKS)
 def test_classes_are_found_in_masks_of_every_kind(kind: str, tmp_path: Path) -> None:
-    pack = opened(folder(tmp_path / "root", MASKS[kind]))
+    root = folder(tmp_path / "root", MASKS[kind])
+    if kind in ("rgb", "rgba"):
+        (root / "classes.txt").write_text(DECLARED)
+    pack = opened(root)
     assert pack.classes == ("class 0", "class 1", "class 2")
     np.testing.assert_array_equal(pack.mask(0), TRUTH)
     expected = {"palette": ((9, 9, 9), (200, 100, 0), (0, 100, 200)), "rgb": tuple(map(tuple, COLOURS.tolist()))}
@@ -39,15 +43,24 @@ def test_one_bit_masks_have_the_values_0_and_1(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pack.mask(0), TRUTH == 1)
 
 
-def test_values_with_gaps_are_numbered_in_order_and_255_is_ignored(tmp_path: Path) -> None:
-    pack = opened(folder(tmp_path / "root", np.array([200, 7, 255], np.uint8)[TRUTH]))
-    assert pack.classes == ("class 0", "class 1")
-    np.testing.assert_array_equal(pack.mask(0), np.array([1, 0, 255])[TRUTH])
-
-
-def test_16_bit_values_above_255_can_be_classes(tmp_path: Path) -> None:
-    pack = opened(folder(tmp_path / "root", np.array([0, 1000, 65535], np.uint16)[TRUTH]))
-    np.testing.assert_array_equal(pack.mask(0), TRUTH)
+@pytest.mark.parametrize(
+    ("mask", "lines", "ids"),
+    [
+        (np.array([200, 7, 255], np.uint8), "7 background; 200 class 1; 255 ignore", [1, 0, 255]),
+        (np.array([0, 1000, 65535], np.uint16), "0 background; 1000 class 1; 65535 class 2", [0, 1, 2]),
+        (np.array([1, 2, 3], np.uint8), "1 background; 2 class 1; 3 class 2", [0, 1, 2]),
+        (np.array([0, 255, 3], np.uint8), "0 background; 3 class 1; 255 ignore", [0, 255, 1]),
+        (COLOURS, "0 0 0 background; 0 128 255 class 1; 250 10 20 class 2", [0, 1, 2]),
+        (np.array([(255,) * 3, (1, 2, 3), (9, 9, 9)], np.uint8), "1 2 3 background; 9 9 9 class 1; 255 255 255 ignore", [255, 0, 1]),
+    ],
+)  # fmt: skip
+def test_other_values_than_0_to_k_are_classes_once_the_lines_of_the_error_declare_them(
+    mask: np.ndarray, lines: str, ids: list[int], tmp_path: Path
+) -> None:
+    root = folder(tmp_path / "root", mask[TRUTH])
+    fails(root, rf"masks: got mask values other than 0..K-1 .* such as classes.txt: {lines}$")
+    (root / "classes.txt").write_text(lines.replace("; ", "\n"))
+    np.testing.assert_array_equal(opened(root).mask(0), np.array(ids)[TRUTH])
 
 
 @pytest.mark.parametrize(
@@ -114,9 +127,9 @@ def test_masks_of_two_kinds_need_classes_txt(tmp_path: Path) -> None:
     fails(root, r"masks/z.png: got a colour-coded mask after index masks; allowed: one kind")
 
 
-def test_masks_of_0_and_255_are_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_masks_of_0_and_255_are_two_classes_unless_names_say_that_255_is_ignored(tmp_path: Path) -> None:
     root = folder(tmp_path / "root", ((TRUTH == 1) * 255).astype(np.uint8))
-    fails(root, r"masks: got mask values 0 besides 255 \(ignore\); allowed: two classes .* '255 name'")
+    np.testing.assert_array_equal(opened(root).mask(0), TRUTH == 1)
     fails(root, r"got only a and 255 \(ignore\) in all masks; allowed: two classes .* '255 name'", classes=("a", "b"))
     (root / "classes.txt").write_text("0 background\n255 tissue\n")
     np.testing.assert_array_equal(opened(root).mask(0), TRUTH == 1)
@@ -132,4 +145,4 @@ def test_classes_txt_that_cannot_be_meant_is_refused(text: str, tmp_path: Path) 
 def test_classes_txt_without_a_class_is_refused(tmp_path: Path) -> None:
     root = folder(tmp_path / "root")
     (root / "classes.txt").write_text("# none\nignore\n")
-    fails(root, r"classes.txt: got 0 classes; allowed: 1..254")
+    fails(root, r"classes.txt: got 0 classes; allowed: 2..254")

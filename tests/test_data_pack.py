@@ -87,12 +87,12 @@ def test_a_pack_says_whether_classes_are_of_images_and_an_older_one_says_no(tmp_
 
 
 def test_native_keeps_every_size_and_a_size_resizes_mask_by_nearest(tmp_path: Path) -> None:
-    wide = np.zeros((4, 20, 3), np.uint8)
+    wide = np.zeros((8, 20, 3), np.uint8)
     wide[:, 10:] = 255
     halves = np.repeat(wide[..., :1] // 255, 1, axis=2)[..., 0]
     source = made({Item("t", "test"): (IMAGE, MASK), Item("w", "train"): (wide, halves)})
     native = open_pack(source, "made", "native", tmp_path)
-    assert list(zip(native.heights, native.widths, strict=True)) == [(8, 9), (4, 20)]
+    assert list(zip(native.heights, native.widths, strict=True)) == [(8, 9), (8, 20)]
     np.testing.assert_array_equal(native.image(1), wide)
     small = open_pack(source, "made", (8, 8), tmp_path)
     np.testing.assert_array_equal(small.mask(1), np.repeat([[0, 0, 0, 0, 1, 1, 1, 1]], 8, axis=0))

@@ -26,7 +26,7 @@ from PIL import Image
 
 from semiseg.config import Data, SettingError
 from semiseg.data import DATASETS, Source, load, split
-from semiseg.data.oxford_pets import drawn
+from semiseg.data.oxford_pets import draw_splits
 from semiseg.data.scgm import scans_in, slices_in
 
 # ---- Oxford-IIIT Pet
@@ -59,7 +59,7 @@ def test_pets_may_lie_in_the_folder_of_torchvision_under_the_root(tmp_path: Path
 
 
 def pets(root: Path, *variant: str, seed: int = 0) -> Source:
-    return DATASETS["oxford_pets"](Data(name="oxford_pets", root=root, variant=variant, split_seed=seed))
+    return DATASETS["oxford_pets"].source(Data(name="oxford_pets", root=root, variant=variant, split_seed=seed))
 
 
 def test_the_border_of_a_pet_may_be_ignored(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_pets_of_paper_002_are_split_in_its_shares(tmp_path: Path) -> None:
     assert [list(splits.values()).count(name) for name in ("train", "selection", "test")] == [152, 8, 40]
     assert splits == splits_of(pets(tmp_path, "border_ignored", "split_feng2020_dmt"))
     assert splits != splits_of(pets(tmp_path, "split_feng2020_dmt", seed=1))
-    names = list(drawn([str(i) for i in range(7393)], Data(variant=("split_feng2020_dmt",))).values())
+    names = list(draw_splits([str(i) for i in range(7393)], Data(variant=("split_feng2020_dmt",))).values())
     assert [names.count(name) for name in ("train", "selection", "test")] == [5913 - 295, 295, 1480]  # 295: 5 % of 5913
 
 
@@ -198,10 +198,10 @@ def test_camvid_with_its_test_images_takes_val_for_selection(tmp_path: Path) -> 
         Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / name / "a.png")
         Image.fromarray(mask * 11).save(tmp_path / f"{name}annot" / "a.png")
         (tmp_path / f"{name}.txt").write_text(f"/SegNet/CamVid/{name}/a.png /SegNet/CamVid/{name}annot/a.png\n")
-    source = DATASETS["camvid"](Data(name="camvid", root=tmp_path))
+    source = DATASETS["camvid"].source(Data(name="camvid", root=tmp_path))
     assert {item.id: item.split for item in source.items} == {"train/a": "train", "val/a": "selection", "test/a": "test"}
     (tmp_path / "test" / "a.png").unlink()
-    source = DATASETS["camvid"](Data(name="camvid", root=tmp_path))
+    source = DATASETS["camvid"].source(Data(name="camvid", root=tmp_path))
     assert {item.id: item.split for item in source.items} == {"train/a": "train", "val/a": "test"}
     Image.fromarray(mask * 12).save(tmp_path / "trainannot" / "a.png")
     with pytest.raises(SettingError, match=r"trainannot/a.png: got mask value 12; allowed: 0, 1, .*11 \(ignore\), 255 \(ignore\)$"):

@@ -15,7 +15,7 @@ from torchvision.datasets import VOCSegmentation
 
 from semiseg.config import Data, SettingError
 from semiseg.data import Pack, load, split
-from semiseg.data.voc_aug import colour
+from semiseg.data.voc_aug import voc_colour
 from semiseg.device import resolve
 from semiseg.methods import Supervised
 from semiseg.pseudo import load as load_weights
@@ -93,9 +93,9 @@ def test_images_keep_their_sizes_unless_one_is_asked_for(tmp_path: Path) -> None
 
 
 def test_the_palette_is_the_one_of_vocs_files() -> None:
-    assert tuple(colour(i) for i in range(21)) == VOC_COLOURS
-    assert colour(255) == (224, 224, 192)  # of the borders
-    assert len({colour(i) for i in range(256)}) == 256
+    assert tuple(voc_colour(i) for i in range(21)) == VOC_COLOURS
+    assert voc_colour(255) == (224, 224, 192)  # of the borders
+    assert len({voc_colour(i) for i in range(256)}) == 256
 
 
 def test_a_third_list_with_masks_makes_val_the_selection_images(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_the_shared_voc_images_are_those_counted_without_a_loader(tmp_path: Path
             image, mask = reader[i]
             np.testing.assert_array_equal(pack.image(rows[name]), np.array(image))
             np.testing.assert_array_equal(pack.mask(rows[name]), np.array(mask))
-            assert [tuple(mask.getpalette()[3 * i : 3 * i + 3]) for i in range(256)] == [colour(i) for i in range(256)]
+            assert [tuple(mask.getpalette()[3 * i : 3 * i + 3]) for i in range(256)] == [voc_colour(i) for i in range(256)]
 
 
 def test_the_shared_augmented_masks_are_those_counted_without_a_loader(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """DeepLabv2 computes what its paper and torchvision's ResNet-101 compute, with the published codes' departures as settings."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,26 +10,31 @@ from torch import Tensor, nn
 from torchvision.models import ResNet, ResNet101_Weights, WeightsEnum
 from torchvision.models.resnet import Bottleneck, resnet101
 
-from semiseg.config import Net, SettingError, Train
-from semiseg.nets import BlockNet, MultiTask, build
+from semiseg.config import Train
+from semiseg.nets import BlockNet, DeepLabV2, MultiTask, build
 from semiseg.nets.blocks import FrozenBatchNorm
-from semiseg.nets.deeplabv2 import Aspp, branch, deeplabv2
+from semiseg.nets.deeplabv2 import Aspp
 from semiseg.nets.optimiser import optimiser
 from semiseg.nets.resnet import ENCODER, torchvision_names
+from semiseg.nets.weights import load_weights
 
 CLASSES = 3
-PLAIN = Net(name="deeplabv2")
-PUBLISHED = Net(name="deeplabv2", aux_width="half", aux_init="normal", aux_dummy=True, frozen_norm=True, caffe_stride=True)
+PLAIN = DeepLabV2()
+PUBLISHED = DeepLabV2(aux_width="half", aux_init="normal", aux_dummy=True, frozen_norm=True, caffe_stride=True)
 
 
-def made(net: Net, own: int = 0, classes: int = CLASSES) -> BlockNet | MultiTask:
+def made(net: DeepLabV2, own: int = 0, classes: int = CLASSES) -> BlockNet | MultiTask:
     return build(net, classes, mean=MEAN, std=STD, seed=0, own=own)
 
 
-def shapes(net: Net, classes: int = CLASSES) -> nn.ModuleDict:
+def shapes(net: DeepLabV2, classes: int = CLASSES) -> nn.ModuleDict:
     """The blocks without values, which costs no time."""
     with torch.device("meta"):
-        return nn.ModuleDict(deeplabv2(net, classes))
+        return nn.ModuleDict(net.blocks(classes))
+
+
+def untouched(_: dict[str, nn.Module]) -> None:
+    """No weights from a file."""
 
 
 def spread(module: nn.Module) -> None:
@@ -59,7 +66,10 @@ def published() -> MultiTask:
 def test_the_published_variant_has_the_published_number_of_parameters(own: int, millions: float) -> None:
     """methods.md 1.4: f alone, with the branch of stage 2, with that of stage 3, at 21 classes."""
     with torch.device("meta"):
-        parts = {**deeplabv2(PUBLISHED, 21), **{f"own {name}": block for name, block in branch(PUBLISHED, 21, own).items() if own}}
+        parts = {
+            **PUBLISHED.blocks(21),
+            **{f"own {name}": block for name, block in PUBLISHED.branch(21, own, untouched).items() if own},
+        }
     assert round(count(nn.ModuleDict(parts)) / 1e6, 2) == millions
 
 
@@ -71,7 +81,7 @@ def test_the_encoder_is_resnet_101_without_its_linear_layer() -> None:
 
 @pytest.mark.parametrize("caffe", [False, True])
 def test_every_convolution_has_the_stride_and_dilation_of_its_place(caffe: bool) -> None:
-    blocks = shapes(Net(name="deeplabv2", caffe_stride=caffe))
+    blocks = shapes(DeepLabV2(caffe_stride=caffe))
     dilations = {"conv4x": 2, "conv5x": 4}
     halving = {"conv1.conv1", "conv3x.layer.0.downsample.0", "conv3x.layer.0.conv1" if caffe else "conv3x.layer.0.conv2"}
     checked = 0
@@ -169,7 +179,7 @@ def test_odd_sizes_give_logits_of_the_images_size(plain: BlockNet, size: tuple[i
 
 def test_caffe_strides_in_the_first_convolution_of_a_bottleneck() -> None:
     torch.manual_seed(0)
-    blocks = deeplabv2(Net(name="deeplabv2", caffe_stride=True), CLASSES)
+    blocks = DeepLabV2(caffe_stride=True).blocks(CLASSES)
     spread(nn.ModuleDict(blocks).eval())
     (x,) = blocks["conv2x"](blocks["conv1"]((images(65, 97),)))
     w = {name.removeprefix("layer.0."): value for name, value in blocks["conv3x"].state_dict().items() if ".0." in name}
@@ -237,7 +247,7 @@ def test_head_and_branch_learn_at_the_rate_and_the_backbone_at_a_share_of_it(pub
 @pytest.mark.parametrize(("own", "width", "channels"), [(1, "half", 2048), (2, "half", 1024), (2, "full", 2048), (3, "half", 2048)])
 def test_half_width_is_for_a_conv5x_that_comes_first(own: int, width: str, channels: int) -> None:
     with torch.device("meta"):
-        blocks = branch(Net(name="deeplabv2", aux_width=width), CLASSES, own)  # pyright: ignore[reportArgumentType]
+        blocks = DeepLabV2(aux_width=width).branch(CLASSES, own, untouched)  # pyright: ignore[reportArgumentType]
     assert list(blocks) == [*ENCODER, "aspp"][-own:]
     weight = blocks["aspp"].state_dict()["convs.0.weight"]
     assert weight.shape == (CLASSES, channels, 3, 3)
@@ -253,25 +263,14 @@ def test_a_branch_starts_like_f_unless_told_otherwise(monkeypatch: pytest.Monkey
     spread(resnet)
     pretrained = resnet.state_dict()
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: pretrained)
-    f = deeplabv2(PLAIN, CLASSES)
+    f = PLAIN.blocks(CLASSES)
     theirs = pretrained["layer4.1.conv2.weight"]
     for settings, std in (({}, None), ({"aux_width": "half"}, (2 / (256 * 9)) ** 0.5), ({"aux_init": "normal"}, 0.01)):
-        own = branch(Net(name="deeplabv2", weights="imagenet", **settings), CLASSES, 2)  # pyright: ignore[reportArgumentType]
+        net = DeepLabV2(weights="imagenet", **settings)  # pyright: ignore[reportArgumentType]
+        own = net.branch(CLASSES, 2, partial(load_weights, net=net))
         weight = own["conv5x"].state_dict()["layer.1.conv2.weight"]
         assert (std is None) == (weight.shape == theirs.shape and weight.equal(theirs))
         assert std is None or weight.std().item() == pytest.approx(std, rel=0.01)
         mean = own["conv5x"].state_dict()["layer.1.bn2.running_mean"]
         assert mean.count_nonzero() == 0 if std else mean.equal(pretrained["layer4.1.bn2.running_mean"])
         assert not own["aspp"].state_dict()["convs.0.weight"].equal(f["aspp"].state_dict()["convs.0.weight"])
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"outputs": "one"}, "net.outputs: got 'one'; allowed: 'classes' for deeplabv2"),
-        ({"dropout": 0.5}, "net.dropout: got 0.5; allowed: 0 for deeplabv2"),
-    ],
-)
-def test_settings_that_deeplabv2_has_no_place_for_are_refused(settings: dict[str, float], message: str) -> None:
-    with pytest.raises(SettingError, match=f"^{message}$"):
-        made(Net(name="deeplabv2", **settings), classes=2)  # pyright: ignore[reportArgumentType]

@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import semiseg.runner
-from semiseg.config import Data, Net
+from semiseg.config import Data
 from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised
 from semiseg.methods.rule import Needs, Pick, PseudoMasks
+from semiseg.nets import WideResNet
 from semiseg.pseudo import load, network, pseudo_masks, read_masks
 from semiseg.results import write_table
 from semiseg.runner import Place, StageRun, picked, run_stage, selection_score, split_of
@@ -233,7 +234,7 @@ def test_a_stage_of_no_steps_publishes_its_initial_weights(method: Method, tmp_p
 
 
 TREE = {"steps": 3, "evaluations": 1, "batch_labelled": 4, "batch_unlabelled": 4, "crop": (24, 24), "score": "accuracy"}
-WIDE = Net(name="wide_resnet", width=4, depth=1)
+WIDE = WideResNet(width=4, depth=1)
 IMAGE_LEVEL: dict[str, Method] = {
     "supervised": Supervised(),
     "mean_teacher": MeanTeacher(ema=Ema(decay=(0.9,))),

@@ -5,9 +5,7 @@ import copy
 import pytest
 from test_nets import CLASSES, MEAN, STD, K, convs, count, images, made, touched
 
-from semiseg.config import Net
-from semiseg.nets import BlockNet, MultiTask
-from semiseg.nets.unet import unet
+from semiseg.nets import BlockNet, MultiTask, UNet
 
 
 def multitask(own: int, depth: int = 3) -> MultiTask:
@@ -79,8 +77,8 @@ def test_both_runs_the_shared_blocks_once() -> None:
 
 
 def test_own_blocks_that_are_not_the_networks_last_ones_are_refused() -> None:
-    blocks = unet(Net(width=2), CLASSES)
-    net = BlockNet(unet(Net(width=2), CLASSES), MEAN, STD)
+    blocks = UNet(width=2).blocks(CLASSES)
+    net = BlockNet(UNet(width=2).blocks(CLASSES), MEAN, STD)
     for names in (["enc1"], ["dec1"], ["head", "dec1"], [], list(blocks)):
         with pytest.raises(ValueError, match=r"own blocks: expected the last 1..5 of .*'head'\], got \["):
             MultiTask(net, {name: blocks[name] for name in names})

@@ -12,6 +12,7 @@ from one_way_tools import (
     NOW,
     PAIRS,
     PAIRS_P2,
+    ROWS,
     consistency,
     generator,
     mixed_by_loops,
@@ -20,16 +21,18 @@ from one_way_tools import (
     rule,
     terms,
 )
+from perturbation_tools import cutout_masks, phtps
 from torch import Tensor, nn
 
-from semiseg.augment.cutmix import cutout_masks
-from semiseg.augment.tps import phtps, warp
+from semiseg.augment import CutMix, Cutout, PhTPS
+from semiseg.augment.cutmix import box_masks, boxes
+from semiseg.augment.tps import warp
 from semiseg.batch import IGNORE, Batch
-from semiseg.config import Net, PhTPS, SettingError
-from semiseg.methods import one_way
+from semiseg.config import SettingError
+from semiseg.ema import Ema
 from semiseg.methods.one_way import OneWay, held_statistics
 from semiseg.methods.rule import State
-from semiseg.nets import build
+from semiseg.nets import WideResNet, build
 
 
 @pytest.mark.parametrize(("direction", "teacher"), PAIRS)
@@ -38,7 +41,7 @@ def test_gradients_reach_the_branches_that_learn_and_no_other(direction: str, te
     one, batch = rule(direction, teacher), tiny.batch()
     state = pixel_state(one)
     image = batch.image[2:]
-    made = phtps(image, one.phtps, generator())
+    made = phtps(image, one.perturbation, generator())
     clean = warp((state.teacher or state.student)(image) if direction == "1w-ps" else state.student(image), made.grid)
     perturbed = (state.teacher or state.student)(made.image) if direction == "1w-pt" else state.student(made.image)
     clean, perturbed = (
@@ -66,7 +69,7 @@ def test_each_network_sees_the_images_that_the_direction_gives_it(direction: str
             lambda _, inputs, output: calls.append((role, inputs[0].equal(batch.image[2:]), output.requires_grad))
         )
 
-    for role, network in state.roles().items():
+    for role, network in state.networks().items():
         watch(role, network)
     terms(one, state, batch)
     teacher_role = "teacher" if teacher == "mean" else "student"
@@ -135,10 +138,10 @@ def test_paper_compat_changes_nothing_elsewhere(changes: dict[str, Any]) -> None
     assert consistency(rule(**changes, paper_compat=True), tiny.batch()) == consistency(rule(**changes), tiny.batch())
 
 
-def image_level(perturbation: Any, **changes: Any) -> tuple[OneWay, State, Batch]:
-    one = rule(perturbation=perturbation, **changes)
+def image_level(**changes: Any) -> tuple[OneWay, State, Batch]:
+    one = rule(**changes)
     statistics = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-    net = Net(name="wide_resnet", width=16, depth=1)
+    net = WideResNet(width=16, depth=1)
 
     def network(seed: int) -> nn.Module:
         built = build(net, 3, mean=statistics[0], std=statistics[1], seed=seed)
@@ -146,39 +149,34 @@ def image_level(perturbation: Any, **changes: Any) -> tuple[OneWay, State, Batch
             built.get_parameter("blocks.head.conv.weight").mul_(5)
         return built
 
-    state = one.start(lambda: network(0))
+    state = one.start(lambda role="student": network(0))
     if state.teacher is not None:
         state.teacher.load_state_dict(network(1).state_dict())
     classes = torch.tensor([0, 2, IGNORE, IGNORE]).reshape(4, 1, 1)
-    return (
-        one,
-        state,
-        tiny.batch()._replace(mask=classes, pseudo=None, confidence=None, valid=torch.ones(4, 1, 1, dtype=torch.bool)),
-    )
+    valid = torch.ones(4, 1, 1, dtype=torch.bool)
+    return one, state, tiny.batch()._replace(mask=classes, pseudo=None, confidence=None, valid=valid)
 
 
-@pytest.mark.parametrize("perturbation", ["phtps", "cutout", "cutmix"])
-def test_with_a_class_per_image_only_the_image_is_perturbed_and_every_image_counts(
-    perturbation: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, state, batch = image_level(perturbation, distance="kl", threshold=0.0)
+@pytest.mark.parametrize("perturbation", [PhTPS(), Cutout(), CutMix(area=(0.1, 0.3))], ids=lambda one: type(one).__name__)
+def test_with_a_class_per_image_only_the_image_is_perturbed_and_every_image_counts(perturbation: PhTPS | Cutout | CutMix) -> None:
+    one, state, batch = image_level(perturbation=perturbation)
     batch.image[3] *= torch.tensor([1.0, 0.1, 0.3]).reshape(3, 1, 1)
     state.student.eval()
     assert state.teacher is not None
     image = batch.image[2:]
     with torch.no_grad():
         target = state.teacher(image).softmax(1)[..., 0, 0]
-    if perturbation == "phtps":
-        seen = phtps(image, one.phtps, generator()).image
-    elif perturbation == "cutout":
-        seen = image.masked_fill(cutout_masks(2, tiny.SIZE, generator(), tiny.CPU), 0.5)
+    if isinstance(perturbation, PhTPS):
+        seen = phtps(image, one.perturbation, generator()).image
+    elif isinstance(perturbation, Cutout):
+        seen = image.masked_fill(cutout_masks(2, tiny.SIZE, generator()), 0.5)
     else:
-        mask = torch.zeros(2, 1, *tiny.SIZE, dtype=torch.bool)
-        mask[..., : tiny.SIZE[0] // 2, : tiny.SIZE[1] // 2] = True  # a quarter, so that the shares differ
-        monkeypatch.setattr(one_way, "cutmix_masks", lambda *_: mask)
+        mask = box_masks(boxes(2, tiny.SIZE, generator(), perturbation.area), tiny.SIZE, tiny.CPU)
         seen = mixed_by_loops(mask, image)
         assert (target[0] - target[1]).abs().max() > 0.02
-        target = 0.75 * target + 0.25 * target.flip(0)
+        inner = mask.float().mean((2, 3))
+        assert 0.05 < inner.min() < inner.max() < 0.35  # far from a half, so that the shares differ
+        target = (1 - inner) * target + inner * target.flip(0)
     with torch.no_grad():
         log = state.student(seen).log_softmax(1)[..., 0, 0]
     expected = F.kl_div(log, target, reduction="batchmean")
@@ -191,7 +189,7 @@ def test_with_a_class_per_image_only_the_image_is_perturbed_and_every_image_coun
 
 @pytest.mark.parametrize(("direction", "teacher"), PAIRS + PAIRS_P2)
 def test_every_direction_learns_from_a_class_per_image(direction: str, teacher: str) -> None:
-    one, state, batch = image_level("phtps", direction=direction, teacher=teacher)
+    one, state, batch = image_level(direction=direction, teacher=teacher)
     terms(one, state, batch)["consistency"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in state.student.parameters())
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in state.student.parameters())
@@ -204,15 +202,17 @@ def test_every_direction_learns_from_a_class_per_image(direction: str, teacher: 
         ({}, {"direction": "1w-p2"}),
         ({"direction": "1w-pt", "teacher": "simple"}, {"direction": "2w-p1"}),
         ({}, {"teacher": "simple"}),
-        ({}, {"perturbation": "cutmix"}),
-        ({}, {"perturbation": "cutout"}),
-        ({"perturbation": "cutmix"}, {"perturbation": "cutmix*"}),
-        ({}, {"phtps": PhTPS(hue=0.3)}),
-        ({}, {"phtps": PhTPS(tps_grid="corners")}),
+        ({}, ROWS["cutmix"]),
+        ({}, {"perturbation": Cutout()}),
+        ({}, ROWS["cutout"]),
+        (ROWS["cutmix"], ROWS["cutmix*"]),
+        (ROWS["cutmix"], {"perturbation": CutMix(area=(0.2, 0.2))}),
+        ({}, {"perturbation": PhTPS(hue=0.3)}),
+        ({}, {"perturbation": PhTPS(tps_grid="corners")}),
         ({}, {"distance": "mse_sum"}),
-        ({"perturbation": "cutmix*", "threshold": 0.5}, {"distance": "kl"}),
+        (ROWS["cutmix*"] | {"threshold": 0.5}, {"distance": "kl"}),
         ({}, {"threshold": 0.9}),
-        ({"perturbation": "cutmix*"}, {"threshold": 0.0}),
+        (ROWS["cutmix*"], {"threshold": 0.0}),
         ({}, {"weight": 0.7}),
         ({"direction": "1w-pt"}, {"paper_compat": True}),
     ],
@@ -230,7 +230,7 @@ def test_each_setting_changes_the_loss_or_its_gradient(base: dict[str, Any], cha
 
 @pytest.mark.parametrize("buffers", ["average", "copy"])
 def test_the_mean_teacher_moves_with_every_step(buffers: Any) -> None:
-    one = rule(ema_decay=0.75, ema_buffers=buffers)
+    one = rule(ema=Ema(decay=(0.75,), buffers=buffers))
     state = tiny.start(one)
     assert state.teacher is not None
     name = "blocks.enc1.convs.1.running_var"
@@ -241,11 +241,12 @@ def test_the_mean_teacher_moves_with_every_step(buffers: Any) -> None:
     one.after_step(state, NOW)
     torch.testing.assert_close(next(state.teacher.parameters()), 0.75 * before + 0.25 * weight)
     assert state.teacher.get_buffer(name).tolist() == pytest.approx([{"average": 2.0, "copy": 5.0}[buffers]] * 4)
-    assert rule("1w-ps", "simple").start(lambda: pixel_network(0)).teacher is None
+    assert rule("1w-ps", "simple").start(lambda role="student": pixel_network(0)).teacher is None
 
 
 def test_what_the_rule_asks_of_the_loop() -> None:
-    assert rule().unlabelled
+    assert rule().needs.unlabelled
+    assert (rule().needs.draw, rule().needs.masks, rule().needs.initial) == ("mixed", None, {})
     assert (rule().evaluated, rule(evaluate="teacher").evaluated) == ("student", "teacher")
     (stage,) = tiny.chain(rule())
     assert (stage.name, stage.teachers) == ("one_way", ())
@@ -260,10 +261,13 @@ def test_what_the_rule_asks_of_the_loop() -> None:
             {"teacher": "simple", "evaluate": "teacher"},
             "method.evaluate: got 'teacher'; allowed: student, as method.teacher is simple",
         ),
-        ({"direction": "1w-p2", "perturbation": "cutmix"}, "method.perturbation: got 'cutmix'; allowed: phtps or cutout, as"),
+        (
+            {"direction": "1w-p2", "perturbation": CutMix()},
+            "method.perturbation: got 'CutMix'; allowed: one such as PhTPS or Cutout, as",
+        ),
         ({"weight": -1.0}, "method.weight: got -1.0; allowed: a number >= 0"),
         ({"threshold": 1.5}, r"method.threshold: got 1.5; allowed: a probability in \[0, 1\]"),
-        ({"ema_decay": 2.0}, r"method.ema_decay: got 2.0; allowed: a decay in \[0, 1\]"),
+        ({"distance": "ce"}, "method.distance: got 'ce'; allowed: kl, mse_sum"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -272,14 +276,14 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], messag
 
 
 def test_cutmix_needs_pairs() -> None:
-    with pytest.raises(SettingError, match="train.batch_unlabelled: got 1; allowed: 2 or more with CutMix"):
-        tiny.chain(rule(perturbation="cutmix"), train=replace(tiny.TRAIN, batch_unlabelled=1))
+    with pytest.raises(SettingError, match="train.batch_unlabelled: got 1; allowed: 2 or more with a perturbation that mixes"):
+        tiny.chain(rule(perturbation=CutMix()), train=replace(tiny.TRAIN, batch_unlabelled=1))
     assert tiny.chain(rule(), train=replace(tiny.TRAIN, batch_unlabelled=1))
 
 
 @pytest.mark.parametrize(
     "one",
-    [OneWay(), OneWay(teacher="simple", perturbation="cutmix*", weight=1.0), OneWay(direction="1w-p2")],
+    [OneWay(), OneWay(teacher="simple", weight=1.0, **ROWS["cutmix*"]), OneWay(direction="1w-p2")],
     ids=["mt", "cutmix*", "p2"],
 )
 def test_the_loss_falls_in_thirty_steps(one: OneWay) -> None:

@@ -15,7 +15,7 @@ from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.methods import Supervised
-from semiseg.nets import BlockNet, MultiTask, build, check_network, located
+from semiseg.nets import BlockNet, MultiTask, OwnNet, build, check_network, located
 from semiseg.runner import Place, StageRun, run_stage, split_of
 from semiseg.train import StageError
 
@@ -50,7 +50,7 @@ def build(classes):
 def written(folder: Path, text: str) -> Net:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mine.py").write_text(text)
-    return located(Net(name=f"{folder / 'mine.py'}:build"))
+    return located(OwnNet(name=f"{folder / 'mine.py'}:build"))
 
 
 def made(net: Net, own: int = 0) -> BlockNet | MultiTask:
@@ -136,7 +136,7 @@ def test_the_key_is_of_the_files_content_and_not_of_its_place(tmp_path: Path, mo
     one, same, different = (tiny.chain(Supervised(), net=net)[0].key for net in (here, there, other))
     assert one == same != different
     monkeypatch.chdir(tmp_path)
-    assert located(Net(name="here/mine.py:build")) == here
+    assert located(OwnNet(name="here/mine.py:build")) == here
 
 
 def test_a_file_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:

@@ -7,18 +7,21 @@ import pytest
 import tiny
 from test_three_stage import ROWS
 
-from semiseg.config import SettingError
-from semiseg.methods.supervised import Supervised
+from semiseg.change import Change, Row, change
+from semiseg.config import Data, SettingError, Train
+from semiseg.methods import MeanTeacher, Supervised, ThreeStage
+from semiseg.methods.three_stage import parts
 from semiseg.stage import Stage
-from semiseg.sweep.ablation import Ablation, Preset, chosen_rows
 from semiseg.sweep.collect import row_lines
-from semiseg.sweep.estimate import measured, simulate, stage_seconds
-from semiseg.sweep.plan import Plan, Queue, make_plan
+from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
+from semiseg.sweep.estimate import simulate
+from semiseg.sweep.feed import Queue
+from semiseg.sweep.plan import Plan, make_plan
 
 
 def plan(*, seeds: tuple[int, ...] = (0, 1, 2), done: Iterable[str] = (), rows: dict[str, str] | None = None) -> Plan:
     has = set(done).__contains__
-    return make_plan(tiny.lines(rows or ROWS), seeds, split=lambda line: tiny.SPLIT, net=tiny.NET, train=tiny.TRAIN, has=has)
+    return make_plan(tiny.resolved(rows or ROWS), seeds, split=lambda line: tiny.SPLIT, net=tiny.NET, train=tiny.TRAIN, has=has)
 
 
 def stage(name: str, *teachers: Stage, seed: int = 0) -> Stage:
@@ -181,29 +184,44 @@ def test_equal_stages_fill_the_slots_and_a_chain_cannot_be_split() -> None:
     assert simulate(plan(done=plan().stages), {}, 4) == 0
 
 
-def test_a_stage_is_timed_by_a_few_of_its_steps(tmp_path) -> None:
-    place = tiny.place(tmp_path)
-    short, long = (
-        stage_seconds(stage, place, measured(stage, place))
-        for stage in (tiny.chain(train=replace(tiny.TRAIN, steps=steps))[1] for steps in (100, 10_000))
-    )
-    assert 0.05 < short < 60
-    assert 10 < long / short < 1000
-    assert list(tmp_path.rglob("*")) == []
+S1, FULL = Row(parts("S1")), Row(parts("S1", "S2", "S3", "CR", "T2", "SA", "N2"))
 
 
 def ablation(**changes: object) -> Ablation:
     values = {
-        "name": "table", "title": "T", "question": "Q?", "rows": {"S1": "S1", "full": tiny.FULL}, "reference": "full",
+        "name": "table", "title": "T", "question": "Q?", "rows": {"S1": S1, "full": FULL}, "reference": "full",
         "baseline": "S1", "presets": {"demo": Preset()},
     }  # fmt: skip
     return Ablation(**(values | changes))  # type: ignore[arg-type]
 
 
-def test_a_typo_in_a_row_fails_where_the_table_is_declared() -> None:
-    message = r"table row 'oops': no switch or method \['SZ', 'X'\]; there are S1, S2, S3, CR, T2, SA, N2, three_stage, supervised, FIELD=VALUE"
-    with pytest.raises(SettingError, match=message):
-        ablation(rows={"full": tiny.FULL, "S1": "S1", "oops": "S1 SZ X"})
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (Row(parts("S1", "SZ")), "no setting 'SZ' in ThreeStage; there are S1, S2, "),  # type: ignore[arg-type]
+        (Row(Change(ThreeStage, {"lambda1": "much"})), "lambda1: got 'much'; allowed: float$"),
+        (Row(change(ThreeStage, lambda1=-1)), "method.lambda1: got -1; allowed: a number >= 0"),
+        (Row(change(MeanTeacher)), "no method 'mean_teacher'; there are three_stage, supervised$"),
+        (Row(parts("S3")), "switches: got 'S3'; allowed: S1 or S2 at least"),
+        (Row(data=change(Data, size=(8, 8))), r"data.size: got \(8, 8\); allowed: .* a row changes data.labelled alone"),
+        (Row(data=change(Data, labelled=0)), "data.labelled: got 0; allowed: a count"),
+        (Row(train=change(Train, steps=0)), "train.steps: got 0; allowed: a whole number >= 1 in a row"),
+        (Row(train=Change(Train, {"step": 7})), "no setting 'step' in Train; there are steps"),
+    ],
+)
+def test_a_wrong_row_fails_where_the_table_is_declared(row: Row, said: str) -> None:
+    with pytest.raises(SettingError, match=f"^table row 'oops': {said}"):
+        ablation(rows={"full": FULL, "S1": S1, "oops": row})
+    with pytest.raises(SettingError, match="^table row 'S1': "):
+        ablation(presets={"demo": Preset(), "long": Preset(adds={"S1": row})})
+
+
+def test_values_that_go_together_with_one_preset_alone_are_checked_with_each() -> None:
+    soft, hard = (Preset(method=ThreeStage(target=target)) for target in ("soft", "hard"))
+    rows = {"full": FULL, "S1": S1, "mse": Row(change(ThreeStage, distance="mse"))}
+    assert ablation(rows=rows, presets={"demo": soft}).rows == rows
+    with pytest.raises(SettingError, match="^table row 'mse': method.distance: got 'mse'; allowed: ce, as method.target is hard"):
+        ablation(rows=rows, presets={"demo": soft, "other": hard})
 
 
 def test_a_reference_or_baseline_that_is_no_row_is_refused() -> None:
@@ -214,35 +232,30 @@ def test_a_reference_or_baseline_that_is_no_row_is_refused() -> None:
 
 
 def test_rows_are_chosen_by_name_or_given_and_the_reference_is_always_there() -> None:
-    table, method = ablation(), Preset().methods()
-    assert chosen_rows(table, (), method) == table.rows
-    assert chosen_rows(table, ("S1",), method) == {"S1": "S1", "full": tiny.FULL}
-    assert chosen_rows(table, ("full",), method) == {"full": tiny.FULL}
-    assert chosen_rows(table, ("mine=S1  S2",), method) == {"mine": "S1 S2", "full": tiny.FULL}
+    table = ablation()
+
+    def chosen(*rows: str) -> dict[str, Row]:
+        return chosen_rows(table, Preset(rows=rows))
+
+    assert chosen() == table.rows
+    assert chosen("S1") == {"S1": S1, "full": FULL}
+    assert chosen("full") == {"full": FULL}
+    assert chosen("mine=S1  S2") == {"mine": Row(parts("S1", "S2")), "full": FULL}
     with pytest.raises(SettingError, match="rows: no row 'none'; there are S1, full, or NAME='WORD WORD ...' for a new one"):
-        chosen_rows(table, ("none",), method)
+        chosen("none")
     with pytest.raises(SettingError, match=r"table row 'mine': no switch or method \['SX'\]"):
-        chosen_rows(table, ("mine=S1 SX",), method)
+        chosen("mine=S1 SX")
+    with pytest.raises(SettingError, match="table row 'mine': switches: got 'S3'"):
+        chosen("mine=S3")
 
 
-def test_a_presets_words_are_added_to_the_row_of_that_name() -> None:
-    words = {"S1": "train.steps=7 data.labelled=3"}
-    table = ablation(presets={"demo": Preset(), "long": Preset(words=words)})
-    method = table.presets["long"].methods()
-    assert chosen_rows(table, (), method, words) == {"S1": "S1 train.steps=7 data.labelled=3", "full": tiny.FULL}
-    assert chosen_rows(table, ("S1",), method, words)["S1"] == "S1 train.steps=7 data.labelled=3"
-    assert chosen_rows(table, ("full",), method, words) == {"full": tiny.FULL}
-    assert chosen_rows(table, ("mine=S1",), method, words) == {"mine": "S1", "full": tiny.FULL}
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ({"S1": "train.step=7"}, "table row 'S1': no setting 'step' in Train"),
-        ({"S1": "S9"}, "table row 'S1': no switch or method"),
-        ({"oops": "train.steps=7"}, "table: no row 'oops'; there are S1, full"),
-    ],
-)
-def test_a_presets_words_are_checked_where_the_table_is_declared(words: dict[str, str], message: str) -> None:
-    with pytest.raises(SettingError, match=message):
-        ablation(presets={"demo": Preset(), "long": Preset(words=words)})
+def test_what_a_preset_adds_goes_to_the_row_of_that_name() -> None:
+    preset = Preset(adds={"S1": Row(data=change(Data, labelled=3), train=change(Train, steps=7))})
+    table = ablation(presets={"demo": Preset(), "long": preset})
+    longer = Row(parts("S1"), change(Data, labelled=3), change(Train, steps=7))
+    assert chosen_rows(table, preset) == {"S1": longer, "full": FULL}
+    assert chosen_rows(table, replace(preset, rows=("S1",)))["S1"] == longer
+    assert chosen_rows(table, replace(preset, rows=("full",))) == {"full": FULL}
+    assert chosen_rows(table, replace(preset, rows=("mine=S1",))) == {"mine": S1, "full": FULL}
+    with pytest.raises(SettingError, match="^table: no row 'oops'; there are S1, full"):
+        ablation(presets={"demo": Preset(adds={"oops": S1})})

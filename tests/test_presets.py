@@ -9,34 +9,19 @@ from typing import Any
 
 import pytest
 import torch
+from declared import TABLES
 
-import ablate_mean_teacher_mri
 import ablate_three_stage
-import compare_consistency_directions
-import compare_dmt
-import compare_label_counts
-import compare_label_fractions
-import sweep_lambda
+from semiseg.change import Row
+from semiseg.codec import write_row
 from semiseg.runner import split_of
 from semiseg.stage import Stage
-from semiseg.sweep.ablation import Preset, chosen_rows
+from semiseg.sweep.declaration import Preset, chosen_rows
 from semiseg.sweep.dry_run import KnownPlace, sections
 from semiseg.sweep.estimate import small
 from semiseg.sweep.plan import Plan, make_plan
-from semiseg.sweep.rows import read_row
+from semiseg.sweep.rows import resolve_row
 
-TABLES = {
-    module.__name__: module.TABLE
-    for module in (
-        ablate_three_stage,
-        sweep_lambda,
-        compare_label_counts,
-        ablate_mean_teacher_mri,
-        compare_label_fractions,
-        compare_dmt,
-        compare_consistency_directions,
-    )
-}
 PAPERS = [(script, name) for script, table in TABLES.items() for name in table.presets if name.startswith("paper")]
 TEXT = (Path(__file__).parents[1] / "docs" / "paper_presets.md").read_text(encoding="utf-8")
 LINE = re.compile(r"^\| ([^|]+) \| `(.*)` \| (.+) \|$", re.MULTILINE)
@@ -64,12 +49,17 @@ def documented() -> tuple[Settings, dict[tuple[str, str], Settings]]:
 def resolved(preset: Preset) -> Settings:
     """Every value of a preset under the name that the document has for it."""
     methods = preset.methods()
-    found = sections(preset.data, preset.net, preset.train, methods, {name: name for name in methods}, preset.seeds)
+    found = sections(preset.data, preset.net, preset.train, methods, {}, preset.seeds)
     del found["rows"]
     flat = {f"{section}.{name}": value for section, values in found.items() for name, value in values.items()}
     flat["seeds"] = flat.pop("seeds.seeds")
     rows = {"rows": list(preset.rows)} if preset.rows else {}
-    return flat | rows | {f"row {row}": words for row, words in preset.words.items()}
+    return flat | rows | {f"row {name}": added(row, preset) for name, row in preset.adds.items()}
+
+
+def added(row: Row, preset: Preset) -> str:
+    """The words of what is added to a row, without those that say the method."""
+    return " ".join(word for word in write_row(row, preset.methods()).split() if "=" in word)
 
 
 def test_every_script_has_a_preset_of_its_paper_and_the_document_no_others() -> None:
@@ -84,7 +74,8 @@ def test_a_preset_is_what_the_document_says(script: str, name: str) -> None:
     kinds = {key.partition(".")[0] for key in values}
     own = tables[script, name]
     whole = [key for key in common if any(other.startswith(f"{key}.") for other in own)]  # null gives way to parts
-    said = {key: value for key, value in common.items() if key.partition(".")[0] in kinds and key not in whole} | own
+    absent = [key for key in common if key.startswith("net.") and key not in values]  # a setting that this network does not have
+    said = {key: value for key, value in common.items() if key.partition(".")[0] in kinds and key not in (*whole, *absent)} | own
     assert said == values
 
 
@@ -98,8 +89,7 @@ def planned(script: str, name: str) -> Plan:
     """The preset's rows at one seed, on stand-in images that are small."""
     table, preset = TABLES[script], TABLES[script].presets[name]
     methods, place = preset.methods(), place_of(preset)
-    rows = chosen_rows(table, preset.rows, methods, preset.words)
-    lines = {row: read_row(table.name, row, words, methods) for row, words in rows.items()}
+    lines = {name: resolve_row(table.name, name, row, methods) for name, row in chosen_rows(table, preset).items()}
     train = replace(preset.train, precision="fp32")
     return make_plan(
         lines, (0,), split=lambda line: split_of(*place.open(line.labelled)), net=preset.net, train=train, has=lambda key: False

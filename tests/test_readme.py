@@ -1,63 +1,148 @@
-"""Every command of the README is run: scripts with --dry-run added, make targets by what make would do."""
+"""README and docs: every command is run or planned, links and file names lead somewhere, nothing that exists is left out."""
 
+import importlib
 import re
+import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from data_trees import SHARED
 from PIL import Image
+from search_studies import make_search
+
+from semiseg.data import DATASETS
+from semiseg.methods import METHODS
+from semiseg.nets import NETS
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-COMMANDS = sorted(
-    {line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith(("python ", "make "))}
-)
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in DOCS}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ROOTS = {  # of small copies of the real data sets, where they are
+    "camvid": "camvid",
+    "oxford_pets": "oxford-iiit-pet",
+    "cityscapes": "camvid_as_cityscapes",
+    "acdc": "acdc",
+    "scgm": "spinal_gm",
+    "cifar10": "cifar10_small",
+}
 
 
-def test_the_readme_has_commands() -> None:
-    assert "make ablate" in COMMANDS
-    assert "make test" in COMMANDS
-    assert any(command.startswith("python sweeps/ablate_three_stage.py") for command in COMMANDS)
+def commands(text: str) -> set[str]:
+    """What the text tells to type, in blocks and between backticks: scripts and make targets, without comments."""
+    blocks = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
+    inline = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+    return {line.split(" #")[0].strip() for line in (*blocks, *inline) if line.startswith(("python ", "make "))}
+
+
+COMMANDS = sorted(set().union(*map(commands, TEXTS.values())))
+
+
+def test_the_readme_fits_on_150_lines_and_has_the_front_doors() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 150
+    assert {"make ablate", "make test"} <= commands(TEXTS["README.md"])
+    assert any("--data.name folder --data.root PATH" in command for command in commands(TEXTS["README.md"]))
+
+
+def test_every_sweep_method_data_set_and_network_is_described() -> None:
+    pages = "".join(text for name, text in TEXTS.items() if name.startswith("docs/methods/"))
+    missing = [name for name in METHODS if f"`{name}`" not in pages]
+    missing += [
+        script.name for script in (ROOT / "sweeps").glob("[!_]*.py") if f"sweeps/{script.name}" not in "".join(TEXTS.values())
+    ]
+    missing += [name for name in DATASETS if f"[`{name}`](#" not in TEXTS["docs/data.md"]]
+    missing += [name for name in NETS if f"\n## {name}\n" not in TEXTS["docs/networks.md"]]
+    assert missing == []
+
+
+def test_every_page_of_a_method_has_its_parts() -> None:
+    parts = ("it supports", "numbers mean", "## Implementation details", "## Our numbers beside the paper's")
+    pages = [name for name in TEXTS if name.startswith("docs/methods/") and not name.endswith("supervised.md")]
+    assert len(pages) == 5
+    assert [(name, part) for name in pages for part in parts if part not in TEXTS[name].replace("` supports", " it supports")] == []
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
-def test_make_targets_of_the_readme_exist(command: str) -> None:
+def test_make_targets_exist(command: str) -> None:
     said = subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Decoded images, shared by all commands."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
-def test_scripts_of_the_readme_plan_their_work(command: str, tmp_path: Path) -> None:
-    words = shlex.split(command)[1:]
-    if any(word.startswith("../shared/data") and not (ROOT / word).is_dir() for word in words):
-        pytest.skip("../shared/data is not there; a clone has no data")
-    if "my_images" in words:
-        words[words.index("my_images")] = str(image_folder(tmp_path / "my_images"))
-    if words[0] == "analysis/check_splits.py":
-        words += ["--cache", str(tmp_path / "cache")]
-    if words[0] == "analysis/profile_networks.py":
-        words += ["--only", "wide_resnet"]
+def test_scripts_plan_their_work(
+    command: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ready(shlex.split(command)[1:], tmp_path)
     if words[0].startswith("sweeps/"):
-        words += [
-            "--dry-run",
-            "--cache",
-            str(tmp_path / "cache"),
-            "--store",
-            str(tmp_path / "store"),
-            "--seeds",
-            "0",
-            "--quick",
-        ]
-    said = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
-    assert said.returncode == 0, said.stderr
+        words += ["--cache", str(cache), "--store", str(tmp_path / "store"), "--seeds", "0"]
+        words += [flag for flag in ("--dry-run", "--quick") if flag not in words]
+    elif words[0] == "analysis/check_splits.py":
+        words += ["--cache", str(cache)]
+    elif words[0] == "analysis/profile_networks.py":
+        words += ["--only", "wide_resnet"]
+    elif words[0] == "analysis/profile_steps.py":
+        words += ["--steps", "2", "--cache", str(cache)]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", words)
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+        status = 0
+    except SystemExit as ended:
+        status = ended.code
+    said = capsys.readouterr()
+    assert not status, said.err
     if words[0].startswith("sweeps/search_"):
-        assert "of stage time if trained alone" in said.stdout
+        assert "of stage time if trained alone" in said.out
     elif words[0].startswith("sweeps/"):
-        assert "to train, about" in said.stdout
+        assert "to train, about" in said.out
+
+
+def ready(words: list[str], place: Path) -> list[str]:
+    """A command's words with what it names put there: data, a network of one's own, a results folder.
+
+    Of a data set that is not there the root is left out, so that published numbers of images are planned; what needs the images
+    themselves is skipped.
+    """
+    if "PATH" in words:
+        at, name = words.index("PATH"), data_name(words)
+        root = image_folder(place / "images") if name == "folder" else SHARED / ROOTS.get(name, "no copy")
+        if root.is_dir():
+            words[at] = str(root)
+        elif words[0].startswith("analysis/"):
+            pytest.skip(f"{name} is not there; a clone has no data")
+        else:
+            del words[at - 1 : at + 1]
+    for at, word in enumerate(words):
+        if word.startswith("my_file.py:"):
+            (own,) = [block for language, block in BLOCK.findall(TEXTS["docs/networks.md"]) if language == "python"]
+            (place / "my_file.py").write_text(own, encoding="utf-8")
+            words[at] = str(place / word)
+        if word == "results/three_stage":
+            words[at] = str(shutil.copytree(Path(__file__).parent / "data_report", place / "three_stage"))
+        if word == "results/search_three_stage":
+            make_search(place / "search")
+            words[at] = str(place / "search")
+    return words
+
+
+def data_name(words: list[str]) -> str:
+    """The data set that a command reads: the one it names, or that of its preset."""
+    if "--data.name" in words:
+        return words[words.index("--data.name") + 1]
+    script = importlib.import_module(Path(words[0]).stem)
+    declared = script.SEARCH if hasattr(script, "SEARCH") else script.TABLE
+    return declared.presets[words[words.index("--preset") + 1]].data.name
 
 
 def image_folder(folder: Path) -> Path:
@@ -72,8 +157,35 @@ def image_folder(folder: Path) -> Path:
     return folder
 
 
-def test_relative_links_of_the_readme_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
-    for path in re.findall(r"`((?:ssl|sweeps|analysis|tests)/[\w/.]+\.py)`", README):
-        assert (ROOT / path).exists(), path
+def anchor(heading: str) -> str:
+    """What GitHub calls a heading in a link: "a, b (`c`)" is a-b-c."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def anchors(file: Path) -> list[str]:
+    return [anchor(heading) for heading in re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_relative_links_and_file_names_lead_somewhere(name: str) -> None:
+    text, lost = TEXTS[name], []
+    links = re.findall(r"\]\((?!https?://)([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    for link in links:
+        path, _, part = link.partition("#")
+        target = (ROOT / name).parent / path if path else ROOT / name
+        if not target.exists() or (part and part not in anchors(target)):
+            lost.append(link)
+    lost += [path for path in re.findall(r"`((?:ssl|sweeps|analysis|tests|docs)/[\w./]*)`", text) if not (ROOT / path).exists()]
+    assert lost == []
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_only_what_a_reader_can_have_is_cited(name: str) -> None:
+    """No file beside the clone, and papers by author and year."""
+    assert re.findall(r"(?<![\w/])methods\.md|\.\./shared|/work/|(?:paper|seed) 00\d", TEXTS[name]) == []
+
+
+def test_the_picture_is_small() -> None:
+    with Image.open(ROOT / "docs" / "report.png") as picture:
+        assert picture.width >= 800
+    assert (ROOT / "docs" / "report.png").stat().st_size <= 300 * 1024

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from test_report_studies import CLASSES, key_of, make_study, study_of
+from test_report_studies import CLASSES, key_of, make_study, study_of, write_json
 
-from semiseg.report import metric_label, tables
+from semiseg.report import tables
 from semiseg.report.answer import answer
-from semiseg.report.figures import forest_figure, forest_info
+from semiseg.report.data import report_data
+from semiseg.report.deltas import forest_figure, forest_info
 from semiseg.report.grid import as_text
 from semiseg.report.metrics import metrics_info
-from semiseg.report.scores import ablation, comparisons, parts
-from semiseg.results import read, write_study, write_table
+from semiseg.report.scores import comparisons, parts, score_table
+from semiseg.results import read, write_table
 
 SHARES = {"0.05": "5 %", "0.1": "10 %", "0.25": "25 %"}
 METHODS = {"supervised": "supervised", "mean teacher": "mean_teacher"}
@@ -94,7 +95,7 @@ def make_comparison(folder: Path, scores: dict[str, tuple[float, ...]] = SCORES,
                 line = {"key": key, "step": step}
                 curves.append(line | {"name": f"selection/{stage['evaluated']}/foreground_iou", "value": score})
                 curves.append(line | {"name": "loss/segmentation", "value": 1 - score})
-    write_study(folder, study | changes)
+    write_json(folder, study | changes)
     for table, lines in {"stages": stages, "metrics": metrics, "curves": curves, "rows": rows}.items():
         write_table(folder, table, lines)
     return folder
@@ -107,7 +108,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(results):
-    return ablation(results)
+    return score_table(results)
 
 
 # ---- words of rows
@@ -123,13 +124,13 @@ def test_words_become_columns_of_method_and_settings(table):
 def test_switches_settings_and_methods_stand_side_by_side(tmp_path):
     rows = {"S1": "S1 variant=1w-ps", "S1+S2": "S1 S2 train.steps=40 net=a=b", "full": "dmt"}
     study = {"rows": rows, "baseline": None, "paper": None, "methods": ["dmt", "supervised"], "method": "three_stage"}
-    table = ablation(read(make_study(tmp_path, samples=False, **study)))
+    table = score_table(read(make_study(tmp_path, samples=False, **study)))
     assert table.switches == ("S1", "S2")
     assert table.columns == ("method", "variant", "train.steps", "net")
     assert [row.facts for row in table.rows] == [
         ("three_stage", "1w-ps", "", ""), ("three_stage", "", "40", "a=b"), ("dmt", "", "", "")
     ]  # fmt: skip
-    made = tables.grid(table, "mIoU")
+    made = tables.table_grid(table, "mIoU")
     assert made.head[:7] == ("row", "S1", "S2", "method", "variant", "train.steps", "net")
     assert made.kinds == ("row", "tick", "tick", *["fact"] * 4, "number", "number", "text")
     assert made.lines[1][:7] == ("S1+S2", "✓", "✓", "three_stage", "", "40", "a=b")
@@ -137,13 +138,13 @@ def test_switches_settings_and_methods_stand_side_by_side(tmp_path):
 
 def test_without_a_methods_name_there_is_no_such_column(tmp_path):
     study = {"methods": ["dmt"], "method": "three_stage"}
-    assert ablation(read(make_study(tmp_path, samples=False, **study))).columns == ()
+    assert score_table(read(make_study(tmp_path, samples=False, **study))).columns == ()
 
 
 def test_every_table_has_every_column(results, table):
     label, rule, more = "test mIoU", "best.", metrics_info(results, table)
-    assert metric_label(results) == "test foreground IoU"
-    head = tables.grid(table, label).head
+    assert report_data(results).label == "test foreground IoU"
+    head = tables.table_grid(table, label).head
     assert head == (
         "row", "method", "data.labelled", "test mIoU, %: mean ± sd", "delta [95 % interval]", "against", "scored",
         "paper: IOU", "paper: best epoch",
@@ -161,7 +162,7 @@ def test_every_table_has_every_column(results, table):
 
 
 def test_a_narrow_terminal_loses_the_papers_columns_then_the_facts(table):
-    made = tables.grid(table, "test mIoU")
+    made = tables.table_grid(table, "test mIoU")
     widths = {len(as_text(made, width).splitlines()[1]) for width in (None, 130, 40)}
     assert len(widths) == 3
     assert "paper" not in as_text(made, 130)
@@ -193,7 +194,7 @@ def test_the_papers_columns_of_other_metrics_have_no_delta(table):
 
 def test_scores_are_of_the_split_that_the_study_names(tmp_path):
     score = {"metric": "foreground_iou", "split": "selection", "weights": "best", "rule": "x."}
-    row = ablation(read(make_comparison(tmp_path, score=score))).row("mean teacher, 5 %")
+    row = score_table(read(make_comparison(tmp_path, score=score))).row("mean teacher, 5 %")
     assert row.score.mean == pytest.approx(0.645 - 0.03)
 
 
@@ -205,10 +206,10 @@ def test_a_row_that_is_compared_with_none_says_whether_others_are_compared_with_
 
 
 def test_rows_that_are_not_named_are_compared_with_the_reference(tmp_path):
-    table = ablation(read(make_comparison(tmp_path, against={"all labels": None})))
+    table = score_table(read(make_comparison(tmp_path, against={"all labels": None})))
     assert table.opponent == "supervised, 5 %"
     assert {row.name for row in table.rows if row.against is None} == {"supervised, 5 %", "all labels"}
-    assert tables.grid(table, "mIoU").head[4:6] == ("delta to supervised, 5 % [95 % interval]", "scored")
+    assert tables.table_grid(table, "mIoU").head[4:6] == ("delta to supervised, 5 % [95 % interval]", "scored")
 
 
 def test_a_comparison_says_better_worse_or_unclear(table):
@@ -225,25 +226,25 @@ def test_a_comparison_says_better_worse_or_unclear(table):
 
 def test_many_rows_are_grouped_by_what_is_said_of_them(tmp_path):
     scores = SCORES | {"mean teacher, 10 %": (0.60, 0.63, 0.60)}
-    (said,) = answer(ablation(read(make_comparison(tmp_path, scores, against={}))), "mIoU").sentences
+    (said,) = answer(score_table(read(make_comparison(tmp_path, scores, against={}))), "mIoU").sentences
     better = "'mean teacher, 5 %', 'supervised, 10 %', 'supervised, 25 %', 'mean teacher, 25 %' and 'all labels' are better here"
     assert said == f"Against 'supervised, 5 %': {better}; 'mean teacher, 10 %' is unclear (the interval crosses 0)."
 
 
 def test_one_seed_and_no_seed_are_not_judged(tmp_path):
     scores = {row: values[:1] for row, values in SCORES.items()} | {"mean teacher, 5 %": (math.nan,)}
-    table = ablation(read(make_comparison(tmp_path, scores, seeds=[0])))
+    table = score_table(read(make_comparison(tmp_path, scores, seeds=[0])))
     assert answer(table, "mIoU").sentences[:2] == (
         "'mean teacher, 5 %' has no result yet.",
         "'mean teacher, 10 %' is +0.50 points against 'supervised, 10 %': one seed only.",
     )
     scores |= {row: (math.nan,) for row in SCORES if row.startswith("mean")}
-    table = ablation(read(make_comparison(tmp_path, scores, seeds=[0])))
+    table = score_table(read(make_comparison(tmp_path, scores, seeds=[0])))
     assert "nothing can be compared yet" in answer(table, "mIoU").sentences[0]
 
 
 def test_a_table_without_parts_and_opponents_compares_with_its_reference(tmp_path):
-    table = ablation(read(make_comparison(tmp_path, against=None, baseline="all labels")))
+    table = score_table(read(make_comparison(tmp_path, against=None, baseline="all labels")))
     said = answer(table, "test IoU").sentences
     assert said[0].startswith("'supervised, 5 %' reaches 61.00 % test IoU (n = 3), -17.50 [")
     assert said[1].startswith("Against 'supervised, 5 %': 'mean teacher, 5 %'")

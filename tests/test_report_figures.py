@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_report_studies import CLASSES, PALETTE, SCORES, key_of, make_study
+from test_report_studies import CLASSES, PALETTE, SCORES, key_of, make_study, study_of, write_json
 
-from semiseg.report import figures, training
+from semiseg.report.classes import classes_figure, classes_info
+from semiseg.report.deltas import forest_figure, forest_info
+from semiseg.report.roles import roles_info
 from semiseg.report.samples import samples_info
-from semiseg.report.scores import ablation
+from semiseg.report.scores import score_table
 from semiseg.report.style import CYCLE, faded
+from semiseg.report.timeline import timeline_info
+from semiseg.report.training import POINTS, losses_info, selection_info, training_figure
 from semiseg.results import read, write_table
 
 
@@ -37,28 +41,28 @@ def nothing(tmp_path_factory):
 
 
 def test_forest_holds_points_seeds_and_the_papers_deltas(complete):
-    info = figures.forest_info(ablation(complete))
+    info = forest_info(score_table(complete))
     assert [delta.row for delta in info.deltas] == ["S1", "S1+S2", "no CR", "no T2", "no SA", "no N2"]
     delta = info.deltas[2]
     assert (delta.mean, delta.low, delta.high) == pytest.approx((-4.6, -6.32106, -2.87894), abs=1e-5)
     assert delta.seeds == pytest.approx({0: -5.0, 1: -3.8, 2: -5.0})
     assert delta.paper == pytest.approx((-4.65, -10.95))
     assert [delta.standing for delta in info.deltas][-3:] == ["unclear", "earns its place", "hurts here"]
-    drawn = figures.forest_figure(info)
+    drawn = forest_figure(info)
     assert [trace.name for trace in traces(drawn) if trace.showlegend is not False][1:] == [
         "each seed", "paper: Cityscapes, 100 labels", "paper: VOC, 212 labels"
     ]  # fmt: skip
 
 
 def test_forest_of_one_seed_has_no_interval(tmp_path):
-    info = figures.forest_info(ablation(read(make_study(tmp_path, seeds=(0,), samples=False, paper=None))))
+    info = forest_info(score_table(read(make_study(tmp_path, seeds=(0,), samples=False, paper=None))))
     assert all(math.isnan(delta.low) for delta in info.deltas)
     assert info.paper_columns == ()
-    assert all(trace.error_x.array is None for trace in traces(figures.forest_figure(info)))
+    assert all(trace.error_x.array is None for trace in traces(forest_figure(info)))
 
 
 def test_classes_are_averaged_over_seeds_in_the_studys_order(complete):
-    info = figures.classes_info(complete, ablation(complete))
+    info = classes_info(complete, score_table(complete))
     assert info.classes == tuple(CLASSES)
     assert info.rows == tuple(SCORES)
     assert info.values[0] == pytest.approx((75.0, 63.0, 51.0, 39.0, 27.0))  # 51 is the mean of S1's seeds
@@ -70,13 +74,13 @@ def test_a_class_without_a_value_stays_blank(complete, tmp_path):
     make_study(tmp_path, samples=False)
     write_table(tmp_path, "metrics", lines)
     results = read(tmp_path)
-    info = figures.classes_info(results, ablation(results))
+    info = classes_info(results, score_table(results))
     assert all(math.isnan(line[-1]) for line in info.values)
-    assert {line[-1] for line in traces(figures.classes_figure(info))[0].z} == {None}
+    assert {line[-1] for line in traces(classes_figure(info))[0].z} == {None}
 
 
 def test_roles_hold_student_and_teacher_of_the_scored_weights(complete):
-    info = figures.roles_info(complete, ablation(complete))
+    info = roles_info(complete, score_table(complete))
     assert info.values["teacher"]["full"] == pytest.approx({0: 60.0, 1: 61.0, 2: 60.8})
     assert info.values["student"]["full"] == pytest.approx({0: 59.0, 1: 60.0, 2: 59.8})
     assert "S1" not in info.values["teacher"]
@@ -84,7 +88,7 @@ def test_roles_hold_student_and_teacher_of_the_scored_weights(complete):
 
 
 def test_selection_curves_are_of_the_role_that_counts_and_averaged_over_seeds(complete):
-    info = training.selection_info(complete)
+    info = selection_info(complete)
     assert info.panels == ("stage 1", "stage 2", "stage 3")
     assert (len(info.seeds), len(info.means)) == (30, 10)
     lines = [curve for curve in info.seeds if curve.stage == "s3"]
@@ -102,7 +106,7 @@ def test_a_mean_curve_stops_where_a_seed_stops(tmp_path):
     make_study(tmp_path, samples=False)
     lines = [line for line in read(tmp_path).curves.to_pylist() if line["key"] != key_of("s1", 2) or line["step"] <= 100]
     write_table(tmp_path, "curves", lines)
-    info = training.selection_info(read(tmp_path))
+    info = selection_info(read(tmp_path))
     assert next(curve for curve in info.means if curve.stage == "s1").steps == (20, 40, 60, 80, 100)
 
 
@@ -110,15 +114,15 @@ def test_long_curves_are_averaged_in_bins(tmp_path):
     make_study(tmp_path, samples=False)
     long = [{"key": key_of("s1", 0), "step": step, "name": "loss/total", "value": float(step)} for step in range(16_000)]
     write_table(tmp_path, "curves", long)
-    curve = training.losses_info(read(tmp_path)).seeds[0]
-    assert len(curve.steps) == training.POINTS
+    curve = losses_info(read(tmp_path)).seeds[0]
+    assert len(curve.steps) == POINTS
     assert curve.values[:2] == curve.steps[:2] == (49.5, 149.5)
 
 
 def test_loss_panels_put_the_total_last_and_hide_seeds(complete):
-    info = training.losses_info(complete)
+    info = losses_info(complete)
     assert info.panels == ("consistency", "pseudo", "segmentation", "total")
-    drawn = training.curves_figure(info, "loss", False)
+    drawn = training_figure(info, "loss", False)
     assert len(traces(drawn)) == len(info.means)
     assert {trace.name for trace in traces(drawn) if trace.showlegend} == {
         "s1, s2, s3", "s2-CR, s3-CR", "s2-SA, s3-SA", "s2-T2, s3-T2", "s3-N2"
@@ -126,7 +130,7 @@ def test_loss_panels_put_the_total_last_and_hide_seeds(complete):
 
 
 def test_a_variant_has_one_colour_in_every_panel(complete):
-    drawn = training.curves_figure(training.selection_info(complete), "score", True)
+    drawn = training_figure(selection_info(complete), "score", True)
     colours = {trace.line.color for trace in traces(drawn) if trace.legendgroup == "CR"}
     assert colours == {CYCLE[1], faded(CYCLE[1], 0.35)}
     assert faded("#ff8000", 0.5) == "rgba(255,128,0,0.5)"
@@ -137,11 +141,11 @@ def test_timeline_measures_the_busy_share(tmp_path):
     for stage, (start, end) in zip(stages, [(0, 10), (0, 4), (5, 9), (500, 510)], strict=True):
         stage |= {"started": 1e9 + start, "ended": 1e9 + end, "seconds": float(end - start)}
     write_table(tmp_path, "stages", stages[:3])
-    info = training.timeline_info(read(tmp_path))
+    info = timeline_info(read(tmp_path))
     assert [(bar.slot, bar.start, bar.end) for bar in info.bars] == [(0, 0, 10), (1, 0, 4), (1, 5, 9)]
     assert (info.wall, info.busy, info.earlier) == (10, pytest.approx(0.9), 0)  # 18 stage-seconds on 2 slots in 10 s
     write_table(tmp_path, "stages", stages)
-    later = training.timeline_info(read(tmp_path))
+    later = timeline_info(read(tmp_path))
     assert (later.wall, later.busy, later.earlier) == (10, 0.5, 3)  # the fourth stage ran in a later run, alone
 
 
@@ -150,19 +154,18 @@ def test_timeline_of_a_study_that_trained_nothing_counts_the_slots_that_its_stag
     for stage in stages:
         stage |= {"started": 1e9, "ended": 1e9 + 10, "seconds": 10.0}
     write_table(tmp_path, "stages", stages)
-    results = read(tmp_path)
-    results.study["slots"] = 0
-    info = training.timeline_info(results)
+    write_json(tmp_path, study_of(slots=0))
+    info = timeline_info(read(tmp_path))
     assert (info.slots, info.busy) == (2, 1.0)
 
 
 def test_figures_of_an_empty_study_hold_nothing(nothing):
-    table = ablation(nothing)
-    assert figures.forest_info(table).deltas == ()
-    assert figures.classes_info(nothing, table).rows == ()
-    assert figures.roles_info(nothing, table).rows == ()
-    assert training.selection_info(nothing) == training.losses_info(nothing) == ((), (), ())
-    assert training.timeline_info(nothing).bars == ()
+    table = score_table(nothing)
+    assert forest_info(table).deltas == ()
+    assert classes_info(nothing, table).rows == ()
+    assert roles_info(nothing, table).rows == ()
+    assert selection_info(nothing) == losses_info(nothing) == ((), (), ())
+    assert timeline_info(nothing).bars == ()
     assert samples_info(nothing).lines == ()
 
 

@@ -14,9 +14,15 @@ from semiseg.report import text_table, write_report
 from semiseg.report.answer import sharing
 from semiseg.report.curve import curve_figure, curve_info, tick
 from semiseg.report.metrics import NAMES, metrics_grid, metrics_info
-from semiseg.report.scores import ablation
+from semiseg.report.scores import score_table
 from semiseg.report.training import selection_info, stage_labels
-from semiseg.results import read, write_table
+from semiseg.results import Results, read, write_table
+from semiseg.results.records import CurveRecord
+
+
+def curve_of(results: Results) -> CurveRecord:
+    assert results.study.curve is not None
+    return results.study.curve
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(results):
-    return ablation(results)
+    return score_table(results)
 
 
 # ---- all metrics
@@ -50,7 +56,7 @@ def test_all_metrics_are_of_the_scored_role_with_the_papers_numbers_below(result
 
 def test_heads_lose_what_is_said_of_every_metric(tmp_path):
     results = read(make_comparison(tmp_path, metrics=["image_dice", "image_precision", "image_recall"]))
-    made = metrics_grid(metrics_info(results, ablation(results)))
+    made = metrics_grid(metrics_info(results, score_table(results)))
     assert made is not None
     assert made.title == "All metrics per image, test, %: mean (sd)"
     assert made.head == ("row", "Dice", "precision", "recall")
@@ -66,7 +72,7 @@ def test_a_metric_with_fewer_seeds_says_so(tmp_path):
     ]
     write_table(tmp_path, "metrics", lines)
     results = read(tmp_path)
-    made = metrics_grid(metrics_info(results, ablation(results)))
+    made = metrics_grid(metrics_info(results, score_table(results)))
     assert made is not None
     assert made.lines[-1] == ("all labels", "78.50 (0.50)", "83.25 (0.35) n = 2", "80.50 (0.50)")
 
@@ -91,7 +97,7 @@ def test_every_metric_has_a_name():
 
 
 def test_the_curve_holds_percent_by_place_and_the_papers_numbers(results, table):
-    info = curve_info(results.study, table)
+    info = curve_info(curve_of(results), table)
     assert [one.name for one in info.series] == list(METHODS)
     teacher = info.series[1]
     assert [point.x for point in teacher.points] == [0.05, 0.1, 0.25]
@@ -102,7 +108,7 @@ def test_the_curve_holds_percent_by_place_and_the_papers_numbers(results, table)
 
 
 def test_the_curve_is_drawn_with_dots_hollow_marks_and_readable_ticks(results, table):
-    drawn: Any = curve_figure(curve_info(results.study, table), "test IoU")
+    drawn: Any = curve_figure(curve_info(curve_of(results), table), "test IoU")
     assert [trace.name for trace in drawn.data if trace.showlegend is not False] == [
         "supervised", "supervised, paper", "mean teacher", "mean teacher, paper"
     ]  # fmt: skip
@@ -119,7 +125,7 @@ def test_the_curve_is_drawn_with_dots_hollow_marks_and_readable_ticks(results, t
 def test_points_stand_from_left_to_right(tmp_path):
     series = {"teacher": {"0.25": "mean teacher, 25 %", "0.05": "mean teacher, 5 %", "0.1": "mean teacher, 10 %"}}
     results = read(make_comparison(tmp_path, curve={"x": "share", "series": series}))
-    info = curve_info(results.study, ablation(results))
+    info = curve_info(curve_of(results), score_table(results))
     assert [point.row for point in info.series[0].points] == [f"mean teacher, {said}" for said in ("5 %", "10 %", "25 %")]
     assert (info.log, info.levels, info.series[0].paper) == (False, (), ())
 
@@ -131,12 +137,12 @@ def test_ticks_are_percent_for_shares_only():
 def test_rows_without_a_score_leave_the_curve(tmp_path):
     scores = SCORES | {"mean teacher, 10 %": (math.nan,) * 3, "all labels": (math.nan,) * 3}
     results = read(make_comparison(tmp_path, scores))
-    info = curve_info(results.study, ablation(results))
+    info = curve_info(curve_of(results), score_table(results))
     assert [point.x for point in info.series[1].points] == [0.05, 0.25]
     assert info.levels == ()
     scores = dict.fromkeys(SCORES, (math.nan,) * 3)
     results = read(make_comparison(tmp_path, scores))
-    assert curve_info(results.study, ablation(results)).series == ()
+    assert curve_info(curve_of(results), score_table(results)).series == ()
     assert "No row of the curve has a score yet." in write_report(tmp_path).read_text(encoding="utf-8")
 
 

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import json
 import math
 import sys
 from collections.abc import Collection, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from semiseg.results import read, write_study, write_table
+from semiseg.results import read, write_bytes, write_table
 
 ROWS = {
     "S1": "S1",
@@ -68,7 +69,7 @@ def key_of(stage: str, seed: int) -> str:
 
 
 def study_of(seeds: Collection[int] = (0, 1, 2), **changes: Any) -> dict[str, Any]:
-    """A valid study.json."""
+    """What a valid study.json holds, as JSON."""
     study: dict[str, Any] = {
         "format": 1,
         "name": "three_stage",
@@ -114,6 +115,12 @@ def study_of(seeds: Collection[int] = (0, 1, 2), **changes: Any) -> dict[str, An
     return study | changes
 
 
+def write_json(folder: Path, study: Any) -> Path:
+    """study.json as any version may have written it; `write_study` takes only what this one may write."""
+    write_bytes(folder / "study.json", json.dumps(study).encode())
+    return folder / "study.json"
+
+
 def make_study(
     folder: Path,
     seeds: Collection[int] = (0, 1, 2),
@@ -143,7 +150,7 @@ def make_study(
                 metrics += _metrics(name, seed, finals.get(name, 0.5))
             if ran:
                 curves += _curves(name, seed, finals.get(name, 0.5))
-    write_study(folder, study_of(seeds, **changes))
+    write_json(folder, study_of(seeds, **changes))
     for table, lines in {"stages": stages, "metrics": metrics, "curves": curves, "rows": rows}.items():
         write_table(folder, table, lines)
     if samples:

@@ -18,13 +18,14 @@ from test_methods import learned, same, terms
 
 from semiseg.augment import CutMix, View, perturbation_named
 from semiseg.batch import Batch
+from semiseg.codec import read_row
 from semiseg.ema import Ema
 from semiseg.methods import METHODS, Supervised
 from semiseg.methods.rule import Needs, Pick
 from semiseg.pseudo import network, pseudo_masks
 from semiseg.runner import StageRun, run_stage
 from semiseg.stage import Stage
-from semiseg.sweep.rows import read_row
+from semiseg.sweep.rows import resolve_row
 from semiseg.train import Trainer
 
 METHODS_OF: dict[str, CrossPseudo] = {
@@ -285,7 +286,8 @@ def test_each_trained_network_can_start_from_weights_of_a_role_of_its_own(store:
 
 
 def test_a_row_of_a_table_can_say_it() -> None:
-    line = read_row("table", "row", "cross_pseudo weight=2 mix=cutmix", {"cross_pseudo": CrossPseudo()})
+    methods = {"cross_pseudo": CrossPseudo()}
+    line = resolve_row("table", "row", read_row("cross_pseudo weight=2 mix=cutmix", methods), methods)
     assert line.method == CrossPseudo(weight=2, mix=CutMix())
     (stage,) = tiny.chain(line.method)
     assert stage.name == "cross_pseudo"

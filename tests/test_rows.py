@@ -7,17 +7,24 @@ import pytest
 import tiny
 
 from semiseg.augment import Chain, CutMix, PhTPS, RandAugment
+from semiseg.change import Row, change
+from semiseg.codec import read_row, read_value
 from semiseg.config import SettingError, Train
 from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
-from semiseg.sweep.ablation import Ablation, Curve, Preset, Quick, chosen_rows, methods_of
-from semiseg.sweep.rows import Line, parse_value, read_row
+from semiseg.sweep.declaration import Ablation, Curve, Preset, Quick, chosen_rows, methods_of
+from semiseg.sweep.rows import ResolvedRow, resolve_row
 
 METHODS = methods_of(ThreeStage(), (MeanTeacher(target="soft", distance="kl"), OneWay(), DMT(), PseudoLabel()))
 
 
-def line(words: str) -> Line:
-    return read_row("table", "row", words, METHODS)
+def line(words: str) -> ResolvedRow:
+    """What a row of those words, given on the command line, trains."""
+    table = Ablation(
+        name="table", title="", question="", rows={"all": Row(change(Supervised))}, reference="all", presets={"demo": Preset()}
+    )
+    preset = Preset(method=METHODS["three_stage"], others=tuple(METHODS.values())[1:], rows=(f"row={words}",))
+    return resolve_row("table", "row", chosen_rows(table, preset)["row"], preset.methods())
 
 
 def key(words: str) -> str:
@@ -65,7 +72,7 @@ def key(words: str) -> str:
     ],
 )
 def test_words_are_a_method_its_switches_and_its_fields(words: str, method: Method) -> None:
-    assert line(words) == Line(method, None, {})
+    assert line(words) == ResolvedRow(method, None, {})
 
 
 @pytest.mark.parametrize(
@@ -90,7 +97,7 @@ def test_labelled_is_a_count_a_share_or_all(text: str, labelled: Any) -> None:
 )
 def test_training_settings_of_a_row_are_its_own(word: str, train: dict[str, Any]) -> None:
     found = line(f"supervised train.{word}")
-    assert found == Line(Supervised(), None, train)
+    assert found == ResolvedRow(Supervised(), None, train)
     assert key(f"supervised train.{word}") != key("supervised")
 
 
@@ -101,7 +108,7 @@ REFUSED = {
     "supervised dmt": "got the methods supervised, dmt; allowed: one of them",
     "S1 lambda=0.5": "no setting 'lambda' in ThreeStage; there are S1, S2, .*lambda1",
     "supervised weight=1": "no setting 'weight' in Supervised; there are objective",
-    "supervised data.size=(8,8)": "no setting 'data.size' in Supervised",
+    "supervised data.size=(8,8)": r"data.size: got \(8, 8\); allowed: another value for the whole study; a row changes data.labelled",
     "supervised train.step=4": "no setting 'step' in Train; there are steps, ",
     "mean_teacher weight=much": "weight: got 'much'; allowed: float",
     "mean_teacher weight=true": "weight: got 'true'; allowed: float",
@@ -149,7 +156,7 @@ def test_what_a_word_cannot_be_is_refused_in_one_line_that_names_table_and_row(w
 def test_switches_that_make_no_chain_are_refused_where_the_table_is_declared() -> None:
     for words in ("S3", "three_stage lambda1=1", ""):
         with pytest.raises(SettingError, match="t row 'odd': switches: .*; allowed: S1 or S2 at least"):
-            table(rows={"a": "supervised", "odd": words})
+            table(rows={"a": Row(change(Supervised)), "odd": read_row(words, METHODS)})
 
 
 @pytest.mark.parametrize(
@@ -201,14 +208,14 @@ class Kinds:
     ],
 )  # fmt: skip
 def test_a_value_is_read_as_its_field_is_declared(name: str, text: str, value: Any) -> None:
-    found = parse_value(Kinds, name, text)
+    found = read_value(Kinds, name, text)
     assert (found, type(found)) == (value, type(value))
 
 
 @pytest.mark.parametrize(("name", "text"), [("pair", "('x',1)"), ("pair", "(1,)"), ("words", "(1,)"), ("either", "x")])
 def test_a_value_of_another_type_is_refused(name: str, text: str) -> None:
     with pytest.raises(SettingError, match=f"^{name}: got "):
-        parse_value(Kinds, name, text)
+        read_value(Kinds, name, text)
 
 
 # ---- tables
@@ -217,7 +224,7 @@ def test_a_value_of_another_type_is_refused(name: str, text: str) -> None:
 def table(**changes: Any) -> Ablation:
     values: dict[str, Any] = {
         "name": "t", "title": "T", "question": "Q?", "reference": "a", "presets": {"demo": Preset()},
-        "rows": dict.fromkeys(("a", "b", "c", "d", "x=1/2", "alone"), "supervised"),
+        "rows": dict.fromkeys(("a", "b", "c", "d", "x=1/2", "alone"), Row(change(Supervised))),
     }  # fmt: skip
     return Ablation(**(values | changes))
 
@@ -231,16 +238,15 @@ def test_methods_are_the_presets_own_first_then_others_and_supervised_in_any_cas
         ("supervised", mine),
     ]
     assert methods_of(mine, ()) == {"supervised": mine}
-    assert read_row("t", "r", "", Preset(method=own).methods()).method == own
+    assert resolve_row("t", "r", Row(), Preset(method=own).methods()).method == own
 
 
 def test_chosen_rows_are_closed_over_what_they_are_compared_with_and_hold_nothing_else() -> None:
     """b is compared with c, c with d, d with the reference a."""
     chained = table(against={"b": "c", "c": "d", "alone": "alone"})
-    methods = Preset().methods()
 
     def names(*wanted: str) -> list[str]:
-        return list(chosen_rows(chained, wanted, methods))
+        return list(chosen_rows(chained, Preset(rows=wanted)))
 
     assert names("b") == ["b", "c", "d", "a"]
     assert names("d") == ["d", "a"]
@@ -248,14 +254,17 @@ def test_chosen_rows_are_closed_over_what_they_are_compared_with_and_hold_nothin
     assert names("alone") == ["alone"]
     assert names("alone", "d") == ["alone", "d", "a"]
     assert names("mine=supervised") == ["mine", "a"]
-    assert chosen_rows(chained, (), methods) == chained.rows
+    assert chosen_rows(chained, Preset()) == chained.rows
 
 
 def test_names_may_hold_an_equals_sign() -> None:
     odd = table()
-    assert list(chosen_rows(odd, ("x=1/2",), Preset().methods())) == ["x=1/2", "a"]
-    found = chosen_rows(odd, ("new=supervised train.steps=3  objective=dice",), Preset().methods())
-    assert found == {"new": "supervised train.steps=3 objective=dice", "a": "supervised"}
+    assert list(chosen_rows(odd, Preset(rows=("x=1/2",)))) == ["x=1/2", "a"]
+    found = chosen_rows(odd, Preset(rows=("new=supervised train.steps=3  objective=dice",)))
+    assert found == {
+        "new": Row(change(Supervised, objective="dice"), train=change(Train, steps=3)),
+        "a": Row(change(Supervised)),
+    }
 
 
 @pytest.mark.parametrize(
@@ -279,17 +288,17 @@ def test_a_table_that_speaks_of_an_unknown_row_is_refused(changes: dict[str, Any
 
 def test_a_row_must_mean_something_in_every_preset() -> None:
     presets = {"demo": Preset(method=MeanTeacher()), "other": Preset(method=DMT())}
-    with pytest.raises(SettingError, match=r"t row 'a': no switch or method \['mean_teacher'\]; there are dmt, supervised, FIELD"):
-        table(rows={"a": "mean_teacher"}, presets=presets)
+    with pytest.raises(SettingError, match=r"^t row 'a': no method 'mean_teacher'; there are dmt, supervised$"):
+        table(rows={"a": Row(change(MeanTeacher))}, presets=presets)
 
 
-def test_quick_changes_only_fields_that_a_method_has() -> None:
+def test_quick_changes_the_methods_of_the_classes_that_it_names() -> None:
     preset = Preset(method=MeanTeacher(), others=(DMT(gamma1=2.0), PseudoLabel()), seeds=(3, 4, 5), rows=("a", "b"))
-    quick = Quick(train={"steps": 6}, method={"phase_epochs": 0.1, "weight": 9.0}, seeds=1)
+    quick = Quick(train=change(Train, steps=6), methods=(change(DMT, phase_epochs=0.1), change(MeanTeacher, weight=9.0)), seeds=1)
     assert quick.apply(preset) == replace(
         preset,
         method=MeanTeacher(weight=9.0),
-        others=(DMT(gamma1=2.0, phase_epochs=0.1), PseudoLabel(weight=9.0)),
+        others=(DMT(gamma1=2.0, phase_epochs=0.1), PseudoLabel()),
         train=Train(steps=6),
         seeds=(3,),
     )
@@ -297,17 +306,12 @@ def test_quick_changes_only_fields_that_a_method_has() -> None:
     assert Quick().apply(preset).rows == ("a", "b")
 
 
-def test_words_reach_into_the_parts_of_a_method() -> None:
-    line = read_row(
-        "table",
-        "row",
-        "S1 S2 perturbation.ops=1 perturbation.levels=(2,3) ema.decay=(0.5,0.6,0.7,0.8)",
-        {"three_stage": ThreeStage()},
-    )
-    assert isinstance(line.method, ThreeStage)
-    assert line.method.perturbation == RandAugment(ops=1, levels=(2, 3))
-    assert line.method.ema.decay == (0.5, 0.6, 0.7, 0.8)
+def test_rows_reach_into_the_parts_of_a_method() -> None:
+    found = line("S1 S2 perturbation.ops=1 perturbation.levels=(2,3) ema.decay=(0.5,0.6,0.7,0.8)").method
+    assert isinstance(found, ThreeStage)
+    assert found.perturbation == RandAugment(ops=1, levels=(2, 3))
+    assert found.ema.decay == (0.5, 0.6, 0.7, 0.8)
     with pytest.raises(SettingError, match=r"table row 'row': no setting 'gentle.noise' in ThreeStage; there are S1"):
-        read_row("table", "row", "S1 gentle.noise=1", {"three_stage": ThreeStage()})
+        line("S1 gentle.noise=1")
     with pytest.raises(SettingError, match=r"no setting 'opps' in RandAugment; there are ops"):
-        read_row("table", "row", "S1 perturbation.opps=1", {"three_stage": ThreeStage()})
+        line("S1 perturbation.opps=1")

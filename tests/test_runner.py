@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import semiseg.runner
 from semiseg.pseudo import read_masks, write_masks
-from semiseg.results import CURVES, METRICS
+from semiseg.results import SCHEMAS
 from semiseg.runner import StageRun, provenance, run_stage
 from semiseg.stage import Stage
 from semiseg.store import Store
@@ -50,7 +50,7 @@ def test_a_stage_leaves_weights_numbers_and_pictures(trained: Path) -> None:
     for stage in CHAIN:
         names = sorted(path.name for path in folder(trained, stage).iterdir() if path.suffix != ".arrow")
         assert names == FILES
-        for name, schema in (("metrics", METRICS), ("curves", CURVES)):
+        for name, schema in (("metrics", SCHEMAS["metrics"]), ("curves", SCHEMAS["curves"])):
             table = pq.ParquetFile(folder(trained, stage) / f"{name}.parquet").read()
             assert table.schema.equals(schema)
             assert set(table["key"].to_pylist()) == {stage.key}

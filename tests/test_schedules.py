@@ -1,14 +1,15 @@
 """Schedules and the moving average against their closed forms."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
 from torch import nn
 
-from semiseg.ema import ema_update, warm_decay
+from semiseg.ema import Ema, ema_update, warm_decay
 from semiseg.methods import ThreeStage
-from semiseg.schedules import DECAYS, cosine_decay, piecewise, sigmoid_ramp
+from semiseg.schedules import DECAYS, Moment, cosine_decay, piecewise, sigmoid_ramp
 
 
 class Norm(nn.Module):
@@ -62,8 +63,8 @@ def test_the_ramp_is_that_of_mean_teacher() -> None:
 
 def test_the_authors_decays_hold_from_their_shares_of_a_stage() -> None:
     """Epochs 0-19, 20-39, 40-49 and 50-59 of 60 (RK621 main.py:575)."""
-    method = ThreeStage()
-    by_epoch = [piecewise(epoch / 60, method.ema_start, method.ema_decay) for epoch in range(60)]
+    ema = ThreeStage().ema
+    by_epoch = [piecewise(epoch / 60, ema.start, ema.decay) for epoch in range(60)]
     assert by_epoch == [0.99] * 20 + [0.995] * 20 + [0.9975] * 10 + [0.999] * 10
 
 
@@ -112,3 +113,38 @@ def test_the_warm_up_averages_all_that_was_seen_until_the_decay_bounds_it() -> N
         assert teacher.values()[0] == pytest.approx(sum(seen[: step + 1]) / (step + 1))
     assert warm_decay(0.99, 98) < 0.99
     assert warm_decay(0.99, 99) == warm_decay(0.99, 10_000) == 0.99
+
+
+def test_an_average_follows_after_every_step_or_epoch_with_the_decay_of_its_share_of_the_stage() -> None:
+    by_step = Ema(decay=(0.5, 0.75), start=(0.0, 0.5))
+    teacher = by_step.teacher(Norm(0))
+    for step in range(4):
+        by_step.follow(teacher, Norm(1), Moment(step, 4, 2))
+    assert next(teacher.parameters())[0].item() == pytest.approx(1 - 0.5**2 * 0.75**2)
+    by_epoch = Ema(decay=(0.5,), every="epoch")
+    assert [by_epoch.update_number(Moment(step, 6, 2)) for step in range(6)] == [None, 0, None, 1, None, 2]
+    teacher = by_epoch.teacher(Norm(0))
+    for step in range(6):
+        by_epoch.follow(teacher, Norm(1), Moment(step, 6, 2))
+    assert next(teacher.parameters())[0].item() == pytest.approx(1 - 0.5**3)
+
+
+def test_the_warm_up_counts_updates_not_steps() -> None:
+    by_epoch = Ema(decay=(0.99,), every="epoch", warmup=True)
+    teacher = by_epoch.teacher(Norm(-5))
+    for step, value in enumerate((9.0, 3.0, 9.0, 1.0, 9.0, 8.0)):
+        by_epoch.follow(teacher, Norm(value), Moment(step, 6, 2))
+    assert next(teacher.parameters())[0].item() == pytest.approx((3 + 1 + 8) / 3)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_teacher_starts_with_the_students_weights_and_learns_nothing_by_itself(mode: Literal["eval", "train"]) -> None:
+    student = Norm(3)
+    teacher = Ema(mode=mode).teacher(student)
+    assert (teacher.training, student.training) == (mode == "train", True)
+    assert isinstance(teacher, Norm)
+    assert teacher.values() == student.values()
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    student.weight.data.fill_(5)
+    assert teacher.values()[0] == 3

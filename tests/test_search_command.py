@@ -5,45 +5,49 @@ from pathlib import Path
 import optuna
 import pytest
 from conftest import finish
+from declared import SEARCHES
 
 import search_mean_teacher
 import search_three_stage
+from semiseg.codec import read_row
 from semiseg.config import SettingError
 from semiseg.ema import Ema
 from semiseg.methods import ThreeStage
-from semiseg.search.declared import Search, parse
-from semiseg.search.hunt import Hunt
+from semiseg.search.arguments import parse_search
+from semiseg.search.declaration import Search
 from semiseg.search.space import first_points
+from semiseg.search.study import Hunt
+from semiseg.sweep.rows import resolve_row
 from semiseg.sweep.saved import Saved, write_config
 
-SEARCHES = [
-    pytest.param(search, preset, id=f"{search.name}-{preset}")
-    for search in (search_three_stage.SEARCH, search_mean_teacher.SEARCH)
-    for preset in search.presets
-]
+PRESETS = [pytest.param(search, preset, id=f"{search.name}-{preset}") for search in SEARCHES.values() for preset in search.presets]
 
 
 def hunt(search: Search, line: str = "") -> Hunt:
-    arguments, space = parse(search, line.split())
-    return Hunt(search, arguments, space, line.split())
+    arguments, preset, space = parse_search(search, line.split())
+    return Hunt(search, preset, arguments, space, line.split())
 
 
-@pytest.mark.parametrize(("search", "preset"), SEARCHES)
+@pytest.mark.parametrize(("search", "preset"), PRESETS)
 def test_the_best_of_any_draw_becomes_a_row_that_means_it(search: Search, preset: str) -> None:
     made = hunt(search, f"--preset {preset}")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    assert made._comparison(made.default, None).rows.keys() == {"default"}
+    made.bench = None  # type: ignore[assignment]
+    assert made.comparison(made.default).rows.keys() == {"default"}
     for _ in range(25):
         method = made.space.suggest(study.ask(), made.default)
-        lines = made._comparison(method, None).lines
+        compared = made.comparison(method)
+        lines = compared.lines
         assert lines["best"].method == method
         assert lines["default"].method == made.default
+        words = compared.rows["best"]
+        assert resolve_row("t", "best", read_row(words, methods := made.preset.methods()), methods).method == method
 
 
 def test_the_first_point_is_the_default_and_words_make_a_space_of_their_own() -> None:
     made = hunt(search_three_stage.SEARCH, "--trials 5 --space.lambda1 0.1 1 --space.ema.decay 0.9 0.999 --space.log lambda1")
     assert first_points(made.space, made.default) == [{"lambda1": 0.5, "ema.decay": 0.98}]
-    assert (made.arguments.trials, made.arguments.seeds) == (5, (0, 1, 2))
+    assert (made.arguments.trials, made.preset.seeds) == (5, (0, 1, 2))
 
 
 @pytest.mark.parametrize(
@@ -69,10 +73,10 @@ def test_a_saved_configuration_is_the_default_and_quick_makes_it_small(tmp_path:
     write_config(tmp_path / "best.json", Saved(demo.data, demo.net, demo.train, best), {})
     made = hunt(search_three_stage.SEARCH, f"--config {tmp_path / 'best.json'}")
     assert made.default == best
-    assert made.arguments.train == demo.train
+    assert made.preset.train == demo.train
     quick = hunt(search_three_stage.SEARCH, f"--quick --config {tmp_path / 'best.json'}")
     assert quick.default == best
-    assert quick.arguments.train.steps == 12
+    assert quick.preset.train.steps == 12
 
 
 def test_spaces_and_settings_are_part_of_what_a_search_is(cache: Path, tmp_path: Path) -> None:
@@ -81,8 +85,7 @@ def test_spaces_and_settings_are_part_of_what_a_search_is(cache: Path, tmp_path:
     made = hunt(
         search_mean_teacher.SEARCH, f"--out {tmp_path / 'out'} --store {tmp_path / 'store'} --cache {cache} --space.weight 0.1 3"
     )
-    made.place, made.pack, made.splits = made.opening.open()
-    made.plan = made.opening.plan(made.place, made.pack, made.splits)
+    made.open()
     made._ledger().close()
     ran = finish(tmp_path, cache, "--space.weight", "0.1", "4", script=Path(search_mean_teacher.__file__))
     assert ran.returncode == 2

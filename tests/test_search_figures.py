@@ -10,13 +10,14 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 from search_studies import ABOUT, SPACE, make_search, score_of
 
-from semiseg.search import curves, figures
-from semiseg.search.report import read
+from semiseg.search import curves
+from semiseg.search import optuna_figures as figures
+from semiseg.search.folder import full, read_search
 
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory):
-    return read(make_search(tmp_path_factory.mktemp("search"))).trials
+    return read_search(make_search(tmp_path_factory.mktemp("search"))).trials
 
 
 def named(made: Any, name: str) -> Any:
@@ -95,7 +96,7 @@ def test_the_best_trials_of_the_importance_are_a_tenth_at_least_five_at_most_hal
 
 
 def test_equal_scores_constant_parameters_and_few_trials_have_no_importance(trials):
-    done = figures.full(trials)
+    done = full(trials)
     assert figures.importances(done[: figures.FEWEST]) != {}
     assert figures.importances(done[: figures.FEWEST - 1]) == {}
     params, space = {"ops": 2}, {"ops": SPACE["ops"]}
@@ -106,7 +107,7 @@ def test_equal_scores_constant_parameters_and_few_trials_have_no_importance(tria
 def test_slices_are_the_scores_over_each_parameter_on_one_scale(trials):
     made: Any = dict(zip(sorted(SPACE), figures.slices(trials, "mIoU"), strict=True))
     for name, one in made.items():
-        having = [trial for trial in figures.full(trials) if name in trial.params]
+        having = [trial for trial in full(trials) if name in trial.params]
         wanted = sorted((str(trial.params[name]), 100 * score_of(trial.params)) for trial in having)
         (trace,) = one.data
         shown = sorted((str(x).strip("'"), y) for x, y in zip(trace.x, trace.y, strict=True))
@@ -123,7 +124,7 @@ def test_the_contour_is_of_the_two_most_important_that_occur_together(trials):
     made: Any = figures.contour(trials, (first, second), "mIoU")
     assert {made.layout.xaxis.title.text, made.layout.yaxis.title.text} == {first, second}
     dots = [trace for trace in made.data if trace.type == "scatter" and trace.x]
-    assert sum(len(trace.x) for trace in dots) == sum({first, second} <= one.params.keys() for one in figures.full(trials))
+    assert sum(len(trace.x) for trace in dots) == sum({first, second} <= one.params.keys() for one in full(trials))
     apart = [
         create_trial(value=i / 10, params={name: i / 10}, distributions={name: FloatDistribution(0, 1)})
         for i in range(10)
@@ -134,10 +135,10 @@ def test_the_contour_is_of_the_two_most_important_that_occur_together(trials):
 
 
 def test_curves_are_the_scores_over_weights_and_over_one_minus_the_decay(trials):
-    done = figures.full(trials)
+    done = full(trials)
     (weight,), (decay,) = curves.lambda_curves(trials), curves.ema_curves(trials)
     assert (weight.param, decay.axis) == ("lambda1", "1 − ema_decay")
-    made: Any = curves.curve_figure(decay, "mIoU")
+    made: Any = curves.parameter_figure(decay, "mIoU")
     points, default = named(made, "full budget"), named(made, "default")
     assert points.x == pytest.approx([1 - one.params["ema_decay"] for one in done])
     assert points.y == pytest.approx([100 * score_of(one.params) for one in done])
@@ -171,12 +172,12 @@ def test_which_parameters_are_weights_and_decays(name, weights, decays):
 def test_a_weight_of_zero_has_a_linear_axis():
     made = [create_trial(value=0.5, params={"lambda1": x}, distributions={"lambda1": FloatDistribution(0, 1)}) for x in (0.0, 1.0)]
     (curve,) = curves.lambda_curves(made)
-    drawn: Any = curves.curve_figure(curve, "mIoU")
+    drawn: Any = curves.parameter_figure(curve, "mIoU")
     assert drawn.layout.xaxis.type == "linear"
 
 
 def test_the_pareto_front_is_of_trials_that_none_beats_in_both(tmp_path):
-    trials = read(make_search(tmp_path, objectives=["miou", "seconds"])).trials
+    trials = read_search(make_search(tmp_path, objectives=["miou", "seconds"])).trials
     at = [(100 * one.values[0], one.values[1], f"trial {one.number}") for one in trials if one.values]
     slow = [one for one in at if not any(x >= one[0] and y <= one[1] and (x, y) != one[:2] for x, y, _ in at)]
     front, others = (named(figures.pareto(trials, "mIoU"), name) for name in ("Pareto front", "others"))

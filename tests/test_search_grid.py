@@ -13,10 +13,10 @@ from search_tools import built, chain, named
 import sweep_lambda
 from semiseg.config import SettingError
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, ThreeStage, name_of
-from semiseg.search.space import grid, shared_stages, space_of
+from semiseg.search.space import grid_points, shared_stages, space_of
 from semiseg.search.spaces import SPACES
 from semiseg.stage import Stage
-from semiseg.sweep.rows import read_row
+from semiseg.sweep.rows import resolve_row
 
 
 def test_a_grid_over_lambda_gives_the_stages_of_the_lambda_sweep() -> None:
@@ -24,9 +24,10 @@ def test_a_grid_over_lambda_gives_the_stages_of_the_lambda_sweep() -> None:
     base = table.presets["demo"].method
     words = "lambda1 0.125 0.25 0.5 1; tie lambda1 lambda2"
     space = named(words, base)
-    points = grid(space, base)
+    points = grid_points(space, base)
     assert points == [{"lambda1": value} for value in sweep_lambda.VALUES]
-    rows = [read_row("t", row, table.rows[row], table.presets["demo"].methods()).method for row in sweep_lambda.VALUES.values()]
+    methods = table.presets["demo"].methods()
+    rows = [resolve_row("t", row, table.rows[row], methods).method for row in sweep_lambda.VALUES.values()]
     keys = [[stage.key for stage in chain(built(space, base, **point))] for point in points]
     assert keys == [[stage.key for stage in chain(row)] for row in rows]
     assert len({key for row in keys for key in row}) == 1 + 4 * 2
@@ -48,7 +49,7 @@ def tree(trial: BaseTrial, base: Method) -> Method:
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_grid_holds_every_branch_once_and_nothing_that_the_method_refuses() -> None:
     space = space_of("tree", tree, lambda base: {})
-    found = grid(space, ThreeStage())
+    found = grid_points(space, ThreeStage())
     ends = [{"distance": distance, "lambda": weight} for distance, weight in product(("ce", "mse"), (0.5, 1.0))]
     soft = [{"stages_total": 3}, {"stages_total": 5, "CR": True}, {"stages_total": 5, "CR": False}, {"stages_total": 7}]
     expected = [{"target": "soft"} | one | end for one in soft for end in ends]
@@ -72,17 +73,17 @@ def test_a_grid_of_named_fields_is_their_product() -> None:
     expected = [
         dict(zip(("perturbation.ops", "N2", "target", "distance"), row, strict=True)) for row in rows if row[2:] != ("hard", "mse")
     ]
-    assert grid(space, base) == expected
+    assert grid_points(space, base) == expected
 
 
 def test_a_grid_has_no_range_of_floats_and_at_least_one_configuration() -> None:
     with pytest.raises(SettingError, match=r"^grid: got 'a range of lambda1'; allowed: choices or whole numbers$"):
-        grid(named("lambda1 0 1; target hard soft", ThreeStage()), ThreeStage())
+        grid_points(named("lambda1 0 1; target hard soft", ThreeStage()), ThreeStage())
     with pytest.raises(SettingError, match=r"^grid: got 'a range of lambda1 .*'; allowed: choices or whole numbers$"):
-        grid(SPACES["three_stage"], ThreeStage())
+        grid_points(SPACES["three_stage"], ThreeStage())
     hard = space_of("hard", lambda trial, base: replace(base, distance=trial.suggest_categorical("d", ("mse",))), dict)  # type: ignore[type-var, arg-type]
     with pytest.raises(SettingError, match="^method.distance: got 'mse'"):
-        grid(hard, ThreeStage())
+        grid_points(hard, ThreeStage())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from search_drive import BASE, RESOURCE, SPACE, chain_of, drive, hill, make_pool
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Method, ThreeStage
 from semiseg.search.closing import spent
-from semiseg.search.pool import Pool
+from semiseg.search.feed import Pool
 from semiseg.search.space import Space
 from semiseg.stage import Stage
 

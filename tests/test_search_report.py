@@ -17,7 +17,8 @@ from search_studies import SPACE, draw, make_search, score_of
 from test_report_page import browse, outside
 
 import search_report
-from semiseg.search.report import read, write_report
+from semiseg.search.folder import read_search
+from semiseg.search.report import write_search_report
 
 SECTIONS = [
     "Best configuration",
@@ -49,12 +50,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trials(folder):
-    return read(folder).trials
+    return read_search(folder).trials
 
 
 @pytest.fixture(scope="module")
 def text(folder):
-    return write_report(folder).read_text(encoding="utf-8")
+    return write_search_report(folder).read_text(encoding="utf-8")
 
 
 def data_of(text: str, anchor: str) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def test_a_finished_search_shows_its_files_result_and_cost(text):
 def test_a_result_without_a_comparison_has_dashes(tmp_path):
     folder = make_search(tmp_path, states=[TrialState.COMPLETE] * 2)
     (folder / "search.json").write_text(json.dumps({"best": {"selection": 0.5}, "delta_test": None, "delta_selection": None}))
-    text = write_report(folder).read_text(encoding="utf-8")
+    text = write_search_report(folder).read_text(encoding="utf-8")
     assert row("best", "50.00", "–") in text
     assert row("default", "–", "–") in text
     assert row("best − default", "–", "–") in text
@@ -129,11 +130,11 @@ def test_a_result_without_a_comparison_has_dashes(tmp_path):
 
 
 def test_the_report_of_equal_journals_is_equal(folder, text):
-    assert write_report(folder).read_text(encoding="utf-8") == text
+    assert write_search_report(folder).read_text(encoding="utf-8") == text
 
 
 def test_words_from_the_journal_cannot_become_markup(tmp_path):
-    page = write_report(make_search(tmp_path, 6, title="<img src=x>", question="</script><script>alert(1)//", command="<b>"))
+    page = write_search_report(make_search(tmp_path, 6, title="<img src=x>", question="</script><script>alert(1)//", command="<b>"))
     text = page.read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert outside(text) == []
@@ -152,7 +153,7 @@ def test_a_browser_without_network_draws_every_figure_and_logs_nothing(folder, t
 
 def test_two_objectives_have_a_pareto_front(tmp_path):
     folder = make_search(tmp_path, objectives=["miou", "seconds"])
-    text = write_report(folder).read_text(encoding="utf-8")
+    text = write_search_report(folder).read_text(encoding="utf-8")
     assert "<h2>Pareto front</h2>" in text
     assert data_of(text, "pareto")["data"]
     assert "With two objectives no trial is pruned" in text
@@ -162,7 +163,9 @@ def test_two_objectives_have_a_pareto_front(tmp_path):
 @pytest.mark.parametrize("complete", [0, 1, 2, 4])
 def test_a_study_with_few_trials_has_a_page_that_says_what_is_missing(complete, objectives, tmp_path):
     states = [TrialState.COMPLETE] * complete + [TrialState.RUNNING, TrialState.WAITING]
-    text = write_report(make_search(tmp_path, states=states, finished=False, objectives=objectives)).read_text(encoding="utf-8")
+    text = write_search_report(make_search(tmp_path, states=states, finished=False, objectives=objectives)).read_text(
+        encoding="utf-8"
+    )
     assert f"{complete} of 24 trials have ended." in text
     assert f"Running: trial {complete}." in text
     assert ("No trial has been trained with the full budget yet." in text) == (complete == 0)
@@ -174,13 +177,13 @@ def test_a_study_with_few_trials_has_a_page_that_says_what_is_missing(complete, 
 def test_a_journal_with_no_trial_and_no_attribute_has_a_page(tmp_path):
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "search.journal")))
     optuna.create_study(storage=storage, study_name="search", direction="maximize")
-    assert "0 of ? trials have ended." in write_report(tmp_path).read_text(encoding="utf-8")
+    assert "0 of ? trials have ended." in write_search_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_nothing_is_printed_or_warned(tmp_path, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_report(make_search(tmp_path, 12, finished=False))
+        write_search_report(make_search(tmp_path, 12, finished=False))
     assert capfd.readouterr() == ("", "")
 
 
@@ -212,7 +215,7 @@ def test_the_script_refuses_a_bad_folder_in_one_line(journal, said, tmp_path, ca
 
 
 def test_a_report_imports_neither_torch_nor_ray(tmp_path):
-    code = "import pathlib, sys\nfrom semiseg.search.report import write_report\nwrite_report(pathlib.Path(sys.argv[1]))\n"
+    code = "import pathlib, sys\nfrom semiseg.search.report import write_search_report\nwrite_search_report(pathlib.Path(sys.argv[1]))\n"
     code += "print([name for name in ('torch', 'ray') if name in sys.modules])"
     command = [sys.executable, "-c", code, str(make_search(tmp_path, 6))]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -118,7 +118,7 @@ NUMBERS = "two numbers, low < high"
         (ThreeStage(), "lambda1 a b", "space.lambda1: got 'a'; allowed: float$"),
         (ThreeStage(), "lambda1 0 inf", "space.lambda1: got 'inf'; allowed: float$"),
         (ThreeStage(), "lambda1 nan 1", "space.lambda1: got 'nan'; allowed: float$"),
-        (ThreeStage(), "ema.decay 0.9 x", "space.ema.decay: got 'x'; allowed: finite numbers$"),
+        (ThreeStage(), "ema.decay 0.9 x", "space.ema.decay: got 'x'; allowed: float$"),
         (ThreeStage(), "stages-total 3 4.5", "space.stages_total: got '4.5'; allowed: int$"),
         (ThreeStage(), "CR yes", "space.CR: got 'yes'; allowed: bool$"),
         (ThreeStage(), "target hard sof", "space.target: got 'sof'; allowed: hard, soft$"),

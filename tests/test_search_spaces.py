@@ -1,15 +1,14 @@
 """The search spaces of the methods: what varies, that every base comes back exactly, and which points come first."""
 
-import importlib
 import math
 import pickle
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import torch
+from declared import SEARCHES, TABLES
 from optuna.distributions import FloatDistribution
 from optuna.trial import FixedTrial
 from search_tools import DEFAULTS, built, distributions, drawn, named
@@ -18,18 +17,12 @@ from semiseg.augment import CutMix, PhTPS, RandAugment, View
 from semiseg.config import SettingError
 from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, ThreeStage, name_of
-from semiseg.search.declared import Search
 from semiseg.search.space import Space, first_points
 from semiseg.search.spaces import SPACES, decays, strengthened
-from semiseg.sweep.ablation import Ablation
 
-SCRIPTS = [importlib.import_module(path.stem) for path in sorted((Path(__file__).parents[1] / "sweeps").glob("*.py"))]
-DECLARED: list[Ablation | Search] = [
-    getattr(script, name) for script in SCRIPTS for name in ("TABLE", "SEARCH") if hasattr(script, name)
-]
 BASES = [
     pytest.param(method, id=f"{declared.name}-{preset}-{'quick-' * quick}{name}")
-    for declared in DECLARED
+    for declared in (*TABLES.values(), *SEARCHES.values())
     for preset, made in declared.presets.items()
     for quick in (False, True)
     for name, method in (declared.quick.apply(made) if quick else made).methods().items()

@@ -13,9 +13,10 @@ import tiny
 
 import semiseg.runner
 from semiseg.augment import CutMix, Gentle, PhTPS, RandAugment, perturbation_named
-from semiseg.config import Net, Train
+from semiseg.config import Train
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Supervised, ThreeStage
+from semiseg.nets import UNet
 from semiseg.runner import run_stage
 from semiseg.stage import AS_BEFORE, Split, Stage, for_key, hash_of, plain, stream, with_teachers
 from semiseg.store import Store
@@ -79,7 +80,7 @@ def test_every_field_of_every_setting_moves_the_key() -> None:
     near = neighbours(stage, kept=("name", "teachers"))
     kinds = {
         "split": Split,
-        "net": Net,
+        "net": UNet,
         "train": Train,
         "rule": type(stage.rule),
         "rule.perturbation": RandAugment,
@@ -137,7 +138,7 @@ def test_plain_values_keep_their_content() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [{1}, object(), np.float32(1), np.arange(2), b"x", Net, [{"a": 1j}]])
+@pytest.mark.parametrize("value", [{1}, object(), np.float32(1), np.arange(2), b"x", UNet, [{"a": 1j}]])
 def test_what_could_not_be_read_back_has_no_plain_form(value: Any) -> None:
     with pytest.raises(TypeError, match="no plain form for"):
         plain(value)

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from semiseg.augment import Gentle
 from semiseg.augment.warp import GREY
 from semiseg.batch import IGNORE, Batch
+from semiseg.change import Row
+from semiseg.codec import from_json, to_json
 from semiseg.methods import DMT, MeanTeacher, PseudoLabel, Supervised, ThreeStage
 from semiseg.methods.rule import State
-from semiseg.stage import plain
-from semiseg.sweep.ablation import Ablation, Preset
 from semiseg.sweep.arguments import parse
-from semiseg.sweep.saved import typed
+from semiseg.sweep.declaration import Ablation, Preset
 
 STILL = Gentle(hue=0.0, saturation=(1.0, 1.0), blur=(0.0, 0.0), noise=0.0)
 FULL = Gentle(noise=0.02, rotation=30.0, translate=0.1, scale=(0.8, 1.2))
@@ -132,11 +132,11 @@ def test_stages_of_other_methods_perturb_nothing() -> None:
 @pytest.mark.parametrize("method", [Supervised(), Supervised(objective="dice", perturbation=FULL)], ids=["plain", "perturbed"])
 def test_a_command_line_and_a_file_of_settings_keep_it(method: Supervised) -> None:
     table = Ablation(
-        name="table", title="", question="", rows={"row": "supervised"}, reference="row", presets={"demo": Preset(method=method)}
+        name="table", title="", question="", rows={"row": Row()}, reference="row", presets={"demo": Preset(method=method)}
     )
-    assert parse(table, []).method == method
-    assert parse(table, ["--method.objective", "soft_dice"]).method == replace(method, objective="soft_dice")
-    assert typed(Supervised, plain(method)) == method
+    assert parse(table, [])[1].method == method
+    assert parse(table, ["--method.objective", "soft_dice"])[1].method == replace(method, objective="soft_dice")
+    assert from_json(Supervised, to_json(method)) == method
     if method.perturbation is not None:
-        changed = parse(table, ["--method.perturbation.noise", "0.5"]).method
+        changed = parse(table, ["--method.perturbation.noise", "0.5"])[1].method
         assert changed == replace(method, perturbation=replace(FULL, noise=0.5))

@@ -2,7 +2,6 @@
 
 import math
 import re
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ import tiny
 import torch
 from conftest import finish
 from data_trees import build_cifar10
+from declared import SCRIPTS, TABLES
 
 import ablate_mean_teacher_mri
 import ablate_three_stage
 import compare_consistency_directions
-import compare_dmt
 import compare_label_counts
 import compare_label_fractions
 import sweep_lambda
@@ -25,25 +24,18 @@ from semiseg.augment import Gentle
 from semiseg.data.scgm import prepared_image
 from semiseg.losses import DISTANCES
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
+from semiseg.results.records import CurveRecord
 from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
-from semiseg.sweep.ablation import Ablation, Preset, worded
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.command import main
+from semiseg.sweep.declaration import Ablation, Preset
 from semiseg.sweep.plan import Plan, make_plan
-from semiseg.sweep.rows import Line, read_row
+from semiseg.sweep.record import curve_record
+from semiseg.sweep.rows import ResolvedRow, resolve_row
+from semiseg.sweep.saved import Saved, write_config
 from semiseg.sweep.study import Study
 
-SCRIPTS = (
-    ablate_three_stage,
-    sweep_lambda,
-    ablate_mean_teacher_mri,
-    compare_consistency_directions,
-    compare_dmt,
-    compare_label_counts,
-    compare_label_fractions,
-)
-TABLES: dict[str, Ablation] = {script.__name__: script.TABLE for script in SCRIPTS}
 PRESETS = [(script, preset) for script, table in TABLES.items() for preset in table.presets]
 
 FIELD: dict[type, tuple[str, str, Any]] = {
@@ -58,10 +50,9 @@ FIELD: dict[type, tuple[str, str, Any]] = {
 def test_method_flags_are_those_of_the_presets_method(script: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = TABLES[script].presets[name]
     field, text, value = FIELD[type(found.method)]
-    plain = parse(TABLES[script], ["--preset", name])
-    assert (plain.method, plain.data, plain.net, plain.train) == (found.method, found.data, found.net, found.train)
-    changed = parse(TABLES[script], ["--preset", name, f"--method.{field}", text])
-    assert changed.method == replace(found.method, **{field: value})  # type: ignore[type-var]
+    assert parse(TABLES[script], ["--preset", name])[1] == found
+    _, changed = parse(TABLES[script], ["--preset", name, f"--method.{field}", text])
+    assert changed == replace(found, method=replace(found.method, **{field: value}))  # type: ignore[type-var]
     foreign = next(other for kind, (other, *_) in FIELD.items() if kind is not type(found.method))
     for words in (f"--method.{foreign} 0.5", f"--method.{field} ?", "--method.nothing 1"):
         with pytest.raises(SystemExit) as stop:
@@ -72,10 +63,9 @@ def test_method_flags_are_those_of_the_presets_method(script: str, name: str, ca
 
 def plan(table: Ablation, preset: Preset) -> Plan:
     """All rows of the table at one seed; a number of labels is a split of its own."""
-    rows = worded(table.rows, preset.words)
-    lines = {row: read_row(table.name, row, words, preset.methods()) for row, words in rows.items()}
+    lines = {name: resolve_row(table.name, name, row, preset.methods()) for name, row in table.rows_of(preset).items()}
 
-    def split(line: Line) -> Split:
+    def split(line: ResolvedRow) -> Split:
         labelled = preset.data.labelled if line.labelled is None else line.labelled
         return replace(tiny.SPLIT, labelled_hash=str(labelled))
 
@@ -136,6 +126,14 @@ def test_lambda_follows_the_number_of_labels_and_stage_1_is_the_supervised_row(n
     assert set(table.presets[name].rows) == counts | {"supervised, all"}
 
 
+def curve_of(table: Ablation, words: list[str]) -> CurveRecord:
+    """The curve that a study of these words writes down."""
+    arguments, preset = parse(table, words)
+    found = curve_record(table.curve, Study(table, preset, arguments, words).rows, preset.curve_paper)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize(
     ("script", "words", "points"),
     [
@@ -153,20 +151,17 @@ def test_a_papers_curve_has_the_points_whose_rows_are_trained(
     script: str, words: str, points: dict[str, set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    curve = Study(TABLES[script], parse(TABLES[script], words.split()), words.split())._curve()
-    assert curve is not None
-    assert {name: set(line) for name, line in curve["paper"].items()} == points
+    curve = curve_of(TABLES[script], words.split())
+    assert {name: set(map(str, line)) for name, line in curve.paper.items()} == points
 
 
-def test_the_figures_of_paper_003_are_those_of_the_presets_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_figures_of_grubisic2021_are_those_of_the_presets_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """data/tables.ods of the authors' repository."""
-    shares, stated = ("0.125", "0.25", "0.5", "1.0"), {}
+    shares, stated = (0.125, 0.25, 0.5, 1.0), {}
     for preset in ("paper", "paper-deeplab"):
         monkeypatch.chdir(tmp_path)
-        words = ["--preset", preset]
-        curve = Study(compare_consistency_directions.TABLE, parse(compare_consistency_directions.TABLE, words), words)._curve()
-        assert curve is not None
-        stated[preset] = {name: [line[share] for share in shares] for name, line in curve["paper"].items()}
+        curve = curve_of(compare_consistency_directions.TABLE, ["--preset", preset])
+        stated[preset] = {name: [line[share] for share in shares] for name, line in curve.paper.items()}
     assert stated["paper-deeplab"] == {
         "supervised": [56.7, 62.5, 67.8, 69.0],
         "MT-PhTPS": [61.9, 66.8, 69.9, 71.7],
@@ -191,7 +186,7 @@ def test_a_paper_has_a_number_or_none_for_every_column_of_rows_that_exist(script
     assert {len(values) for values in paper.rows.values()} == {len(paper.columns)}
 
 
-def test_paper_000_ramps_between_epochs_8_and_33_of_its_161_steps() -> None:
+def test_pets_mean_teacher_ramps_between_epochs_8_and_33_of_its_161_steps() -> None:
     method = compare_label_fractions.TABLE.presets["paper"].method
     assert isinstance(method, MeanTeacher)
     weights = [method.weight_at(Moment(step, 16_100, 161)) for step in (8 * 161 - 1, 8 * 161, 33 * 161 - 1, 33 * 161, 16_099)]
@@ -200,7 +195,7 @@ def test_paper_000_ramps_between_epochs_8_and_33_of_its_161_steps() -> None:
 
 
 @pytest.mark.parametrize("preset", ["mri", "paper"])
-def test_paper_001_perturbs_its_baseline_as_the_student_by_noise_of_z_scores(preset: str) -> None:
+def test_perone2018_perturbs_its_baseline_as_the_student_by_noise_of_z_scores(preset: str) -> None:
     methods = ablate_mean_teacher_mri.TABLE.presets[preset].methods()
     teacher, baseline = methods["mean_teacher"], methods["supervised"]
     assert isinstance(teacher, MeanTeacher)
@@ -217,7 +212,7 @@ def test_paper_001_perturbs_its_baseline_as_the_student_by_noise_of_z_scores(pre
 
 def test_the_mse_row_of_one_output_is_the_squared_error_of_its_probability() -> None:
     table = ablate_mean_teacher_mri.TABLE
-    method = read_row("mri", "MSE", table.rows["MSE"], table.presets["paper"].methods()).method
+    method = resolve_row("mri", "MSE", table.rows["MSE"], table.presets["paper"].methods()).method
     assert isinstance(method, MeanTeacher)
     score, target = torch.randn(2, 1, 8, 8), torch.rand(2, 1, 8, 8)
     logits, probs = torch.cat([torch.zeros_like(score), score], 1), torch.cat([1 - target, target], 1)
@@ -229,7 +224,7 @@ def test_rows_of_the_lambda_table_set_both_weights_to_their_number() -> None:
     curve, methods = sweep_lambda.TABLE.curve, sweep_lambda.TABLE.presets["demo"].methods()
     assert curve is not None
     for value, row in curve.series["full"].items():
-        found = read_row("lambda", row, sweep_lambda.TABLE.rows[row], methods).method
+        found = resolve_row("lambda", row, sweep_lambda.TABLE.rows[row], methods).method
         assert isinstance(found, ThreeStage)
         assert (found.lambda1, found.lambda2, found.switches()) == (value, value, tiny.FULL)
 
@@ -254,23 +249,49 @@ def test_three_stage_is_refused_on_images_of_one_class_each(
     assert capsys.readouterr().err == "error: data.name in row 'S1': got 'cifar10'; allowed: a data set with a mask per image\n"
 
 
-QUICK_SECONDS = 90
-"""At most, of every script, on two cores."""
+# ---- presets, --config, --quick, flags: in this order
+
+
+def config_of(method: Method, preset: Preset, folder: Path) -> list[str]:
+    """Words that name a saved configuration."""
+    write_config(folder / "best.json", Saved(preset.data, preset.net, preset.train, method), {})
+    return ["--config", str(folder / "best.json")]
+
+
+@pytest.mark.parametrize("script", ["compare_dmt", "compare_label_fractions"])
+def test_quick_makes_a_saved_configuration_small_too(script: str, tmp_path: Path) -> None:
+    """In one script DMT is the preset's own method, in the other one of the others."""
+    table = TABLES[script]
+    words = config_of(DMT(phase_epochs=20, alpha=0.9), table.presets["demo"], tmp_path)
+    for line in ([*words, "--quick"], ["--quick", *words]):
+        arguments, preset = parse(table, line)
+        assert preset.methods()["dmt"] == DMT(phase_epochs=0.1, phases=(0.5, 1.0), alpha=0.9)
+        assert preset.train.steps == 6
+        study = Study(table, preset, arguments)
+        assert {line.method for line in study.lines.values() if isinstance(line.method, DMT)} == {preset.methods()["dmt"]}
+
+
+def test_flags_have_the_last_word(tmp_path: Path) -> None:
+    table = TABLES["compare_dmt"]
+    words = config_of(DMT(phase_epochs=20, alpha=0.9), table.presets["demo"], tmp_path)
+    _, preset = parse(table, [*words, "--quick", "--method.phase-epochs", "3", "--train.steps", "9", "--seeds", "5"])
+    assert (preset.method, preset.train.steps, preset.seeds) == (
+        DMT(phase_epochs=3.0, phases=(0.5, 1.0), alpha=0.9),
+        9,
+        (5,),
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", [name for name in TABLES if name != "ablate_three_stage"])  # that one: test_sweep.py
+@pytest.mark.parametrize("script", TABLES)
 def test_quick_works_as_a_user_would_run_it(script: str, cache: Path, tmp_path: Path) -> None:
-    path, table = Path(__file__).parents[1] / "sweeps" / f"{script}.py", TABLES[script]
-    began = time.monotonic()
-    ran = finish(tmp_path, cache, "--quick", script=path)
-    seconds = time.monotonic() - began
+    table = TABLES[script]
+    ran = finish(tmp_path, cache, "--quick", script=Path(str(SCRIPTS[script].__file__)))
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = ran.stdout.rstrip().splitlines()
     assert lines[-1] == f"report: {tmp_path / 'out' / 'report.html'}"
     assert Path(lines[-1].removeprefix("report: ")).stat().st_size > 10_000
-    rows = table.preset("demo", True).rows or tuple(table.rows)
+    rows = table.quick.apply(table.presets["demo"]).rows or tuple(table.rows)
     header = next(i for i, line in enumerate(lines) if line.startswith("row "))
     printed = [re.split(r"\s{2,}", line)[0] for line in lines[header + 2 : header + 2 + len(rows)]]
     assert sorted(printed) == sorted(rows)
-    assert seconds <= QUICK_SECONDS

@@ -10,8 +10,8 @@ import torchvision
 from test_nets import CLASSES, MEAN, STD, count, images, made
 from torch import Tensor, nn
 
-from semiseg.config import Net, Train
-from semiseg.nets import BlockNet, build
+from semiseg.config import Train
+from semiseg.nets import BlockNet, SwiftNet, build
 from semiseg.nets.optimiser import optimiser
 from semiseg.nets.swiftnet import PyramidPooling
 
@@ -19,7 +19,7 @@ LAYERS = {"conv2x": "layer1", "conv3x": "layer2", "conv4x": "layer3", "conv5x": 
 
 
 def test_it_has_the_published_number_of_parameters() -> None:
-    net = build(Net(name="swiftnet"), 19, mean=MEAN, std=STD, seed=0)
+    net = build(SwiftNet(), 19, mean=MEAN, std=STD, seed=0)
     encoder = count(torchvision.models.resnet18()) - (512 * 1000 + 1000)
     spp = 2 * 512 + 512 * 128 + 3 * (2 * 128 + 128 * 42) + 2 * 254 + 254 * 128
     decoder = sum(2 * channels + channels * 128 + 2 * 128 + 9 * 128 * 128 for channels in (256, 128, 64))
@@ -155,7 +155,7 @@ def test_the_encoder_has_a_learning_rate_of_its_own_and_the_decoder_the_full_one
 def test_the_encoder_starts_from_a_file_with_torchvisions_names(tmp_path: Path) -> None:
     pretrained = torchvision.models.resnet18().state_dict()
     torch.save(pretrained, tmp_path / "resnet18.pth")
-    net = build(Net(name="swiftnet", weights=str(tmp_path / "resnet18.pth")), CLASSES, mean=MEAN, std=STD, seed=0)
+    net = build(SwiftNet(weights=str(tmp_path / "resnet18.pth")), CLASSES, mean=MEAN, std=STD, seed=0)
     assert isinstance(net, BlockNet)
     found = Slow(net).resnet.state_dict()
     assert all(value.equal(pretrained[name]) for name, value in found.items() if not name.startswith("fc."))

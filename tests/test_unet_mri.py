@@ -6,12 +6,11 @@ import torch.nn.functional as F
 from test_nets import CLASSES, MEAN, STD, count, images
 from torch import Tensor, nn
 
-from semiseg.config import Net
-from semiseg.nets import BlockNet, build
+from semiseg.nets import BlockNet, UNetMRI, build
 
 
 def made(width: int = 4, *, classes: int = CLASSES, dropout: float = 0.0, outputs: str = "classes") -> BlockNet:
-    net = Net(name="unet_mri", width=width, dropout=dropout, outputs="one" if outputs == "one" else "classes")
+    net = UNetMRI(width=width, dropout=dropout, outputs="one" if outputs == "one" else "classes")
     found = build(net, classes, mean=MEAN, std=STD, seed=0)
     assert isinstance(found, BlockNet)
     return found

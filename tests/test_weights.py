@@ -13,11 +13,11 @@ from torchvision.models import ResNet18_Weights, ResNet101_Weights, WeightsEnum
 from torchvision.models.resnet import resnet18
 
 from semiseg.config import Net, SettingError
-from semiseg.nets import BlockNet, MultiTask, build, located
+from semiseg.nets import BlockNet, DeepLabV2, MultiTask, OwnNet, SwiftNet, UNet, WideResNet, build, located
 from semiseg.nets.deeplabv2 import Aspp
 from semiseg.nets.own import function
 from semiseg.nets.resnet import encoder
-from semiseg.nets.weights import ENCODERS, load_weights, read_weights
+from semiseg.nets.weights import load_weights, read_weights
 
 CLASSES = 5
 SEQUENTIAL = """
@@ -59,8 +59,8 @@ def save(tensors: dict[str, Tensor], folder: Path, *, torch_file: bool = False) 
     return str(file)
 
 
-def loaded(blocks: dict[str, nn.Module], weights: str, name: str = "deeplabv2") -> dict[str, Tensor]:
-    load_weights(blocks, Net(name=name, weights=weights))
+def loaded(blocks: dict[str, nn.Module], weights: str) -> dict[str, Tensor]:
+    load_weights(blocks, DeepLabV2(weights=weights))
     return nn.ModuleDict(blocks).state_dict()
 
 
@@ -102,7 +102,7 @@ def test_the_classifier_of_the_published_codes_is_taken_when_it_has_as_many_clas
 
 
 def test_a_swiftnet_takes_the_encoder_alone_from_torchvisions_tensors(tmp_path: Path) -> None:
-    fresh, net = (made(Net(name="swiftnet", weights=file)) for file in ("", save(pretrained(), tmp_path)))
+    fresh, net = (made(SwiftNet(weights=file)) for file in ("", save(pretrained(), tmp_path)))
     assert isinstance(fresh, BlockNet)
     assert isinstance(net, BlockNet)
     theirs, state = pretrained(), net.blocks.state_dict()
@@ -147,7 +147,7 @@ def test_imagenet_means_torchvisions_checked_weights(monkeypatch: pytest.MonkeyP
     state = loaded(small(), "imagenet")
     assert state["conv3x.layer.1.conv2.weight"].equal(pretrained()["layer2.1.conv2.weight"])
     assert calls == [(ResNet101_Weights.IMAGENET1K_V1, (), {"check_hash": True, "progress": False})]
-    assert ENCODERS["swiftnet"] is ResNet18_Weights.IMAGENET1K_V1
+    assert SwiftNet().pretrained() is ResNet18_Weights.IMAGENET1K_V1
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_download_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, erro
 
 def test_a_network_that_torchvision_has_no_weights_for_is_told_so() -> None:
     with pytest.raises(SettingError, match="^net.weights: got 'imagenet'; allowed: '' or a file for unet$"):
-        build(Net(weights="imagenet"), CLASSES, mean=MEAN, std=STD, seed=0)
+        build(UNet(weights="imagenet"), CLASSES, mean=MEAN, std=STD, seed=0)
 
 
 def of_stage(net: nn.Module, role: str, which: str = "best") -> dict[str, Tensor]:
@@ -178,19 +178,19 @@ def made(net: Net, seed: int = 0, own: int = 0, classes: int = CLASSES) -> Block
     return build(net, classes, mean=MEAN, std=STD, seed=seed, own=own)
 
 
-@pytest.mark.parametrize("name", ["unet", "wide_resnet"])
+@pytest.mark.parametrize("kind", [UNet, WideResNet])
 @pytest.mark.parametrize("own", [0, 2])
-def test_a_network_starts_from_the_best_weights_of_a_stage(tmp_path: Path, name: str, own: int) -> None:
+def test_a_network_starts_from_the_best_weights_of_a_stage(tmp_path: Path, kind: type[UNet | WideResNet], own: int) -> None:
     """Not from the last ones, nor from the student where a teacher is; a branch's are left out, and so are mean and deviation."""
-    student, teacher, last = (made(Net(name=name, width=4), seed, own) for seed in (1, 2, 3))
-    other = build(Net(name=name, width=4), CLASSES, mean=(0.1,) * 3, std=(0.9,) * 3, seed=2)
+    student, teacher, last = (made(kind(width=4), seed, own) for seed in (1, 2, 3))
+    other = build(kind(width=4), CLASSES, mean=(0.1,) * 3, std=(0.9,) * 3, seed=2)
     student_only = of_stage(student, "student") | of_stage(last, "student", "last")
     for tensors, expected in ((student_only, student), (student_only | of_stage(teacher, "teacher"), teacher)):
-        settings = Net(name=name, width=4, weights=save(tensors, tmp_path))
+        settings = kind(width=4, weights=save(tensors, tmp_path))
         f = expected.segmentation if isinstance(expected, MultiTask) else expected
         found = made(settings)
         assert same(found.state_dict(), f.state_dict())
-    plain = made(Net(name=name, width=4, weights=save(other.state_dict(), tmp_path)))
+    plain = made(kind(width=4, weights=save(other.state_dict(), tmp_path)))
     assert isinstance(plain, BlockNet)
     assert isinstance(other, BlockNet)
     assert same(plain.blocks.state_dict(), other.blocks.state_dict())
@@ -215,10 +215,10 @@ def test_a_network_of_ones_own_takes_the_names_of_its_module_or_those_of_a_stage
     module = function(f"{code}:build")(CLASSES)
     assert first in module.state_dict()
     file = save(module.state_dict(), tmp_path)
-    net = made(Net(name=f"{code}:build", weights=file)).eval()
+    net = made(OwnNet(name=f"{code}:build", weights=file)).eval()
     mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (MEAN, STD))
     torch.testing.assert_close(net(images()), module.eval()((images() - mean) / std))
-    again = made(Net(name=f"{code}:build", weights=save(of_stage(net, "student"), tmp_path)), seed=1)
+    again = made(OwnNet(name=f"{code}:build", weights=save(of_stage(net, "student"), tmp_path)), seed=1)
     assert same(again.state_dict(), net.state_dict())
 
 
@@ -236,10 +236,10 @@ def test_a_network_of_ones_own_takes_the_names_of_its_module_or_those_of_a_stage
 def test_any_other_network_needs_all_of_its_tensors_and_no_further_ones(
     tmp_path: Path, change: dict[str, Tensor | None], message: str
 ) -> None:
-    tensors = {name: value for name, value in (made(Net(width=2)).state_dict() | change).items() if value is not None}
+    tensors = {name: value for name, value in (made(UNet(width=2)).state_dict() | change).items() if value is not None}
     file = save(tensors, tmp_path)
     with pytest.raises(SettingError, match=f"^net.weights: {file} {message}$"):
-        made(Net(width=2, weights=file))
+        made(UNet(width=2, weights=file))
 
 
 def test_a_state_dict_may_lie_in_a_training_checkpoint_and_no_code_is_run(tmp_path: Path) -> None:
@@ -264,14 +264,14 @@ def test_a_state_dict_may_lie_in_a_training_checkpoint_and_no_code_is_run(tmp_pa
 def test_a_files_place_is_made_absolute_and_its_content_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save({"a": torch.zeros(1)}, tmp_path)
-    one = located(Net(weights="weights.safetensors"))
+    one = located(UNet(weights="weights.safetensors"))
     assert one.weights == str(tmp_path / "weights.safetensors")
     save({"a": torch.ones(1)}, tmp_path)
-    two = located(Net(weights="weights.safetensors"))
+    two = located(UNet(weights="weights.safetensors"))
     assert len(one.digest) == len(two.digest) == 64
     assert one.digest != two.digest
-    assert located(Net(name="deeplabv2", weights="imagenet")) == Net(name="deeplabv2", weights="imagenet")
+    assert located(DeepLabV2(weights="imagenet")) == DeepLabV2(weights="imagenet")
     with pytest.raises(
         SettingError, match=r"^net.weights: none.pth cannot be read \(No such file or directory\); allowed: a file that exists$"
     ):
-        located(Net(weights="none.pth"))
+        located(UNet(weights="none.pth"))

@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from test_nets import CLASSES, MEAN, STD, count, images, made
 from torch import nn
 
-from semiseg.config import Net
-from semiseg.nets import BlockNet, build
-from semiseg.nets.wide_resnet import Residual, wide_resnet
+from semiseg.nets import BlockNet, WideResNet, build
+from semiseg.nets.wide_resnet import Residual
 
 
 def test_wrn_28_2_has_the_parameters_of_the_published_one() -> None:
@@ -18,7 +17,7 @@ def test_wrn_28_2_has_the_parameters_of_the_published_one() -> None:
         first = 2 * source + 9 * source * channels + 2 * channels + 9 * channels * channels + source * channels
         expected += first + 3 * (2 * channels + 9 * channels * channels) * 2
     expected += 2 * 128 + 128 * 10 + 10
-    net = build(Net(name="wide_resnet", width=32, depth=4), 10, mean=MEAN, std=STD, seed=0)
+    net = build(WideResNet(width=32, depth=4), 10, mean=MEAN, std=STD, seed=0)
     assert count(net) == expected == 1_467_610
     assert isinstance(net, BlockNet)
     assert list(net.blocks) == ["stem", "group1", "group2", "group3", "head"]
@@ -32,7 +31,7 @@ def test_wrn_28_2_has_the_parameters_of_the_published_one() -> None:
 
 @pytest.mark.parametrize("depth", [1, 4])
 def test_a_wide_resnet_has_6_depth_plus_4_convolutions_before_its_head(depth: int) -> None:
-    blocks = nn.ModuleDict(wide_resnet(Net(width=32, depth=depth), CLASSES))
+    blocks = nn.ModuleDict(WideResNet(width=32, depth=depth).blocks(CLASSES))
     layers = [name for name, module in blocks.named_modules() if isinstance(module, nn.Conv2d) and not name.startswith("head")]
     assert len(layers) == 6 * depth + 4
     assert sum(name.endswith("shortcut") for name in layers) == 3

@@ -11,22 +11,23 @@ import torch
 from PIL import Image
 
 from semiseg.batch import IGNORE, Batch
+from semiseg.codec import read_row
 from semiseg.config import Data, Net, Train
 from semiseg.data import Pack, Splits
 from semiseg.methods import Method, ThreeStage
 from semiseg.methods.rule import State
-from semiseg.nets import build
+from semiseg.nets import UNet, build
 from semiseg.pseudo import Learned, network
 from semiseg.runner import Place, split_of
 from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
-from semiseg.sweep.rows import Line, read_row
+from semiseg.sweep.rows import ResolvedRow, resolve_row
 from semiseg.train import Trainer
 
 CPU = torch.device("cpu")
 SIZE = (32, 32)
 CLASSES = ("ground", "disc", "square", "bar", "corner")
-NET = Net(width=4, depth=2)
+NET = UNet(width=4, depth=2)
 TRAIN = Train(
     steps=8, batch_labelled=2, batch_unlabelled=2, learning_rate=1e-2, crop=SIZE, precision="fp32", evaluations=2, decay="constant"
 )
@@ -95,9 +96,10 @@ def chain(method: Method | None = None, *, train: Train = TRAIN, net: Net = NET,
     return (method or ThreeStage()).stages(split_of(*opened()), net, train, seed)
 
 
-def lines(rows: dict[str, str]) -> dict[str, Line]:
-    """What the rows of a three-stage table train."""
-    return {row: read_row("table", row, words, {"three_stage": ThreeStage()}) for row, words in rows.items()}
+def resolved(rows: dict[str, str]) -> dict[str, ResolvedRow]:
+    """What the rows of a three-stage table train, given as words."""
+    methods = {"three_stage": ThreeStage()}
+    return {name: resolve_row("table", name, read_row(words, methods), methods) for name, words in rows.items()}
 
 
 def empty_masks() -> dict[int, np.ndarray]:

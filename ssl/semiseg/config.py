@@ -3,10 +3,16 @@
 A value that cannot be used raises `SettingError`, one line that names the field, the value and what is allowed.
 """
 
+import abc
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torchvision.models import WeightsEnum
 
 
 class SettingError(Exception):
@@ -30,6 +36,10 @@ def require_choices(settings: Any, prefix: str) -> None:
             require(value in get_args(hint), f"{prefix}.{name}", value, ", ".join(map(str, get_args(hint))))
 
 
+def _is_count_or_share(number: float) -> bool:
+    return number < 1 or isinstance(number, int) or number.is_integer()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Which images, which of them are labelled, at which size."""
@@ -39,7 +49,7 @@ class Data:
     root: Path | None = None
     """Folder of the data set on disk; `synthetic` needs none."""
     labelled: int | float | Literal["all"] | None = None
-    """Labelled training images: a count (1 or more), a share (below 1) or "all"; None: the data set's own default."""
+    """Labelled training images: a count (1 is one image), a share (1.0 is all of them) or "all"; None: the data set's default."""
     size: tuple[int, int] | Literal["native"] | None = None
     """Height and width in pixels to which images are resized once; "native" keeps each file's; None: the data set's default."""
     selection: int | float = 0.1
@@ -54,54 +64,66 @@ class Data:
     """Names of class ids 0, 1, ...; empty: what the data set says (`folder` reads classes.txt or the masks)."""
 
     def __post_init__(self) -> None:
+        if self.labelled == 1 and isinstance(self.labelled, float):
+            object.__setattr__(self, "labelled", "all")  # equal numbers are equal settings, but 1 is one image
         if isinstance(self.labelled, int | float):
-            whole = self.labelled < 1 or float(self.labelled).is_integer()
-            require(self.labelled > 0 and whole, "data.labelled", self.labelled, "a count >= 1, a share in (0, 1) or 'all'")
+            allowed = "a count >= 1, a share in (0, 1], where 1.0 is all and 1 is one image, or 'all'"
+            require(self.labelled > 0 and _is_count_or_share(self.labelled), "data.labelled", self.labelled, allowed)
         if isinstance(self.size, tuple):
             require(min(self.size) >= 8, "data.size", self.size, "height and width of at least 8 pixels, or 'native'")
-        require(self.selection > 0, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
+        share_of_all = isinstance(self.selection, float) and self.selection == 1
+        possible = self.selection > 0 and _is_count_or_share(self.selection) and not share_of_all
+        require(possible, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
+        require(self.split_seed >= 0, "data.split_seed", self.split_seed, "a whole number >= 0")
         require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Net:
-    """Which network."""
+class Net(abc.ABC):
+    """Which network, with the settings that all have; each one is a subclass with those that it has besides (`semiseg.nets`)."""
 
-    name: str = "unet"
+    name: str = ""
     """A name in NETS, or FILE.py:FUNCTION for a network of your own (`semiseg.nets.own`)."""
-    width: int = 8
-    """Channels of the first level, of wide_resnet the first group; doubled at every further one (grubisic2021 on CIFAR-10: 32)."""
-    depth: int = 3
-    """Levels of unet, so depth - 1 poolings (pets_mean_teacher: depth 3, width 64); of wide_resnet blocks in a group
-    (grubisic2021: 4)."""
-    outputs: Literal["classes", "one"] = "classes"
-    """A logit per class, or one for both of two classes behind a sigmoid (perone2018)."""
     weights: str = ""
     """What the student starts from: "imagenet" (torchvision's ResNet, of deeplabv2 and swiftnet), a file of weights; empty:
     random."""
     frozen_norm: bool = False
     """BatchNorm keeps its initial statistics and factors (ke2020's code)."""
-    aspp_branches: Literal[2, 4] = 4
-    """Of deeplabv2: dilations 6, 12, 18, 24 are summed, or by a slip in many published codes only 6 and 12."""
-    caffe_stride: bool = False
-    """Of deeplabv2: a bottleneck halves the resolution in its first 1x1 convolution (ke2020's code), not in its 3x3 one."""
-    aux_width: Literal["full", "half"] = "full"
-    """Of deeplabv2: channels of the auxiliary branch's own conv5x against f's (ke2020's code: half)."""
-    aux_init: Literal["same", "normal"] = "same"
-    """Of deeplabv2: the branch's own convolutions start like f's, or from N(0, 0.01) (ke2020's code)."""
-    aux_dummy: bool = False
-    """Of deeplabv2: the branch has one more output, of a class that never occurs (ke2020's code)."""
     digest: str = ""
     """sha256 of the files that `name` and `weights` mean; found by the tool, so that keys depend on contents and not on places."""
-    dropout: float = 0.0
-    """Share dropped in training: channels after each convolution of unet (perone2018: 0.5), values inside a block of
-    wide_resnet."""
+
+    BACKBONE: ClassVar[tuple[str, ...]] = ()
+    """Blocks that pretraining is for and whose learning rate and weight decay have factors; empty: no such blocks."""
 
     def __post_init__(self) -> None:
         require_choices(self, "net")
-        require(self.width >= 1, "net.width", self.width, "a whole number >= 1")
-        require(1 <= self.depth <= 6, "net.depth", self.depth, "a whole number in 1..6")
-        require(0 <= self.dropout < 1, "net.dropout", self.dropout, "a share in [0, 1)")
+        self.check_name()
+
+    def check_name(self) -> None:
+        """Raise SettingError for a name that is another network's; a network's own one is the default."""
+        own = type(self).name
+        require(self.name == own, "net.name", self.name, f"{own!r} for {type(self).__name__}")
+
+    @abc.abstractmethod
+    def blocks(self, classes: int) -> dict[str, "nn.Module"]:
+        """The network's blocks by name in the order in which they run (`semiseg.nets.blocks`), with random weights."""
+
+    def branch(self, classes: int, own: int, load: Callable[[dict[str, "nn.Module"]], None]) -> dict[str, "nn.Module"]:
+        """The last `own` blocks of an auxiliary branch: the network's once more, unless it says otherwise.
+
+        `load` gives all blocks of a network the weights that `weights` names.
+        """
+        again = self.blocks(classes)
+        load(again)
+        return dict(list(again.items())[-own:])
+
+    def encoder_blocks(self, blocks: Mapping[str, "nn.Module"]) -> int:
+        """How many of its blocks, from the first one, are the encoder: all but the last one, unless the network says otherwise."""
+        return len(blocks) - 1
+
+    def pretrained(self) -> "WeightsEnum | None":
+        """torchvision's weights of the encoder, which `weights` "imagenet" means; None: there are none."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,12 +193,3 @@ class Train:
         require(0 < low <= high, "train.scale", self.scale, "two numbers, 0 < low <= high")
         if self.crop is not None:
             require(min(self.crop) >= 8, "train.crop", self.crop, "height and width of at least 8 pixels")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Data, network and training of one study, without its method."""
-
-    data: Data = field(default_factory=Data)
-    net: Net = field(default_factory=Net)
-    train: Train = field(default_factory=Train)

@@ -3,13 +3,15 @@
 import contextlib
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
@@ -41,14 +43,17 @@ class Place:
     device: str = "cpu"
     threads: int = 1
     checkpoint_seconds: float = 30.0
+    wait_seconds: float = 60.0
+    """For how long an answer of a remote store is awaited."""
     git: str = ""
 
     def open(self, labelled: float | Literal["all"] | None = None) -> tuple[Pack, Splits]:
         """The packed data and its splits, opened once per process; `labelled` replaces that of the data when given."""
         return _opened(self.data if labelled is None else replace(self.data, labelled=labelled), self.cache)
 
-    def open_store(self) -> Store:
-        return Store(self.store, self.cache / "mirror")
+    def open_store(self, say: Callable[[str], None] = print) -> Store:
+        """The store; `say` is told of what was damaged in it."""
+        return Store(self.store, self.cache / "mirror", limit=self.wait_seconds, say=say)
 
 
 def split_of(pack: Pack, splits: Splits) -> Split:
@@ -76,7 +81,9 @@ class StageRun:
     """
 
     def __init__(self, stage: Stage, place: Place) -> None:
-        self.stage, self.place, self.store = stage, place, place.open_store()
+        self.notes: list[str] = []
+        """What people must be told, such as that something damaged was set aside."""
+        self.stage, self.place, self.store = stage, place, place.open_store(self.notes.append)
         self.started, self.cpu_started = time.time(), time.process_time()
         self.saved_at = time.monotonic()
         torch.set_num_threads(place.threads)
@@ -88,14 +95,24 @@ class StageRun:
         if located(stage.net).digest != stage.net.digest:
             raise StageError(f"{stage.name}: the files of net.name and net.weights are not those of the plan")
         self.device = torch.device(place.device)
-        self.trainer = Trainer(stage, pack, splits, self.device, self._learn(pack, splits))
+        self._trainer = partial(Trainer, stage, pack, splits, self.device, self._learn(pack, splits))
+        self.trainer = self._trainer()
         self.earlier = {"seconds": 0.0, "cpu_seconds": 0.0, "started": self.started}
-        checkpoint = self.store.read_checkpoint(stage.key)
-        if checkpoint is not None:
-            saved = torch.load(checkpoint, map_location=self.device, weights_only=True)
-            self.earlier = saved.pop("clock")
-            self.trainer.restore(saved)
+        self._resume()
         self.resumed_at = self.trainer.progress.step
+
+    def _resume(self) -> None:
+        """Go on from the stage's checkpoint; one that cannot be read is set aside, and the stage begins anew."""
+        checkpoint = self.store.read_checkpoint(self.stage.key)
+        if checkpoint is None:
+            return
+        try:
+            saved = torch.load(checkpoint, map_location=self.device, weights_only=True)
+            self.trainer.restore(saved)
+            self.earlier = saved["clock"]
+        except Exception as error:  # noqa: BLE001  torch, pickle and zipfile have many kinds
+            self.store.set_aside(checkpoint, f"no checkpoint of this stage: {type(error).__name__}")
+            self.trainer = self._trainer()
 
     @property
     def finished(self) -> bool:
@@ -118,7 +135,12 @@ class StageRun:
             "selection_curve": self.trainer.selection_curve(),
             "images_per_second": rate,
             "seconds": self._clock()["seconds"],
+            "notes": self._take_notes(),
         }
+
+    def _take_notes(self) -> list[str]:
+        notes, self.notes[:] = list(self.notes), []
+        return notes
 
     def checkpoint(self) -> None:
         """Save everything needed to go on from here."""
@@ -170,7 +192,12 @@ class StageRun:
             found = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device)
             write_masks(path, [pack.ids[row] for row in splits.training], list(found))
 
-        kept = read_masks(self.store.add(teacher.key, f"masks-{prefix.rstrip('.').replace('.', '-')}.arrow", write))
+        name = f"masks-{prefix.rstrip('.').replace('.', '-')}.arrow"
+        try:
+            kept = read_masks(self.store.add(teacher.key, name, write))
+        except (pa.ArrowInvalid, OSError, ValueError, KeyError) as error:  # cut short by a crash or a full disk
+            self.store.set_aside(self.store.folder(teacher.key) / name, f"no masks: {type(error).__name__}")
+            kept = read_masks(self.store.add(teacher.key, name, write))
         found = {row: kept[pack.ids[row]] for row in splits.training.tolist()}
         return {row: mask for row, (mask, _) in found.items()}, {row: confidence for row, (_, confidence) in found.items()}
 

@@ -14,25 +14,34 @@ from typing import Any
 from pyarrow import fs
 
 from semiseg.config import SettingError
+from semiseg.waiting import LIMIT, Result, wait_for
 
 STAGE_FILE = "stage.json"
 """Written last on a remote store, where a folder cannot be renamed: a key without it is not there."""
+DAMAGED = "damaged"
+"""Folder of the store into which what cannot be read is moved."""
 
 
 class Store:
     """`location/<key>/` for finished stages and `location/unfinished/<key>.pt` for checkpoints of running ones.
 
     `location` is a folder or a URI that `pyarrow.fs` opens (s3://, gs://, file://...). With a URI every folder is first made in
-    `mirror` on this machine, then copied; reading copies it back once.
+    `mirror` on this machine, then copied; reading copies it back once. A remote store that does not answer within `limit` seconds is
+    given up.
+
+    What is damaged (an unreadable stage.json, a file of another size than it says) is moved to `location/damaged/`, named by `say`, and
+    counts as not there, so that it is made again.
     """
 
-    def __init__(self, location: str, mirror: Path) -> None:
-        self.location = location
+    def __init__(self, location: str, mirror: Path, *, limit: float = LIMIT, say: Callable[[str], None] = print) -> None:
+        self.location, self.limit, self.say = location, limit, say
+        self.sound: set[str] = set()
+        """Keys whose folder was found whole."""
         self.remote: tuple[fs.FileSystem, str] | None = None
         self.local = Path(location)
         if "://" in location:
             try:
-                self.remote = fs.FileSystem.from_uri(location)
+                self.remote = self._wait(lambda: fs.FileSystem.from_uri(location))
             except (ValueError, OSError) as error:
                 raise SettingError(f"store: cannot open {location!r} ({error}); allowed: a folder or a URI of pyarrow.fs") from None
             self.local = mirror / hashlib.sha256(location.encode()).hexdigest()[:16]
@@ -41,21 +50,28 @@ class Store:
             self._probe_remote()
 
     def has(self, key: str) -> bool:
-        """Whether the stage is finished."""
-        if (self.local / key / STAGE_FILE).is_file():
+        """Whether the stage is finished, and whole as far as sizes of files tell."""
+        if key in self.sound:
+            return True
+        if (self.local / key).is_dir() and self._whole(key):
+            self.sound.add(key)
             return True
         return self.remote is not None and self._remote_file(f"{key}/{STAGE_FILE}")
 
     def folder(self, key: str) -> Path:
         """The stage's folder on this machine. Raises KeyError when the store does not hold the stage."""
         path = self.local / key
-        if (path / STAGE_FILE).is_file():
+        if key in self.sound or (path.is_dir() and self._whole(key)):
             return path
         if self.remote is None or not self._remote_file(f"{key}/{STAGE_FILE}"):
             raise KeyError(key)
         filesystem, base = self.remote
         with self._aside(path) as aside:
-            fs.copy_files(f"{base}/{key}", str(aside), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem())
+            self._wait(
+                lambda: fs.copy_files(
+                    f"{base}/{key}", str(aside), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem()
+                )
+            )
         return path
 
     def info(self, key: str) -> dict[str, Any]:
@@ -69,7 +85,8 @@ class Store:
         """
         with self._aside(self.local / key) as aside:
             write(aside)
-            (aside / STAGE_FILE).write_text(json.dumps(info, indent=1, sort_keys=True))
+            files = {str(path.relative_to(aside)): describe(path) for path in sorted(aside.rglob("*")) if path.is_file()}
+            (aside / STAGE_FILE).write_text(json.dumps(info | {"files": files}, indent=1, sort_keys=True))
         if self.remote is not None:
             names = sorted(str(path.relative_to(self.local / key)) for path in (self.local / key).rglob("*") if path.is_file())
             for name in sorted(names, key=lambda name: name == STAGE_FILE):
@@ -94,7 +111,10 @@ class Store:
         if self.remote is not None and self._remote_file(name):  # every checkpoint goes there, so it is the newest
             filesystem, base = self.remote
             path.parent.mkdir(exist_ok=True)
-            fs.copy_files(f"{base}/{name}", str(path), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem())
+            local = fs.LocalFileSystem()
+            self._wait(
+                lambda: fs.copy_files(f"{base}/{name}", str(path), source_filesystem=filesystem, destination_filesystem=local)
+            )
         return path if path.is_file() else None
 
     def write_checkpoint(self, key: str, write: Callable[[Path], None]) -> None:
@@ -115,17 +135,55 @@ class Store:
         path, name = self._checkpoint(key)
         path.unlink(missing_ok=True)
         if self.remote is not None and self._remote_file(name):
-            self.remote[0].delete_file(f"{self.remote[1]}/{name}")
+            filesystem, base = self.remote
+            self._wait(lambda: filesystem.delete_file(f"{base}/{name}"))
+
+    def set_aside(self, path: Path, why: str) -> None:
+        """Move what cannot be read out of the way and say so; a remote copy is deleted, as it is the same."""
+        place = self.local / DAMAGED / f"{path.name}-{uuid.uuid4().hex[:8]}"
+        place.parent.mkdir(exist_ok=True)
+        try:
+            path.rename(place)
+        except FileNotFoundError:  # another process has done so
+            return
+        self.sound.discard(path.name)
+        self.say(f"store: {path} is damaged ({why}); moved to {place}, it is made again")
+        if self.remote is not None:
+            filesystem, base = self.remote
+            name = path.relative_to(self.local).as_posix()
+            with contextlib.suppress(OSError):
+                self._wait(lambda: (filesystem.delete_dir if place.is_dir() else filesystem.delete_file)(f"{base}/{name}"))
+
+    def _whole(self, key: str) -> bool:
+        """Whether a folder holds what its stage.json says; otherwise it is set aside."""
+        folder = self.local / key
+        try:
+            files: dict[str, Any] = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))["files"]
+            wrong = [name for name, said in files.items() if (folder / name).stat().st_size != said["bytes"]]
+        except FileNotFoundError as error:
+            wrong = [Path(error.filename).name]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            wrong = [STAGE_FILE]
+        if wrong:
+            self.set_aside(folder, f"{wrong[0]} is missing, unreadable or cut")
+        return not wrong
+
+    def _wait(self, call: Callable[[], Result]) -> Result:
+        return wait_for(call, f"store {self.location}", limit=self.limit, allowed="a folder or a URI that answers")
 
     def _probe_remote(self) -> None:
         assert self.remote is not None
         filesystem, base = self.remote
         probe = f"{base}/.probe-{uuid.uuid4().hex}"
-        try:
+
+        def write() -> None:
             filesystem.create_dir(base, recursive=True)
             with filesystem.open_output_stream(probe):
                 pass
             filesystem.delete_file(probe)
+
+        try:
+            self._wait(write)
         except OSError as error:
             reason = str(error).splitlines()[0]
             raise SettingError(f"store: cannot write to {self.location!r} ({reason}); allowed: a URI you may write to") from None
@@ -136,14 +194,18 @@ class Store:
     def _remote_file(self, name: str) -> bool:
         assert self.remote is not None
         filesystem, base = self.remote
-        return filesystem.get_file_info(f"{base}/{name}").type == fs.FileType.File
+        return self._wait(lambda: filesystem.get_file_info(f"{base}/{name}").type) == fs.FileType.File
 
     def _upload(self, path: Path, name: str) -> None:
         assert self.remote is not None
         filesystem, base = self.remote
         target = f"{base}/{name}"
-        filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
-        fs.copy_files(str(path), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=filesystem)
+
+        def send() -> None:
+            filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
+            fs.copy_files(str(path), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=filesystem)
+
+        self._wait(send)
 
     @contextmanager
     def _aside(self, path: Path) -> Iterator[Path]:
@@ -158,6 +220,12 @@ class Store:
                 raise OSError(f"store: could not publish {path}")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Size in bytes and sha256 of a file, as stage.json notes them."""
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def writable_folder(path: Path, name: str) -> None:

@@ -29,9 +29,7 @@ class CutMix(Perturbation):
     def meets(self) -> bool:
         return False  # two mixes show other images at the same place
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         if partner is None:
             raise ValueError("CutMix: needs a partner batch, got none")
         count, _, *size = view.image.shape
@@ -55,9 +53,7 @@ class Cutout(Perturbation):
         low, high = self.area
         require(0 <= low <= high <= 1, "cutout.area", self.area, "two shares in [0, 1], low <= high")
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         count, _, *size = view.image.shape
         inside = box_masks(boxes(count, (size[0], size[1]), generator, self.area), (size[0], size[1]), view.image.device)
         valid = view.valid if view.whole else view.valid & ~inside[:, 0]

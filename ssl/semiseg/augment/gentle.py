@@ -62,9 +62,7 @@ class Gentle(Perturbation):
     def meets(self) -> bool:
         return not self.moves
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         """Colours and blur, then the motion, then noise."""
         image = colours(view.image, self, generator)
         clean = noisy(view.image, self.noise_teacher, generator)
@@ -80,10 +78,11 @@ class Gentle(Perturbation):
         return Perturbed(noisy(image, self.noise, generator), valid, move, view.image), Perturbed(other, seen, moved, view.image)
 
     def _moved(self, view: View, generator: torch.Generator) -> tuple[Tensor, Tensor, Move]:
+        whole = view.whole
         if not self.moves:
             return view.image, view.valid, STAY
         motion = Motion(*draw_motion(view.image, self, generator), self.background)
-        return motion.image(view.image), view.valid if view.whole else motion(view.valid), STAY if view.whole else motion
+        return motion.image(view.image), view.valid if whole else motion(view.valid), STAY if whole else motion
 
 
 class Motion(Move):
@@ -103,7 +102,9 @@ class Motion(Move):
 
     def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
         with torch.autocast(own.device.type, enabled=False):
-            moved = resample(as_maps(own), self.grid, self.inside, fill=nothing(own), nearest=not own.is_floating_point())
+            moved = resample(
+                as_maps(own, self.grid), self.grid, self.inside, fill=nothing(own), nearest=not own.is_floating_point()
+            )
         if self.background and own.dtype != torch.int64:
             moved[:, :1].masked_fill_(~self.inside[:, None], 1.0)
         return like(moved, own)

@@ -21,14 +21,21 @@ class View(NamedTuple):
 
     image  (N,3,H,W) float32 in [0,1]
     valid  (N,H,W) bool, False where the pixel comes from outside the source frame; (N,1,1) where a class belongs to a whole image
+    probs  (N,C,H,W) or (N,C,1,1), a teacher's probabilities for them, or None where nobody has asked it
     """
 
     image: Tensor
     valid: Tensor
+    probs: Tensor | None = None
 
     @property
     def whole(self) -> bool:
-        """Whether a class belongs to a whole image, so that labels are (N,1,1) and probabilities (N,C,1,1)."""
+        """Whether a class belongs to a whole image, so that labels are (N,1,1) and probabilities (N,C,1,1). ValueError for other shapes."""
+        if self.image.ndim != 4 or self.image.shape[1] != 3:
+            raise ValueError(f"image: (N,3,H,W) expected, got {tuple(self.image.shape)}")
+        count, _, *size = self.image.shape
+        if tuple(self.valid.shape) not in ((count, *size), (count, 1, 1)):
+            raise ValueError(f"valid: {(count, *size)} or {(count, 1, 1)} expected, got {tuple(self.valid.shape)}")
         return self.valid.shape[1:] != self.image.shape[2:]
 
 
@@ -86,18 +93,20 @@ class Perturbation(abc.ABC):
         return False
 
     @property
+    def guided(self) -> bool:
+        """Whether it follows a teacher's probabilities, so that views need them: `View.probs`."""
+        return False
+
+    @property
     def meets(self) -> bool:
         """Whether two draws for the same images show the same pixels: `Move.meet`."""
         return True
 
     @abc.abstractmethod
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         """Perturb N images, one draw each.
 
-        Args: view, not written to; partner, N other images, where `self.partner`; probs (N,C,H,W), a teacher's probabilities for the
-        images of `view`, for perturbations that follow what is in them.
+        Args: view, not written to, with probabilities where `self.guided`; partner, N other images, where `self.partner`.
         """
 
     def pair(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> tuple[Perturbed, Perturbed]:
@@ -123,25 +132,32 @@ class Chain(Perturbation):
         return any(step.partner for step in self.steps)
 
     @property
+    def guided(self) -> bool:
+        return any(step.guided for step in self.steps)
+
+    @property
     def meets(self) -> bool:
         return len(self.steps) == 1 and self.steps[0].meets
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         moves: list[tuple[Move, Move]] = []
         clean: Tensor | None = None
         for number, step in enumerate(self.steps, 1):
-            made = step(view, generator, partner=partner if step.partner else None, probs=probs)
-            beside = STAY
+            made = step(view, generator, partner=partner if step.partner else None)
+            theirs, beside = partner, STAY
             if partner is not None and not step.partner and any(later.partner for later in self.steps[number:]):
                 shown = step(partner, generator)
-                partner, beside = View(shown.image, shown.valid), shown.move
+                theirs, beside = View(shown.image, shown.valid, moved_probs(shown.move, partner)), shown.move
             moves.append((made.move, beside))
-            view, clean = View(made.image, made.valid), made.clean if clean is None else clean
-            probs = None if probs is None or step.partner else made.move(probs)
+            clean = made.clean if clean is None else clean
+            view, partner = View(made.image, made.valid, moved_probs(made.move, view, partner)), theirs
         assert clean is not None
         return Perturbed(view.image, view.valid, Moves(moves) if len(moves) > 1 else moves[0][0], clean)
+
+
+def moved_probs(move: Move, view: View, partner: View | None = None) -> Tensor | None:
+    """The probabilities of a view where its perturbed images show the same, if it has some."""
+    return None if view.probs is None else move(view.probs, None if partner is None else partner.probs)
 
 
 class Moves(Move):
@@ -161,9 +177,7 @@ class Moves(Move):
         return own
 
 
-def perturb_batch(
-    perturbation: Perturbation | None, view: View, generator: torch.Generator, probs: Tensor | None = None
-) -> Perturbed:
+def perturb_batch(perturbation: Perturbation | None, view: View, generator: torch.Generator) -> Perturbed:
     """One draw for a batch whose images are each other's partners, each that of the next; its `move` takes one's own maps alone.
 
     None perturbs nothing.
@@ -171,9 +185,9 @@ def perturb_batch(
     if perturbation is None:
         return Perturbed(view.image, view.valid, STAY, view.image)
     if not perturbation.partner:
-        return perturbation(view, generator, probs=probs)
-    partner = View(view.image.roll(1, 0), view.valid.roll(1, 0))
-    made = perturbation(view, generator, partner=partner, probs=probs)
+        return perturbation(view, generator)
+    partner = View(view.image.roll(1, 0), view.valid.roll(1, 0), None if view.probs is None else view.probs.roll(1, 0))
+    made = perturbation(view, generator, partner=partner)
     return made._replace(move=Rolled(made.move))
 
 
@@ -190,8 +204,10 @@ class Rolled(Move):
         return self.move.logits(own, own.roll(1, 0))
 
 
-def as_maps(own: Tensor) -> Tensor:
-    """A map (N,H,W) or maps (N,K,H,W) of any type as (N,K,H,W) float32."""
+def as_maps(own: Tensor, grid: Tensor) -> Tensor:
+    """A map (N,H,W) or maps (N,K,H,W) of any type as (N,K,H,W) float32. ValueError when H, W are not those of the grid (N,H,W,2)."""
+    if own.shape[-2:] != grid.shape[1:3]:  # or a grid would stretch them
+        raise ValueError(f"map: (N,{grid.shape[1]},{grid.shape[2]}) expected, like the image, got {tuple(own.shape)}")
     return (own if own.ndim == 4 else own[:, None]).float()
 
 

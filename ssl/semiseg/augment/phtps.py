@@ -46,14 +46,12 @@ class PhTPS(Perturbation):
             low, high = getattr(self, name)
             require(0 <= low <= high < math.inf, f"phtps.{name}", (low, high), "two numbers, 0 <= low <= high")
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         """Own parameters for every image, twelve numbers each, and one order of the channels for the batch.
 
         Where the warp reads outside the frame the image is 0 and does not count.
         """
-        image, valid = view
+        whole, (image, valid, _) = view.whole, view
         count, _, height, width = image.shape
         order = torch.randperm(3, generator=generator)
         for_colours, for_points = torch.rand((count, 12), generator=generator).split([4, 8], 1)
@@ -61,7 +59,7 @@ class PhTPS(Perturbation):
         spline = Spline(*(part.to(image.device, non_blocking=True) for part in drawn))
         move = SplineWarp(evaluate(spline, frame((height, width), image.device)), spline)
         moved = warp(photometric(image, for_colours, order, self), move.grid)
-        if view.whole:
+        if whole:
             return Perturbed(moved, valid, STAY, image)
         return Perturbed(moved, move(valid), move, image)
 
@@ -79,9 +77,9 @@ class SplineWarp(Move):
         if own.dtype == torch.bool:
             return warp_valid(own, self.grid)
         if own.is_floating_point():
-            return like(warp(as_maps(own), self.grid), own)
+            return like(warp(as_maps(own, self.grid), self.grid), own)
         with torch.autocast(own.device.type, enabled=False):
-            read = F.grid_sample(as_maps(own), self.grid, mode="nearest", padding_mode="zeros", align_corners=True)
+            read = F.grid_sample(as_maps(own, self.grid), self.grid, mode="nearest", padding_mode="zeros", align_corners=True)
         outside = (self.grid.abs() > 1).any(3)[:, None]
         return like(read.masked_fill(outside, nothing(own)), own)
 

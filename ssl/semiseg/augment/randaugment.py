@@ -52,11 +52,9 @@ class RandAugment(Perturbation):
     def meets(self) -> bool:
         return self.ops == 0 or self.probability == 0
 
-    def __call__(
-        self, view: View, generator: torch.Generator, *, partner: View | None = None, probs: Tensor | None = None
-    ) -> Perturbed:
+    def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         """Where a warp reads outside the frame the image is grey and does not count; maps are moved by nearest neighbour."""
-        image, valid = view
+        whole, (image, valid, _) = view.whole, view
         count, _, *size = image.shape
         uniform = torch.rand((count, 4 * self.ops + 2 * self.cutouts), generator=generator)
         for_ops, for_squares = uniform.split([4 * self.ops, 2 * self.cutouts], 1)
@@ -65,7 +63,7 @@ class RandAugment(Perturbation):
             image, move = apply_draws(image, draws, self.translate * min(size))
         centres = for_squares.view(count, self.cutouts, 2)
         image = grey_squares(image, centres, round(self.cutout_size * min(size)))
-        return Perturbed(image, valid if view.whole else move(valid), STAY if view.whole else move, view.image)
+        return Perturbed(image, valid if whole else move(valid), STAY if whole else move, view.image)
 
 
 class Draws(NamedTuple):
@@ -113,7 +111,7 @@ def apply_draws(image: Tensor, draws: Draws, translate: float) -> tuple[Tensor, 
     matrices = [_matrix(draws, row, slot, translate) for slot, name, group in groups if name == "warp" for row in group]
     matrix = torch.tensor(matrices, dtype=torch.float32).view(-1, 2, 3).to(device, non_blocking=True)
 
-    image = image.clone()
+    image = image.clamp(0, 1)  # a step before it may have left the range of Pillow's operations
     warps: list[Warp] = []
     warped = 0
     for (slot, name, group), index in zip(groups, rows, strict=True):
@@ -142,7 +140,7 @@ class Warps(Move):
         self.warps = warps
 
     def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
-        maps = as_maps(own)
+        maps = as_maps(own, self.warps[0].grid)
         moved = maps.clone() if maps.data_ptr() == own.data_ptr() else maps
         with torch.autocast(own.device.type, enabled=False):
             for rows, grid, inside in self.warps:

@@ -1,35 +1,31 @@
 """Data sets: `load` decodes one into a pack once, `split` says which rows are labelled. Imports neither torch nor ray."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from semiseg.config import Data, SettingError, require
 from semiseg.data import acdc, camvid, cifar10, cityscapes, folder, oxford_pets, scgm, synthetic, voc_aug
+from semiseg.data.dataset import DataSet
 from semiseg.data.download import download
 from semiseg.data.pack import Pack, open_pack
 from semiseg.data.source import IGNORE, Item, Source
 from semiseg.data.splits import Splits, split
+from semiseg.data.understood import findings, understood
 
-__all__ = ["DATASETS", "IGNORE", "VARIANTS", "Item", "Pack", "Source", "Splits", "load", "split"]
+__all__ = ["DATASETS", "IGNORE", "DataSet", "Item", "Pack", "Source", "Splits", "findings", "load", "split", "understood"]
 
-DATASETS: dict[str, Callable[[Data], Source]] = {
-    "synthetic": synthetic.synthetic,
-    "folder": folder.folder,
-    "camvid": camvid.camvid,
-    "oxford_pets": oxford_pets.oxford_pets,
-    "scgm": scgm.scgm,
-    "cifar10": cifar10.cifar10,
-    "cityscapes": cityscapes.cityscapes,
-    "voc_aug": voc_aug.voc_aug,
-    "acdc": acdc.acdc,
+DATASETS: Mapping[str, DataSet] = {
+    "synthetic": synthetic.SYNTHETIC,
+    "folder": folder.FOLDER,
+    "camvid": camvid.CAMVID,
+    "oxford_pets": oxford_pets.OXFORD_PETS,
+    "scgm": scgm.SCGM,
+    "cifar10": cifar10.CIFAR10,
+    "cityscapes": cityscapes.CITYSCAPES,
+    "voc_aug": voc_aug.VOC_AUG,
+    "acdc": acdc.ACDC,
 }
-
-VARIANTS: Mapping[str, tuple[str, ...]] = {
-    "oxford_pets": oxford_pets.VARIANTS,
-    "cityscapes": cityscapes.VARIANTS,
-}
-"""What Data.variant may hold, by data set. Of the names that begin with split_ one at most: each is a whole way to split."""
 
 
 def load(data: Data, cache: Path) -> Pack:
@@ -37,8 +33,8 @@ def load(data: Data, cache: Path) -> Pack:
     require(data.name in DATASETS, "data.name", data.name, ", ".join(DATASETS))
     check_variant(data)
     if data.download:
-        download(data)
-    source = DATASETS[data.name](data)
+        download(DATASETS, data)
+    source = DATASETS[data.name].source(data)
     if data.classes and source.classes and data.classes != source.classes:
         if len(data.classes) != len(source.classes):
             count = len(source.classes)
@@ -49,7 +45,7 @@ def load(data: Data, cache: Path) -> Pack:
 
 def check_variant(data: Data) -> None:
     """Raise SettingError for a variant that the data set does not have, one named twice, and two ways to split."""
-    known = VARIANTS.get(data.name, ())
+    known = DATASETS[data.name].variants
     allowed = f"of {', '.join(known)}" if known else f"none, as {data.name} has no variants"
     require(set(data.variant) <= set(known), "data.variant", data.variant, allowed)
     require(len(set(data.variant)) == len(data.variant), "data.variant", data.variant, "each name once")

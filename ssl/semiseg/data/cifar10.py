@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from semiseg.config import Data, SettingError
+from semiseg.data.dataset import DataSet, Published
+from semiseg.data.download import above, torchvision
 from semiseg.data.source import Item, Source, folder_of, stamp_of
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -28,7 +30,7 @@ PALETTE = (
     (188, 189, 34),
     (23, 190, 207),
 )
-FOLDER = "cifar-10-batches-py"
+BATCHES_FOLDER = "cifar-10-batches-py"
 BATCHES = {**{f"data_batch_{i}": "train" for i in range(1, 6)}, "test_batch": "test"}
 SIZE = (32, 32)
 PIXELS = 3 * SIZE[0] * SIZE[1]
@@ -54,7 +56,7 @@ class Unpickler(pickle.Unpickler):
 def cifar10(data: Data) -> Source:
     """The images of data_batch_1..5 are "train", those of test_batch "test"; selection is carved out of training."""
     root = folder_of(data.root, "cifar10")
-    folder = root / FOLDER if (root / FOLDER).is_dir() else root
+    folder = root / BATCHES_FOLDER if (root / BATCHES_FOLDER).is_dir() else root
     batches = {name: read_batch(folder / name) for name in BATCHES}
     places = {
         Item(f"{name}/{row:04d}", split): (name, row) for name, split in BATCHES.items() for row in range(len(batches[name][1]))
@@ -84,10 +86,25 @@ def read_batch(file: Path) -> tuple[np.ndarray, list[int]]:
         # The strings are Python 2's: bytes.
         batch = Unpickler(io.BytesIO(file.read_bytes()), encoding="bytes").load()
         pixels, labels = batch[b"data"], list(batch[b"labels"])
+        known = set(labels) <= set(range(len(CLASSES)))
     except BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SettingError(f"{file}: cannot be read ({reason}); allowed: a batch of CIFAR-10 for Python") from None
     arrays = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape == (len(labels), PIXELS)
-    if not arrays or not set(labels) <= set(range(len(CLASSES))):
+    if not arrays or not known:
         raise SettingError(f"{file}: got other arrays than CIFAR-10's; allowed: data uint8 (N,{PIXELS}) and N labels in 0..9")
     return pixels, labels
+
+
+def fetch_cifar10(root: Path) -> None:
+    if not any((root / place / "test_batch").is_file() for place in (".", BATCHES_FOLDER)):
+        torchvision("CIFAR10")(root=above(root, BATCHES_FOLDER), download=True)
+
+
+CIFAR10 = DataSet(
+    name="cifar10",
+    source=cifar10,
+    # Krizhevsky 2009
+    published=Published(train=50_000, test=10_000, classes=10, size=SIZE, default=SIZE, labelled=LABELLED, image_level=True),
+    fetch=fetch_cifar10,
+)

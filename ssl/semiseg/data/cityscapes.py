@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from semiseg.config import Data, SettingError
-from semiseg.data.images import Value, read_image, read_mask, to_ids
+from semiseg.data.dataset import DataSet, Published
+from semiseg.data.images import Photos
+from semiseg.data.masks import Value, to_ids
 from semiseg.data.source import IGNORE, Item, Source, folder_of, stamp_of
 
 CLASSES = {  # name -> label id and colour; the train id is the position
@@ -51,7 +53,6 @@ LABEL_IDS: dict[Value, int] = {  # 255: the licence plate, -1 in a byte
 TRAIN_IDS: dict[Value, int] = {**{i: i for i in range(len(CLASSES))}, IGNORE: IGNORE}
 IMAGE, LABELS, TRAIN_LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_labelTrainIds.png"
 SPLITS = {"train": "train", "val": "test"}
-VARIANTS = ("ego_black",)
 SIZE = (512, 1024)
 LABELLED = 100  # the smallest subset of ke2020, Table 1, and that of its ablation
 
@@ -67,17 +68,18 @@ def cityscapes(data: Data) -> Source:
             )
     black = "ego_black" in data.variant
     files = {}
+    photos = Photos()
     for theirs, split in SPLITS.items():
         for image in sorted((root / "leftImg8bit" / theirs).glob(f"*/*{IMAGE}")):
             name = f"{theirs}/{image.parent.name}/{image.name.removesuffix(IMAGE)}"
-            mask = mask_of(root, name)
+            mask = label_file(root, name)
             if black and not mask.name.endswith(LABELS):
                 raise SettingError(f"{mask}: got train ids; allowed: NAME{LABELS} with ego_black, as it tells the ego vehicle")
             files[Item(name, split)] = (image, mask)
 
     def read(item: Item) -> tuple[np.ndarray, np.ndarray]:
         image, mask = files[item]
-        pixels, values = read_image(image), read_mask(mask, colour=False)
+        pixels, values = photos.pair(image, mask, colour=False)
         if black and values.shape == pixels.shape[:2]:  # the pack refuses other shapes
             pixels[values == EGO_VEHICLE] = 0
         return pixels, to_ids(values, LABEL_IDS if mask.name.endswith(LABELS) else TRAIN_IDS, mask)
@@ -91,10 +93,21 @@ def cityscapes(data: Data) -> Source:
         default_size=SIZE,
         default_labelled=LABELLED,
         where=lambda item: str(files[item][1]),
+        finish=photos.finish,
     )
 
 
-def mask_of(root: Path, name: str) -> Path:
+def label_file(root: Path, name: str) -> Path:
     """The file of label ids of an image SPLIT/CITY/NAME, or that of train ids if it is the only one."""
     labels, train_labels = (root / "gtFine" / f"{name}{ending}" for ending in (LABELS, TRAIN_LABELS))
     return train_labels if train_labels.is_file() and not labels.is_file() else labels
+
+
+CITYSCAPES = DataSet(
+    name="cityscapes",
+    source=cityscapes,
+    variants=("ego_black",),
+    # Cordts et al. 2016, ke2020 section 4.1
+    published=Published(train=2975, test=500, classes=19, size=(1024, 2048), default=SIZE, labelled=LABELLED),
+    site="https://www.cityscapes-dataset.com",
+)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from semiseg.config import SettingError
-from semiseg.data.images import Value, packed, palette_of, read_mask, show, unpacked
+from semiseg.data.masks import LARGEST, Value, is_grey, packed, palette_of, read_mask, show, unpacked
 from semiseg.data.source import IGNORE, Labels, read_lines
 
 MOST = 254  # classes: ids 0..253 and 255 for ignore
+SHOWN = 12  # lines of classes.txt in a message
 FORMS = "a line 'name', 'value name' or 'r g b name', the same on every line"
 
 
@@ -28,6 +29,8 @@ def read_classes(file: Path, names: tuple[str, ...]) -> Declared | None:
     Names alone stand for the values 0, 1, ... in their order. A class called `ignore` has no id: its pixels become 255.
     """
     if not file.is_file():
+        if len(names) == 1:
+            raise SettingError(f"data.classes: got {names!r}; allowed: two names or more (the background is a class)")
         return Declared(names, tuple((i, i) for i in range(len(names)))) if names else None
     values: dict[Value, str] = {}
     widths: set[int] = set()
@@ -35,13 +38,13 @@ def read_classes(file: Path, names: tuple[str, ...]) -> Declared | None:
         value, width, name = parsed(line.split(), len(values))
         widths.add(width)
         largest = max(value) if isinstance(value, tuple) else value
-        bad_form = len(widths) > 1 or largest > (255 if width == 3 else 65535)
+        bad_form = len(widths) > 1 or largest > (255 if width == 3 else LARGEST)
         if bad_form or value in values or name in values.values() and name != "ignore":
             raise SettingError(f"{file}, line {number}: got {line!r}; allowed: {FORMS}, names and values distinct")
         values[value] = name
     known = tuple(name for name in values.values() if name != "ignore")
-    if not 1 <= len(known) <= MOST:
-        raise SettingError(f"{file}: got {len(known)} classes; allowed: 1..{MOST}, {FORMS}")
+    if not 2 <= len(known) <= MOST:
+        raise SettingError(f"{file}: got {len(known)} classes; allowed: 2..{MOST} (the background is one), {FORMS}")
     if names and len(names) != len(known):
         raise SettingError(f"data.classes: got {len(names)} names; allowed: {len(known)}, as {file} has {len(known)} classes")
     ids = {name: i for i, name in enumerate(known)} | {"ignore": IGNORE}
@@ -78,28 +81,57 @@ def class_ids(masks: Sequence[Path], declared: Declared | None) -> tuple[dict[Va
 
 
 def found(masks: Sequence[Path]) -> dict[Value, int]:
-    """All values met in the masks but 255, in order, as ids 0, 1, ...; colours when the masks are colour-coded."""
-    met: set[int] = set()
-    colour: bool | None = None
+    """Ids of the values met in masks that nobody declared: 0..K-1 and 255 (ignore), or 0 and 255, which are two classes.
+
+    Any other values are refused with the lines of classes.txt that would declare them: they may be classes, but they may also be
+    what resizing, JPEG or a count of instances has made.
+    """
+    indexes: set[int] = set()
+    colours: set[int] = set()
+    of_indexes: Path | None = None  # a file that can hold no colours
+    coloured: Path | None = None
     for file in masks:
         raw = read_mask(file)
-        if colour is not None and colour != (raw.ndim == 3):
-            kind, other = ("a colour-coded mask", "index masks") if raw.ndim == 3 else ("an index mask", "colour-coded masks")
+        codes = {int(code) for code in np.unique(packed(raw))}
+        if raw.ndim == 2:
+            indexes, of_indexes = indexes | codes, file
+        else:
+            colours |= codes
+            coloured = coloured if is_grey(raw) else file
+        if coloured and of_indexes:
+            kind, other = ("a colour-coded mask", "index masks") if file == coloured else ("an index mask", "colour-coded masks")
             raise SettingError(f"{file}: got {kind} after {other}; allowed: one kind of mask in a folder, or classes.txt")
-        colour = raw.ndim == 3
-        met |= {int(code) for code in np.unique(packed(raw))} - (set() if colour else {IGNORE})
-        if len(met) > MOST:
+        if max(len(indexes - {IGNORE}), len(colours)) > MOST:
             raise SettingError(
                 f"{file}: got more than {MOST} mask values up to here, so the masks look like photographs; "
-                "allowed: one value or colour for each class (JPEG does not keep them), or list them in classes.txt"
+                "allowed: one value or colour for each class, or list them in classes.txt"
             )
-    if len(met) < 2:
-        got = " ".join(show(unpacked(code, bool(colour))) for code in met) or "none"
+    values = [unpacked(code, colour=True) for code in sorted(colours)]
+    if not coloured:  # saved as RGB, but grey in every pixel of every mask: an index
+        values = sorted(indexes | {code & 255 for code in colours})
+    classes = [value for value in values if value != IGNORE]
+    if values == [0, IGNORE]:
+        return {0: 0, IGNORE: 1}
+    if len(classes) < 2:
         raise SettingError(
-            f"{masks[0].parent}: got mask values {got} besides {IGNORE} (ignore); allowed: two classes or more "
-            f"(where {IGNORE} is a class, give classes.txt the lines '0 background' and '{IGNORE} name')"
+            f"{masks[0].parent}: got only {' '.join(map(show, values)) or 'nothing'} in all masks; "
+            f"allowed: two classes or more besides {IGNORE} (ignore)"
         )
-    return {unpacked(code, bool(colour)): i for i, code in enumerate(sorted(met))}
+    if classes != list(range(len(classes))):
+        raise SettingError(
+            f"{masks[0].parent}: got mask values other than 0..K-1 and {IGNORE} (ignore), or 0 and {IGNORE}; "
+            f"allowed: declared ones, such as classes.txt: {'; '.join(declaring(values))}"
+        )
+    return {value: i for i, value in enumerate(classes)}
+
+
+def declaring(values: Sequence[Value]) -> list[str]:
+    """Lines of classes.txt that would make each value a class, the first ones of many."""
+    ignored = {IGNORE, (IGNORE,) * 3} if len(values) > 2 else set()
+    lines = [
+        f"{show(value)} {'ignore' if value in ignored else f'class {i}' if i else 'background'}" for i, value in enumerate(values)
+    ]
+    return lines if len(lines) <= SHOWN else [*lines[:SHOWN], f"... ({len(lines)} values)"]
 
 
 def distinct(count: int) -> list[tuple[int, int, int]]:

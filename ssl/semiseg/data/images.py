@@ -1,135 +1,111 @@
-"""Image and mask files to arrays, and mask values to class ids. The only module that opens files with Pillow."""
+"""Images to arrays: what one file says, and what only all images of a data set together tell."""
 
-import struct
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from semiseg.config import SettingError
-from semiseg.data.source import IGNORE
+from semiseg.data.files import UPRIGHT, image_in, is_deep, turn_of, turned_upright
+from semiseg.data.masks import mask_and_turn
 
-Value = int | tuple[int, int, int]
-"""What a mask file says about a pixel: an index (grey or palette), or a colour."""
-
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises on files that are missing, cut short, not images or absurdly large."""
+WHOLE_RANGE = {"16-bit": 2**15, "float": 1 / 16}
+"""Largest values below which 16-bit data leave their highest bit unused (12-bit data), floating point all but 16 of 256 levels."""
 
 
-@contextmanager
-def opened(file: Path) -> Iterator[Image.Image]:
-    """The image in a file, recognised by its content; SettingError, one line, when it cannot be opened or decoded."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata and large files: nothing a user can act on here
-            with Image.open(file) as image:
-                yield image
-    except SettingError:
-        raise
-    except BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SettingError(f"{file}: cannot be read ({reason}); allowed: an image file that Pillow opens") from None
+class Photos:
+    """Reads the images of one data set, and notes what one image alone cannot tell.
 
+    A turn that an image's EXIF data ask for is applied, as viewers and annotation tools do, unless only the stored pixels have the
+    mask's size. Where the size says nothing (upside down, mirrored, or square), that holds too; but SettingError is raised by
+    `finish` when another mask of the data set was drawn on stored pixels.
+    """
 
-def size_of(file: Path) -> tuple[int, int]:
-    """Height and width from the header, without decoding."""
-    with opened(file) as image:
-        return image.height, image.width
+    def __init__(self, animated: bool = False) -> None:
+        self.animated = animated
+        """Whether of a moving GIF the first frame is taken."""
+        self.kinds: Counter[str] = Counter()
+        """Number of images read of each kind of file, such as "8-bit PNG"."""
+        self.largest: dict[str, tuple[float, Path]] = {}
+        self.stored: Path | None = None
+        self.unsure: tuple[Path, int] | None = None
+
+    def alone(self, file: Path) -> np.ndarray:
+        """Uint8 (H,W,3) of an image without a mask, upright."""
+        pixels, turn = self._noted(file)
+        return turned_upright(pixels, turn)
+
+    def pair(self, file: Path, mask: Path, colour: bool | None) -> tuple[np.ndarray, np.ndarray]:
+        """An image as uint8 (H,W,3) and its mask as `read_mask` reads it; what differs in size is left to the pack to refuse."""
+        raw, mask_turn = mask_and_turn(mask, colour)
+        pixels, turn = self._noted(file)
+        if mask_turn not in (UPRIGHT, turn):
+            raise SettingError(f"{mask}: got a turn in its EXIF data ({mask_turn}); allowed: a mask stored upright")
+        if turn == UPRIGHT:
+            return pixels, raw
+        upright = turned_upright(pixels, turn)
+        if mask_turn == turn and raw.shape == pixels.shape[:2]:
+            return upright, turned_upright(raw, turn)
+        if raw.shape == pixels.shape[:2] != upright.shape[:2]:
+            self.stored = file
+            return pixels, raw
+        if raw.shape != upright.shape[:2]:
+            height, width = raw.shape[:2]
+            raise SettingError(
+                f"{mask}: got a mask of {height}x{width} pixels; allowed: the size of its image, "
+                f"{upright.shape[0]}x{upright.shape[1]} (turned as its EXIF data say)"
+            )
+        if upright.shape == pixels.shape:
+            self.unsure = (file, turn)
+        return upright, raw
+
+    def finish(self) -> dict[str, int]:
+        """Number of images of each kind, once all are read; SettingError for what they can only be meant as together."""
+        for depth, (value, file) in self.largest.items():
+            if value < WHOLE_RANGE[depth]:
+                whole = "0..65535" if depth == "16-bit" else "0..1"
+                raise SettingError(
+                    f"{file}: got {depth} images with values up to {value:g} in all the data set, which leave most of {whole} unused; "
+                    f"allowed: images saved in 8 bits (here value * 255 / {value or 1:g}) or scaled to {whole}"
+                )
+        if self.stored and self.unsure:
+            file, turn = self.unsure
+            raise SettingError(
+                f"{file}: got a turn in its EXIF data ({turn}) that its mask may or may not follow, as the mask of {self.stored} "
+                "does not; allowed: images stored upright, without EXIF orientation"
+            )
+        return dict(self.kinds)
+
+    def _noted(self, file: Path) -> tuple[np.ndarray, int]:
+        pixels, turn, kind, depth, value = _decoded(file, self.animated)
+        self.kinds[kind] += 1
+        if depth and value >= self.largest.get(depth, (-1.0, file))[0]:
+            self.largest[depth] = (value, file)
+        return pixels, turn
 
 
 def read_image(file: Path) -> np.ndarray:
-    """Uint8 (H,W,3). Grey is repeated, alpha dropped, 16-bit scaled by 255/65535 and floating point in [0,1] by 255.
+    """Uint8 (H,W,3) as stored. Grey is repeated, alpha dropped, 16-bit scaled by 255/65535 and floating point in [0,1] by 255."""
+    return _decoded(file, animated=False)[0]
 
-    A turn noted in the file's EXIF data is not applied: the mask has to fit the stored pixels.
-    """
-    with opened(file) as image:
+
+def _decoded(file: Path, animated: bool) -> tuple[np.ndarray, int, str, str, float]:
+    """Stored pixels, EXIF's turn, kind of file, and "16-bit" or "float" with the largest value, for 8-bit images "" and 0."""
+    with image_in(file, animated) as image:
+        deep, name = is_deep(image), image.format or "image"
+        image.load()
+        turn = turn_of(image)
         if image.mode != "F" and not image.mode.startswith("I"):
-            return np.array(image.convert("RGB"))
+            pixels = np.array(image.convert("RGB"))
+            kind = f"{'16' if deep else '8'}-bit {'grey' if image.mode in ('1', 'L', 'LA') else 'colour'} {name}"
+            return pixels, turn, kind, "16-bit" if deep else "", float(int(pixels.max()) * 257) if deep else 0.0
         grey = np.asarray(image)
-    top = 1 if grey.dtype.kind == "f" else 65535
+    top, depth = (1, "float") if grey.dtype.kind == "f" else (65535, "16-bit")
     if not (grey.min() >= 0 and grey.max() <= top):  # written so that NaN fails too
         raise SettingError(f"{file}: got values {grey.min()}..{grey.max()}; allowed: 0..{top} in a {grey.dtype} image")
-    return np.repeat(np.rint(grey.astype(np.float64) * (255 / top)).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def read_mask(file: Path, colour: bool | None = None) -> np.ndarray:
-    """What the file says: integers (H,W) from an index mask, uint8 (H,W,3) from a colour-coded one.
-
-    A palette file gives its indexes, never its colours, unless `colour` asks for colours; `colour=False` accepts a colour file
-    only when it is grey in every pixel, and None takes the file as it is. Alpha is dropped.
-    """
-    with opened(file) as image:
-        if colour:
-            return np.array(image.convert("RGB"))
-        if image.mode in ("P", "L", "1") or image.mode.startswith("I"):
-            raw = np.array(image)
-            return raw.astype(np.uint8) if raw.dtype == bool else raw
-        if image.mode in ("LA", "PA"):
-            return np.array(image.getchannel(0))
-        if image.mode == "F":
-            raise SettingError(f"{file}: got a floating-point mask; allowed: whole numbers (palette, grey or 1-bit) or colours")
-        raw = np.array(image.convert("RGB"))
-    if colour is None:
-        return raw
-    if (raw == raw[..., :1]).all():
-        return raw[..., 0]
-    odd = raw[(raw != raw[..., :1]).any(2)][0]
-    raise SettingError(
-        f"{file}: got the colour {show(tuple(odd.tolist()))}; "
-        "allowed: an index mask (palette or grey), or lines 'r g b name' in classes.txt for colour-coded masks"
-    )
-
-
-def palette_of(file: Path) -> list[tuple[int, int, int]] | None:
-    """Colours of a palette file by index; None for any other file."""
-    with opened(file) as image:
-        if image.mode != "P":
-            return None
-        flat = image.getpalette("RGB") or []
-    return [(flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat), 3)]
-
-
-def packed(raw: np.ndarray) -> np.ndarray:
-    """Int64 (H,W): indexes as they are, colours as r * 65536 + g * 256 + b, so that colours sort by red, green, blue."""
-    raw = raw.astype(np.int64)
-    return raw if raw.ndim == 2 else (raw[..., 0] << 16) | (raw[..., 1] << 8) | raw[..., 2]
-
-
-def code_of(value: Value) -> int:
-    """What `packed` makes of one value."""
-    return value if isinstance(value, int) else value[0] << 16 | value[1] << 8 | value[2]
-
-
-def unpacked(code: int, colour: bool) -> Value:
-    """The index or colour that `packed` made into `code`."""
-    return (code >> 16, code >> 8 & 255, code & 255) if colour else code
-
-
-def to_ids(raw: np.ndarray, ids: Mapping[Value, int], file: Path) -> np.ndarray:
-    """Uint8 (H,W) class ids of mask values; SettingError names the file and the first value that is not in `ids`."""
-    codes = packed(raw)
-    pairs = sorted((code_of(value), i) for value, i in ids.items())
-    keys = np.array([key for key, _ in pairs])
-    at = np.searchsorted(keys, codes).clip(max=len(keys) - 1)
-    unknown = keys[at] != codes
-    if unknown.any():
-        got = unpacked(int(codes[unknown][0]), colour=raw.ndim == 3)
-        raise SettingError(f"{file}: got mask value {show(got)}; allowed: {', '.join(listing(ids))}")
-    return np.array([i for _, i in pairs], np.uint8)[at]
-
-
-def listing(ids: Mapping[Value, int], most: int = 24) -> list[str]:
-    """The values of a mapping as text, at most `most` of them, the ignored ones marked."""
-    texts = [f"{show(value)}{' (ignore)' if i == IGNORE else ''}" for value, i in ids.items()]
-    return texts if len(texts) <= most else [*texts[: most - 2], "...", texts[-1]]
-
-
-def show(value: Value) -> str:
-    """A mask value as classes.txt writes it."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    pixels = np.repeat(np.rint(grey.astype(np.float64) * (255 / top)).astype(np.uint8)[..., None], 3, axis=2)
+    return pixels, turn, f"{depth} grey {name}", depth, float(grey.max())
 
 
 def resized(image: np.ndarray, mask: np.ndarray | None, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -11,12 +11,14 @@ without a trimap file are left out.
 The variant `border_ignored` sets the border to ignore; without it the border belongs to the pet (pets_mean_teacher).
 
 Splits are drawn with --data.split-seed from the sorted names: the lists are sorted by breed, so that their beginning holds a few
-  breeds only. (none)          pets_mean_teacher: a tenth of all images is "test", a fifth "selection" and the rest "train"
-  split_feng2020_dmt       feng2020_dmt: 1480/7393 of all images are "test" and 5 % of the others "selection". The paper's 7393 are
-                  the files in the folder images, three .mat files among them, which cannot be trained on, and images that are in
-                  no list: of the 7349 that are listed 1471 are for test, 293 for selection and 5585 for training, where the paper
-  has 1480, 295 and 5618 split_official  test.txt is "test" and trainval.txt "train", out of which selection is carved
-(--data.selection)
+breeds only. The variants:
+
+    (none)              pets_mean_teacher: a tenth of all images is "test", a fifth "selection" and the rest "train"
+    split_feng2020_dmt  1480/7393 of all images are "test" and 5 % of the others "selection". The paper's 7393 are the files in the
+                        folder images, three .mat files among them, which cannot be trained on, and images that are in no list: of
+                        the 7349 that are listed 1471 are for test, 293 for selection and 5585 for training, where the paper has
+                        1480, 295 and 5618
+    split_official      test.txt is "test" and trainval.txt "train", out of which selection is carved (--data.selection)
 """
 
 from pathlib import Path
@@ -24,24 +26,26 @@ from pathlib import Path
 import numpy as np
 
 from semiseg.config import Data, SettingError
-from semiseg.data.images import Value, read_image, read_mask, to_ids
+from semiseg.data.dataset import DataSet, Published
+from semiseg.data.download import above, torchvision
+from semiseg.data.images import Photos
+from semiseg.data.masks import Value, to_ids
 from semiseg.data.source import IGNORE, Item, Source, folder_of, read_lines, share_of, shuffled, stamp_of
 
-FOLDER = "oxford-iiit-pet"
+TORCHVISIONS = "oxford-iiit-pet"
 LISTS = ("list.txt", "trainval.txt", "test.txt")
 BORDER = 3
 IDS: dict[Value, int] = {1: 1, 2: 0, BORDER: 1}
 TEST_SHARE, SELECTION_SHARE = 0.1, 0.2  # of all images; pets_mean_teacher: 70/20/10 train/validation/test
 TEST_SHARE_002, SELECTION_SHARE_002 = 1480 / 7393, 0.05  # of all images, and of those not for test
-VARIANTS = ("border_ignored", "split_feng2020_dmt", "split_official")
 SIZE = (64, 64)
 
 
 def oxford_pets(data: Data) -> Source:
     """Pet against background; a tenth of the training images is labelled by default (feng2020_dmt)."""
     root = folder_of(data.root, "oxford_pets")
-    root = root / FOLDER if (root / FOLDER).is_dir() else root
-    lists = {name: names_in(root / "annotations" / name) for name in LISTS if (root / "annotations" / name).is_file()}
+    root = root / TORCHVISIONS if (root / TORCHVISIONS).is_dir() else root
+    lists = {name: first_words(root / "annotations" / name) for name in LISTS if (root / "annotations" / name).is_file()}
     if not lists:
         raise SettingError(
             f"data.root: got {str(root)!r} without annotations/list.txt; allowed: a folder with images/ and annotations/, "
@@ -52,13 +56,15 @@ def oxford_pets(data: Data) -> Source:
         for name in sorted({name for names in lists.values() for name in names})
     }
     names = [name for name, trimap in trimaps.items() if trimap.is_file()]
-    splits = official(root, lists, names) if "split_official" in data.variant else drawn(names, data)
+    splits = official(root, lists, names) if "split_official" in data.variant else draw_splits(names, data)
     files = {Item(name, split): (root / "images" / f"{name}.jpg", trimaps[name]) for name, split in sorted(splits.items())}
+    photos = Photos(animated=True)  # the real set has GIF files
     ids = {**IDS, BORDER: IGNORE} if "border_ignored" in data.variant else IDS
 
     def read(item: Item) -> tuple[np.ndarray, np.ndarray]:
         image, trimap = files[item]
-        return read_image(image), to_ids(read_mask(trimap, colour=False), ids, trimap)
+        pixels, raw = photos.pair(image, trimap, colour=False)
+        return pixels, to_ids(raw, ids, trimap)
 
     return Source(
         items=tuple(files),
@@ -69,14 +75,15 @@ def oxford_pets(data: Data) -> Source:
         default_size=SIZE,
         default_labelled=max(1, [*splits.values()].count("train") // 10),
         where=lambda item: str(files[item][1]),
+        finish=photos.finish,
     )
 
 
-def names_in(file: Path) -> list[str]:
+def first_words(file: Path) -> list[str]:
     return [line.split()[0] for _, line in read_lines(file)]
 
 
-def drawn(names: list[str], data: Data) -> dict[str, str]:
+def draw_splits(names: list[str], data: Data) -> dict[str, str]:
     """Split by name, in the shares of pets_mean_teacher or feng2020_dmt."""
     if "split_feng2020_dmt" in data.variant:
         test = share_of(TEST_SHARE_002, len(names))
@@ -98,3 +105,22 @@ def official(root: Path, lists: dict[str, list[str]], names: list[str]) -> dict[
     there = set(names)
     splits = {"trainval.txt": "train", "test.txt": "test"}
     return {name: split for file, split in splits.items() for name in lists[file] if name in there}
+
+
+def fetch_pets(root: Path) -> None:
+    if not any((root / place / "annotations").is_dir() for place in (".", TORCHVISIONS)):
+        torchvision("OxfordIIITPet")(root=above(root, TORCHVISIONS), target_types="segmentation", download=True)
+
+
+OXFORD_PETS = DataSet(
+    name="oxford_pets",
+    source=oxford_pets,
+    variants=("border_ignored", "split_feng2020_dmt", "split_official"),
+    # Parkhi et al. 2012: 3680 and 3669 trimaps, split 70/20/10 like pets_mean_teacher
+    published=Published(train=5146, selection=1469, test=734, classes=2, size=(375, 500), default=SIZE, labelled=514),
+    changes={
+        "split_feng2020_dmt": {"train": 5585, "selection": 293, "test": 1471, "labelled": 558},
+        "split_official": {"train": 3680, "selection": 0, "test": 3669, "labelled": 368},
+    },
+    fetch=fetch_pets,
+)

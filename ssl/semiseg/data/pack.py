@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -13,11 +16,13 @@ import pyarrow as pa
 
 from semiseg.config import SettingError
 from semiseg.data.images import resized
-from semiseg.data.source import IGNORE, SPLITS, Item, Labels, Source
+from semiseg.data.memory import check_size
+from semiseg.data.source import IGNORE, SPLITS, Item, Source
+from semiseg.data.tally import Tally, counts_of
 
-FORMAT = 1  # raise it whenever the same files would give other pixels or another layout: an older cache is then not found
+FORMAT = 2  # raise it whenever the same files would give other pixels or another layout: an older cache is then not found
 BATCH_BYTES = 32 << 20  # decoded pixels per record batch: the memory that packing takes
-SMALLEST_STD = 1 / 255  # of constant images, which would otherwise be divided by zero
+SMALLEST_SIDE = 8  # of images that keep their size, as of Data.size: below it nothing is left of them inside a network
 
 SCHEMA = pa.schema(
     [
@@ -27,8 +32,13 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("image", pa.large_binary()),
         ("mask", pa.large_binary()),
+        ("counts", pa.large_binary()),
     ]
 )
+
+
+DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError)
+"""What comes up in a file that is cut short, overwritten or of another kind."""
 
 
 class Pack:
@@ -39,15 +49,21 @@ class Pack:
     heights, widths int32 (N,), pixels
     mean, std       float64 (3,), per channel over the training images in [0,1]; std is at least 1/255
     image_level     whether a class belongs to a whole image: then every mask is constant
+    counts          int64 (N,C+1), pixels of each class in a row's mask, the ignored ones last; zeros without a mask
+    kinds           number of images by kind of file they were read from, such as "8-bit colour PNG"; {} where nobody says
     fingerprint     sha256 over decoded pixels, masks, ids, splits and class names: equal for equal data, wherever it lies
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            with pa.memory_map(str(path)) as mapped:
-                table = pa.ipc.open_file(mapped).read_all()
-        except pa.ArrowInvalid as error:
-            raise SettingError(f"{path}: not a readable pack ({str(error).splitlines()[0]}); delete it, it is made again") from None
+            self._read(path)
+        except DAMAGE as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise SettingError(f"{path}: not a readable pack ({reason}); delete it, it is made again") from None
+
+    def _read(self, path: Path) -> None:
+        with pa.memory_map(str(path)) as mapped:
+            table = pa.ipc.open_file(mapped).read_all()
         about = json.loads(table.schema.metadata[b"semiseg"])
         self.path = path
         self.name: str = about["name"]
@@ -63,8 +79,15 @@ class Pack:
         self.std = np.array(about["std"])
         self.default_labelled: int | Literal["all"] = about["default_labelled"]
         self.image_level: bool = about.get("image_level", False)  # not there in packs older than the first such data set
+        self.kinds: Mapping[str, int] = about["kinds"]
         self._images = views(table["image"])
         self._masks = views(table["mask"])
+        counts = [np.zeros(0) if row is None else row.view(np.int64) for row in views(table["counts"])]
+        self.counts = np.array(counts, np.int64).reshape(len(self), len(self.classes) + 1)
+        pixels = (self.heights.astype(np.int64) * self.widths).tolist()
+        for image, mask, count in zip(self._images, self._masks, pixels, strict=True):
+            if image is None or len(image) != 3 * count or (mask is not None and len(mask) != count):
+                raise ValueError("an image without all of its pixels")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,16 +128,43 @@ def open_pack(source: Source, name: str, size: tuple[int, int] | Literal["native
     size = source.default_size if size is None else size
     key = hashlib.sha256(json.dumps([FORMAT, source.stamp, size, source.classes]).encode()).hexdigest()[:16]
     path = cache.resolve() / f"{name}-{key}" / "pack.arrow"
-    if not path.exists():
+    if (kept := kept_pack(path)) is not None:
+        return kept
+    try:
         cache.mkdir(parents=True, exist_ok=True)
+        if size != "native":
+            check_size(size, len(source.items), cache)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".packing-") as aside:
-            finished = write(source, name, None if size == "native" else size, Path(aside))
+            finished = write_pack(source, name, None if size == "native" else size, Path(aside))
             path.parent.mkdir(exist_ok=True)
             os.replace(finished, path)
+    except OSError as error:  # of the cache: what is wrong with a file of the data set is a SettingError
+        with suppress(OSError):
+            path.parent.rmdir()  # only where it is empty
+        reason = error.strerror or str(error).partition("\n")[0]
+        raise SettingError(f"cache: got {str(cache)!r}, which cannot be written ({reason}); allowed: a folder with room") from None
     return Pack(path)
 
 
-def write(source: Source, name: str, size: tuple[int, int] | None, aside: Path) -> Path:
+def kept_pack(path: Path) -> Pack | None:
+    """The pack at a path; None where there is none, or a damaged one, which is set aside and named on stderr."""
+    if not path.exists():
+        return None
+    try:
+        return Pack(path)
+    except SettingError as error:
+        aside = path.with_name(f"damaged-{time.time_ns()}-{path.name}")
+        try:
+            os.replace(path, aside)
+        except FileNotFoundError:  # another process was faster
+            return None
+        except OSError:
+            raise error from None
+        print(f"{str(error).partition('; delete')[0]}; set aside as {aside.name}, it is made again", file=sys.stderr, flush=True)
+        return None
+
+
+def write_pack(source: Source, name: str, size: tuple[int, int] | None, aside: Path) -> Path:
     """Decode every item into a file under `aside` and return its path; takes one batch of memory however large the data are."""
     need_splits(name, {item.split for item in source.items}, {"train", "test"})
     labels = source.discover() if source.discover else (source.classes, source.palette)
@@ -129,6 +179,7 @@ def write(source: Source, name: str, size: tuple[int, int] | None, aside: Path) 
         "image_level": source.image_level,
         "groups": tally.groups if tally.grouped else None,
         **tally.finish(name),
+        "kinds": dict(source.finish()),
     }
     # What is only known after the last image goes into the schema, which an Arrow file begins with: copy batch by batch.
     finished = aside / "pack.arrow"
@@ -148,7 +199,7 @@ def need_splits(name: str, found: set[str], needed: set[str]) -> None:
         raise SettingError(f"{name}: got no image in split {missing[0]!r}; allowed: at least 1")
 
 
-def batches(source: Source, classes: tuple[str, ...], size: tuple[int, int] | None, tally: "Tally") -> Iterator[list[dict]]:
+def batches(source: Source, classes: tuple[str, ...], size: tuple[int, int] | None, tally: Tally) -> Iterator[list[dict]]:
     """Checked rows of the Arrow file, about BATCH_BYTES of pixels at a time."""
     rows: list[dict] = []
     held = 0
@@ -158,10 +209,19 @@ def batches(source: Source, classes: tuple[str, ...], size: tuple[int, int] | No
         if decoded is None:
             continue
         image, mask = decoded
-        check(item, image, mask, classes, seen, source.where(item))
+        check_item(item, image, mask, classes, seen, source.where(item))
+        if size is None and min(image.shape[:2]) < SMALLEST_SIDE:
+            raise SettingError(
+                f"{source.where(item)}: got an image of {image.shape[0]}x{image.shape[1]} pixels (height x width); "
+                f"allowed: {SMALLEST_SIDE} pixels a side or more, or a --data.size to which all are resized"
+            )
         image, mask = resized(image, mask, size) if size else (image, mask)
         tally.add(item, image, mask, source.group(item))
-        pixels = {"image": image.tobytes(), "mask": None if mask is None else mask.tobytes()}
+        pixels = {
+            "image": image.tobytes(),
+            "mask": None if mask is None else mask.tobytes(),
+            "counts": counts_of(mask, len(classes)).tobytes(),
+        }
         rows.append({"id": item.id, "split": item.split, "height": image.shape[0], "width": image.shape[1], **pixels})
         held += image.nbytes
         if held >= BATCH_BYTES:
@@ -171,7 +231,9 @@ def batches(source: Source, classes: tuple[str, ...], size: tuple[int, int] | No
         yield rows
 
 
-def check(item: Item, image: np.ndarray, mask: np.ndarray | None, classes: tuple[str, ...], seen: set[str], where: str) -> None:
+def check_item(
+    item: Item, image: np.ndarray, mask: np.ndarray | None, classes: tuple[str, ...], seen: set[str], where: str
+) -> None:
     """Raise SettingError, one line naming the file, the value and what is allowed, when an item breaks a rule of `Source`."""
 
     def need(condition: bool, got: object, allowed: str) -> None:
@@ -181,7 +243,11 @@ def check(item: Item, image: np.ndarray, mask: np.ndarray | None, classes: tuple
     need(item.id not in seen, f"the id {item.id!r} twice", "unique ids")
     seen.add(item.id)
     need(item.split in SPLITS, f"split {item.split!r}", ", ".join(SPLITS))
-    need(image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3, f"{image.dtype} {image.shape}", "uint8 (H,W,3)")
+    need(
+        image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size > 0,
+        f"{image.dtype} {image.shape}",
+        "uint8 (H,W,3)",
+    )
     if mask is None:
         need(item.split == "unlabelled", f"no mask in split {item.split!r}", "a mask for every train, selection and test image")
         return
@@ -196,50 +262,3 @@ def check(item: Item, image: np.ndarray, mask: np.ndarray | None, classes: tuple
     unknown = mask[(mask >= len(classes)) & (mask != IGNORE)]
     if unknown.size:
         need(False, f"class id {unknown[0]}", f"0..{len(classes) - 1} or {IGNORE} (ignore)")
-
-
-class Tally:
-    """What is counted while packing: fingerprint, mean and spread of the training images, classes met, groups."""
-
-    def __init__(self, labels: Labels) -> None:
-        self.classes, self.palette = labels
-        self.digest = hashlib.sha256(json.dumps(self.classes).encode())
-        self.levels = np.zeros((3, 256), np.int64)  # how often each value occurs in the training images: exact in any order
-        self.met = np.zeros(256, np.int64)
-        self.splits: set[str] = set()
-        self.groups: list[str] = []
-        self.grouped = False  # whether any image's group is another than its id
-
-    def add(self, item: Item, image: np.ndarray, mask: np.ndarray | None, group: str) -> None:
-        self.splits.add(item.split)
-        self.groups.append(group)
-        self.grouped |= group != item.id
-        self.digest.update(json.dumps([item.id, item.split, image.shape, mask is not None]).encode())
-        self.digest.update(image.tobytes())
-        if mask is not None:
-            self.digest.update(mask.tobytes())
-            self.met += np.bincount(mask.ravel(), minlength=256)
-        if item.split in ("train", "unlabelled"):
-            for channel in range(3):
-                self.levels[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
-
-    def finish(self, name: str) -> dict[str, object]:
-        """The entries of the file's metadata."""
-        found = np.flatnonzero(self.met[:IGNORE])
-        if len(found) < 2 and self.met[IGNORE]:
-            got = f"only {', '.join(self.classes[i] for i in found) or 'nothing'} and {IGNORE} (ignore)"
-            raise SettingError(
-                f"{name}: got {got} in all masks; allowed: two classes or more "
-                f"(where {IGNORE} is a class, give classes.txt the lines '0 background' and '{IGNORE} name')"
-            )
-        shares = self.levels / self.levels.sum(1, keepdims=True)
-        values = np.arange(256) / 255
-        mean = shares @ values
-        std = np.sqrt(np.maximum((shares * (values - mean[:, None]) ** 2).sum(1), SMALLEST_STD**2))
-        return {
-            "classes": self.classes,
-            "palette": self.palette,
-            "fingerprint": self.digest.hexdigest(),
-            "mean": mean.tolist(),
-            "std": std.tolist(),
-        }

@@ -25,10 +25,12 @@ import numpy as np
 from PIL import Image
 
 from semiseg.config import Data, SettingError
+from semiseg.data.dataset import DataSet, Published
 from semiseg.data.source import Item, Source, folder_of, share_of, shuffled, stamp_of
 
 NAME = re.compile(r"((site\d+)-sc\d+)-image\.nii\.gz")
 GREY_MATTER = 1
+LABELS = {0, GREY_MATTER, 2}
 SPACING = 0.25  # mm in plane
 CROP = 200  # pixels
 LARGEST_Z = 4.0
@@ -123,13 +125,13 @@ def nibabel() -> Any:
         raise SettingError("data.name: got 'scgm' without the library nibabel; allowed: after pip install 'semiseg[mri]'") from None
 
 
-def opened(file: Path) -> Any:
+def open_volume(file: Path) -> Any:
     """The volume in a file, its voxels not yet read; SettingError, one line, when it is not a volume."""
     library = nibabel()
     try:
         volume = library.load(file)
     except (OSError, EOFError, ValueError, zlib.error, library.filebasedimages.ImageFileError) as error:
-        raise unreadable(file, error) from None
+        raise bad_volume(file, error) from None
     if len(volume.shape) != 3:
         raise SettingError(f"{file}: got an array of shape {volume.shape}; allowed: a volume of three axes")
     return volume
@@ -140,20 +142,20 @@ def voxels(file: Path, volume: Any, orientation: np.ndarray) -> np.ndarray:
     try:
         values = np.asarray(volume.dataobj, np.float32)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise unreadable(file, error) from None
+        raise bad_volume(file, error) from None
     if not np.isfinite(values).all():
         raise SettingError(f"{file}: got voxels that are no finite numbers; allowed: finite ones")
     return nibabel().apply_orientation(values, orientation).transpose(UP, FRONT, RIGHT)[:, ::-1]
 
 
-def unreadable(file: Path, error: Exception) -> SettingError:
+def bad_volume(file: Path, error: Exception) -> SettingError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return SettingError(f"{file}: cannot be read ({reason}); allowed: a NIfTI file")
 
 
 def slices_in(file: Path) -> int:
     """Number of axial slices, from the header."""
-    volume = opened(file)
+    volume = open_volume(file)
     return volume.shape[axes(volume)[UP]]
 
 
@@ -168,16 +170,19 @@ def read_scan(scan: Scan) -> tuple[np.ndarray, np.ndarray | None, tuple[float, f
 
     Masks take the image's orientation: they are drawn on its voxels, whatever their own header says.
     """
-    volume = opened(scan.image)
+    volume = open_volume(scan.image)
     orientation = nibabel().io_orientation(volume.affine)
     zooms = volume.header.get_zooms()
     spacing = (float(zooms[axes(volume)[FRONT]]), float(zooms[axes(volume)[RIGHT]]))
     votes = 0
     for file in scan.masks:
-        mask = opened(file)
+        mask = open_volume(file)
         if mask.shape != volume.shape:
             raise SettingError(f"{file}: got {mask.shape} voxels; allowed: the shape of its image, {volume.shape}")
-        votes = votes + (voxels(file, mask, orientation) == GREY_MATTER)
+        values = voxels(file, mask, orientation)
+        if odd := sorted(set(np.unique(values).tolist()) - LABELS):
+            raise SettingError(f"{file}: got mask value {odd[0]:g}; allowed: 0, 1 (grey matter), 2 (white matter)")
+        votes = votes + (values == GREY_MATTER)
     majority = np.asarray(2 * votes > len(scan.masks)) if scan.masks else None
     return voxels(scan.image, volume, orientation), majority, spacing
 
@@ -211,3 +216,14 @@ def padded(plane: np.ndarray) -> np.ndarray:
     """A slice of at most 200 x 200 with zeros around it, 200 x 200."""
     missing = [CROP - count for count in plane.shape]
     return np.pad(plane, [(count // 2, count - count // 2) for count in missing])
+
+
+SCGM = DataSet(
+    name="scgm",
+    source=scgm,
+    # Prados et al. 2017, slices with grey matter and unlabelled ones as perone2018 counts them (section 3.1)
+    published=Published(
+        train=86, selection=90, test=137, unlabelled=613, classes=2, size=(CROP, CROP), default=(CROP, CROP), labelled="all"
+    ),
+    site="http://niftyweb.cs.ucl.ac.uk/challenge",
+)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -55,6 +55,8 @@ class Source:
     """Classes and palette of a data set that has to open its masks to know them; called once, while packing."""
     image_level: bool = False
     """Whether a class belongs to a whole image: then every mask is constant."""
+    finish: Callable[[], Mapping[str, int]] = dict
+    """Called once, after the last `read`: number of images by kind of file; SettingError for what only all of them tell."""
 
 
 def stamp_of(root: Path, files: Iterable[Path], *options: object) -> str:
@@ -80,14 +82,22 @@ def share_of(share: float, available: int) -> int:
     return max(1, int(share * available + 1e-9))
 
 
-def read_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a text file without comments (from # to the end of the line) and blank lines."""
+def read_lines(file: Path, known: Callable[[str], bool] | None = None) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a text file without blank ones and without comments, from a # at the start or after a space.
+
+    With `known`, of a line that holds such a # as much is taken as is known, the longest first: `scan #0.png` may be a name. A line
+    of which nothing is known is given whole.
+    """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"{file}: cannot be read ({error}); allowed: a text file in UTF-8") from None
     for number, line in enumerate(lines, 1):
-        text = re.sub(r"(^|\s)#.*", "", line).strip()
+        ends = [match.start() for match in re.finditer(r"(^|\s)#", line)]
+        readings = [line[:end].strip() for end in (*ends, len(line))]
+        text = readings[0]
+        if known:
+            text = next((one for one in reversed(readings) if one and known(one)), text and readings[-1])
         if text:
             yield number, text
 

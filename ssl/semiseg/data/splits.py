@@ -10,11 +10,12 @@ number of images that was asked for.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from semiseg.config import Data, SettingError
+from semiseg.config import Data, SettingError, require
 from semiseg.data.pack import Pack
 from semiseg.data.source import share_of
 
@@ -44,7 +45,8 @@ def split(pack: Pack, data: Data) -> Splits:
         of["selection"] = carved(data.selection, permuted(pack, train, data.split_seed, "selection"), pack.groups)
     taken = set(of["selection"])
     kept = [row for row in permuted(pack, train, data.split_seed, "labelled") if row not in taken]
-    labelled = kept[: whole(wanted(data.labelled, len(kept), pack.default_labelled), kept, pack.groups)]
+    labelled = kept[: to_group_end(wanted(data.labelled, len(kept), pack.default_labelled), kept, pack.groups)]
+    check_counted(pack, {"labelled": labelled, "selection": of["selection"], "test": of["test"]})
     names = json.dumps(sorted(pack.ids[row] for row in labelled))
     return Splits(
         labelled=ascending(labelled),
@@ -53,6 +55,17 @@ def split(pack: Pack, data: Data) -> Splits:
         test=ascending(of["test"]),
         labelled_hash=hashlib.sha256(names.encode()).hexdigest()[:16],
     )
+
+
+def check_counted(pack: Pack, parts: Mapping[str, list[int]]) -> None:
+    """Raise SettingError for a part in which no pixel is of any class: nothing to learn from, or nothing to score."""
+    for name, rows in parts.items():
+        require(
+            bool(pack.counts[rows, :-1].any()),
+            f"{name} masks of {pack.name}",
+            "only ignored pixels",
+            "at least one pixel of a class",
+        )
 
 
 def permuted(pack: Pack, rows: list[int], seed: int, stream: str) -> list[int]:
@@ -65,7 +78,7 @@ def permuted(pack: Pack, rows: list[int], seed: int, stream: str) -> list[int]:
     return [row for i in order for row in groups[i]]
 
 
-def whole(count: int, rows: list[int], groups: list[str]) -> int:
+def to_group_end(count: int, rows: list[int], groups: list[str]) -> int:
     """`count`, raised to where a group ends among the rows, so that their first `count` are of whole groups."""
     while 0 < count < len(rows) and groups[rows[count]] == groups[rows[count - 1]]:
         count += 1
@@ -76,9 +89,7 @@ def carved(selection: float, rows: list[int], groups: list[str]) -> list[int]:
     """Those of the training images with masks that go to selection, the first ones."""
     available = len(rows)
     count = share_of(selection, available) if selection < 1 else int(selection)
-    if count != selection and selection >= 1:
-        raise SettingError(f"data.selection: got {selection}; allowed: a count >= 1 or a share in (0, 1)")
-    count = whole(count, rows, groups)
+    count = to_group_end(count, rows, groups)
     if count >= available:
         raise SettingError(
             f"data.selection: got {selection}, which takes {count} of the {available} training images with masks; "
@@ -87,12 +98,12 @@ def carved(selection: float, rows: list[int], groups: list[str]) -> list[int]:
     return rows[:count]
 
 
-def wanted(labelled: float | str | None, available: int, default: int | Literal["all"]) -> int:
-    """How many of the training images left with masks are labelled."""
+def wanted(labelled: float | Literal["all"] | None, available: int, default: int | Literal["all"]) -> int:
+    """How many of the training images left with masks are labelled; 1 is one of them (`Data` makes the share 1.0 to "all")."""
     asked = default if labelled is None else labelled
-    if asked == "all":
+    if isinstance(asked, str):
         return available
-    count = share_of(float(asked), available) if float(asked) < 1 else int(asked)
+    count = share_of(asked, available) if asked < 1 else int(asked)
     if count > available:
         raise SettingError(
             f"data.labelled: got {asked}{' (the default)' if labelled is None else ''}; allowed: at most {available}, "

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from semiseg.config import Data
+from semiseg.data.dataset import DataSet
 from semiseg.data.source import Item, Source
 
 # Difficulty. Lengths are in pixels of a 64 x 64 scene and grow with the shorter side. Ranges are drawn from uniformly.
@@ -159,3 +160,6 @@ def between(pixels: int, cells: int) -> np.ndarray:
 
 def scale(size: tuple[int, int]) -> float:
     return min(size) / SIZE[0]
+
+
+SYNTHETIC = DataSet(name="synthetic", source=synthetic)

@@ -20,7 +20,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from semiseg.config import Data, SettingError
-from semiseg.data.images import Value, read_image, read_mask, to_ids
+from semiseg.data.dataset import DataSet, Published
+from semiseg.data.download import above, torchvision
+from semiseg.data.images import Photos
+from semiseg.data.masks import Value, to_ids
 from semiseg.data.source import IGNORE, Item, Source, folder_of, read_lines, stamp_of
 
 CLASSES = (
@@ -39,7 +42,7 @@ def voc_aug(data: Data) -> Source:
     train = next((sets / name for name in LISTS if (sets / name).is_file()), sets / "Segmentation" / "train.txt")
     lists = {train: "train", sets / "Segmentation" / "val.txt": "test"}
     last = sets / "Segmentation" / "test.txt"
-    if last.is_file() and any(mask_of(root, name, "test").is_file() for _, name in names_in(last)):
+    if last.is_file() and any(mask_in(root, name, "test").is_file() for _, name in names_in(last)):
         lists = {train: "train", sets / "Segmentation" / "val.txt": "selection", last: "test"}
     files: dict[Item, tuple[Path, Path]] = {}
     seen: set[str] = set()
@@ -50,23 +53,26 @@ def voc_aug(data: Data) -> Source:
                     f"{file}, line {number}: got {name!r}, which is listed before; allowed: each name once, in one list"
                 )
             seen.add(name)
-            files[Item(name, split)] = (root / "JPEGImages" / f"{name}.jpg", mask_of(root, name, split))
+            files[Item(name, split)] = (root / "JPEGImages" / f"{name}.jpg", mask_in(root, name, split))
+    photos = Photos()
     classes = data.classes or CLASSES
     ids: dict[Value, int] = {**{i: i for i in range(len(classes))}, IGNORE: IGNORE}
 
     def read(item: Item) -> tuple[np.ndarray, np.ndarray]:
         image, mask = files[item]
-        return read_image(image), to_ids(read_mask(mask, colour=False), ids, mask)
+        pixels, raw = photos.pair(image, mask, colour=False)
+        return pixels, to_ids(raw, ids, mask)
 
     return Source(
         items=tuple(files),
         classes=classes,
-        palette=tuple(colour(i) for i in range(len(classes))),
+        palette=tuple(voc_colour(i) for i in range(len(classes))),
         read=read,
         stamp=stamp_of(root, [file for pair in files.values() for file in pair], [*files]),
         default_size="native",
         default_labelled=LABELLED,
         where=lambda item: str(files[item][1]),
+        finish=photos.finish,
     )
 
 
@@ -85,15 +91,52 @@ def names_in(file: Path) -> list[tuple[int, str]]:
     return [(number, PurePosixPath(line.split()[0]).name.removesuffix(".jpg")) for number, line in read_lines(file)]
 
 
-def mask_of(root: Path, name: str, split: str) -> Path:
+def mask_in(root: Path, name: str, split: str) -> Path:
     """The mask of an image: to train on rather the augmented set's, to score rather VOC's own, the first one that is there."""
     vocs, augmented = (root / folder / f"{name}.png" for folder in ("SegmentationClass", "SegmentationClassAug"))
     first, second = (augmented, vocs) if split == "train" else (vocs, augmented)
     return second if second.is_file() and not first.is_file() else first
 
 
-def colour(index: int) -> tuple[int, int, int]:
+def voc_colour(index: int) -> tuple[int, int, int]:
     """VOC's colour of a class: bits 0, 3 and 6 of its index are the highest bits of red, 1, 4 and 7 of green, 2, 5 and 8 of
     blue."""
     red, green, blue = (sum((index >> 3 * place + channel & 1) << 7 - place for place in range(3)) for channel in range(3))
     return red, green, blue
+
+
+def fetch_voc(root: Path) -> None:
+    """VOC 2012, and unless there is a list of the augmented training set, the masks of SBD in VOC's layout and that list."""
+    if not any((root / place / "JPEGImages").is_dir() for place in PLACES):
+        torchvision("VOCSegmentation")(root=above(root, "VOCdevkit"), year="2012", download=True)
+    home = devkit(root)
+    if not any((home / "ImageSets" / name).is_file() for name in LISTS):
+        add_sbd(home)
+
+
+def add_sbd(home: Path) -> None:
+    """Write SegmentationClassAug and train_aug.txt: all images that VOC or SBD have a training mask of, but for those of
+    val.txt."""
+    lists = home / "ImageSets" / "Segmentation"
+    vocs, scored = ({name for _, name in names_in(lists / f"{split}.txt")} for split in ("train", "val"))
+    masks = home / "SegmentationClassAug"
+    masks.mkdir(exist_ok=True)
+    added = set()
+    for split in ("train", "val"):  # of SBD, whose own splits nobody uses here
+        missing = not (home / "SBD" / "cls").is_dir()
+        sbd = torchvision("SBDataset")(root=home / "SBD", image_set=split, mode="segmentation", download=missing)
+        for i, file in enumerate(sbd.masks):
+            name = Path(file).stem
+            sbd[i][1].save(masks / f"{name}.png")
+            added.add(name)
+    # Last, since with it the augmented set counts as fetched.
+    (lists / "train_aug.txt").write_text("\n".join(sorted((vocs | added) - scored)) + "\n")
+
+
+VOC_AUG = DataSet(
+    name="voc_aug",
+    source=voc_aug,
+    # Everingham et al. 2010 with Hariharan et al. 2011, ke2020 section 4.1
+    published=Published(train=10_582, test=1449, classes=21, size=(375, 500), default=(375, 500), labelled=LABELLED),
+    fetch=fetch_voc,
+)

@@ -125,6 +125,8 @@ class MeanTeacher(OneStage):
             with torch.no_grad():
                 return state.teacher(image).float().softmax(1)
 
+        if self.perturbation.guided:
+            view = view._replace(probs=guess(view.image))
         if self.delayed:
             seen = perturb_batch(self.perturbation, view, generator)
             return seen, seen.move(guess(seen.clean)), seen.valid

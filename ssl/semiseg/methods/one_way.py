@@ -111,6 +111,8 @@ class OneWay(OneStage):
     def _pair(self, state: State, image: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of the prediction and of its target (N,C,H,W), both where the perturbed images show them, and which pixels count."""
         student, teacher, view = state.student, state.teacher or state.student, View(image, valid)
+        if self.perturbation.guided:
+            view = view._replace(probs=_run_held(teacher, image, learns=False).float().softmax(1))
         if self.direction == "1w-p2":
             seen, other = self.perturbation.pair(view, generator)
             across = seen.move.meet(other.move)

@@ -66,9 +66,11 @@ class SelfTraining(Rule):
         state.follow(self.ema, now)
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
-        probs = self._guess(state, batch.image) if self.lambda1 > 0 else None
+        guided = self.perturbation is not None and self.perturbation.guided
+        probs = self._guess(state, batch.image) if self.lambda1 > 0 or guided else None
         known, valid = batch.labelled, batch.valid if self.mask_out_of_frame else torch.ones_like(batch.valid)
-        seen = perturb_batch(self.perturbation, View(batch.image[known:], valid[known:]), generator)
+        view = View(batch.image[known:], valid[known:], None if probs is None else probs[known:])
+        seen = perturb_batch(self.perturbation, view, generator)
 
         def moved(own: Tensor) -> Tensor:
             return torch.cat([own[:known], seen.move(own[known:])])
@@ -79,7 +81,7 @@ class SelfTraining(Rule):
         else:
             logits, auxiliary = state.student(image), None
         terms = {"segmentation": cross_entropy(logits, batch.mask)}
-        if probs is not None:
+        if probs is not None and self.lambda1 > 0:
             if self.target == "hard":  # max, not argmax: the same, and several times faster on CPU
                 distance = cross_entropy(logits, moved(probs.max(1).indices).masked_fill(~counts, IGNORE))
             else:

@@ -2,16 +2,19 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from semiseg.augment.perturbation import Perturbation
 from semiseg.augment.randaugment import RandAugment
+from semiseg.change import Change
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
 from semiseg.methods.rule import Method
 from semiseg.methods.self_training import SelfTraining
 from semiseg.methods.supervised import Supervised
 from semiseg.stage import Split, Stage
+
+Part = Literal["S1", "S2", "S3", "CR", "T2", "SA", "N2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,7 @@ class ThreeStage(Method):
     """The operators A and B: RandAugment and Cutout (authors' code)."""
 
     IMAGE_LEVEL = False
-    SWITCHES = ("S1", "S2", "S3", "CR", "T2", "SA", "N2")
+    SWITCHES = get_args(Part)
 
     def __post_init__(self) -> None:
         require_choices(self, "method")
@@ -134,3 +137,8 @@ class ThreeStage(Method):
 
     def _suffix(self, names: tuple[str, ...]) -> str:
         return "".join(f"-{name}" for name in names if not getattr(self, name))
+
+
+def parts(*on: Part) -> Change[ThreeStage]:
+    """Of a table's row: the named switches on, all others off."""
+    return Change(ThreeStage, {name: name in on for name in (*ThreeStage.SWITCHES, *on)})

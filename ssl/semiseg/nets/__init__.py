@@ -1,43 +1,67 @@
 """Networks by name: for segmentation, and for data sets with one class per image."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from semiseg.config import Net, SettingError, Train, require
 from semiseg.nets.blocks import BlockNet, freeze_norm
-from semiseg.nets.deeplabv2 import branch, deeplabv2
+from semiseg.nets.deeplabv2 import DeepLabV2
 from semiseg.nets.multitask import MultiTask
-from semiseg.nets.own import file_of, own_network, reason
-from semiseg.nets.resnet import ENCODER
-from semiseg.nets.swiftnet import swiftnet
-from semiseg.nets.unet import unet
-from semiseg.nets.unet_mri import unet_mri
+from semiseg.nets.own import OwnNet, file_of, reason
+from semiseg.nets.strided import guard_backward, has_the_fault
+from semiseg.nets.swiftnet import SwiftNet
+from semiseg.nets.unet import UNet
+from semiseg.nets.unet_mri import UNetMRI
 from semiseg.nets.weights import load_weights, located
-from semiseg.nets.wide_resnet import wide_resnet
+from semiseg.nets.wide_resnet import WideResNet
 
-__all__ = ["BACKBONES", "BRANCHES", "NETS", "BlockNet", "MultiTask", "build", "check_network", "located"]
+__all__ = [
+    "NETS",
+    "BlockNet",
+    "DeepLabV2",
+    "MultiTask",
+    "OwnNet",
+    "SwiftNet",
+    "UNet",
+    "UNetMRI",
+    "WideResNet",
+    "build",
+    "check_network",
+    "located",
+    "net_kind",
+    "net_named",
+]
 
-NETS: Mapping[str, Callable[[Net, int], dict[str, nn.Module]]] = {
-    "deeplabv2": deeplabv2,
-    "swiftnet": swiftnet,
-    "unet": unet,
-    "unet_mri": unet_mri,
-    "wide_resnet": wide_resnet,
+NETS: Mapping[str, type[Net]] = {
+    "deeplabv2": DeepLabV2,
+    "swiftnet": SwiftNet,
+    "unet": UNet,
+    "unet_mri": UNetMRI,
+    "wide_resnet": WideResNet,
 }
-"""Name -> function of (settings, number of classes) that makes the network's blocks in order."""
+"""Name -> the settings that the network has, which make its blocks."""
 
-BACKBONES: Mapping[str, tuple[str, ...]] = {
-    "deeplabv2": ENCODER,
-    "swiftnet": ENCODER,
-}
-"""Name -> the blocks that pretraining is for and whose learning rate has a factor, of networks that have such blocks."""
 
-BRANCHES: Mapping[str, Callable[[Net, int, int], dict[str, nn.Module]]] = {
-    "deeplabv2": branch,
-}
-"""Name -> function of (settings, classes, k) that makes the k own blocks of an auxiliary branch, where they differ from f's."""
+def net_kind(name: str) -> type[Net]:
+    """Class of the settings of the network `name`. SettingError for an unknown one."""
+    if file_of(name):
+        return OwnNet
+    require(name in NETS, "net.name", name, f"{', '.join(sorted(NETS))}, or FILE.py:FUNCTION")
+    return NETS[name]
+
+
+def net_named(name: str, like: Net) -> Net:
+    """The network `name` with the values that `like` has for the settings of both, and its defaults for the others."""
+    kind = net_kind(name)
+    shared = {field.name for field in fields(kind)} & {field.name for field in fields(like)}
+    values: dict[str, Any] = {field: getattr(like, field) for field in shared}
+    values["name"] = name
+    return kind(**values)
 
 
 def build(
@@ -45,45 +69,30 @@ def build(
 ) -> BlockNet | MultiTask:
     """The network with initial weights that depend on `seed` and `net` alone; `own` > 0 adds an auxiliary branch with own blocks.
 
-    The weights of f are the same with and without a branch. Raises SettingError for an unknown name, a branch that is too long,
-    one output for other than two classes, or weights that do not fit.
+    The weights of f are the same with and without a branch. Where a layer's backward pass could corrupt the heap, it is safe in this
+    process from here on (`guard_backward`). Raises SettingError for a branch that is too long, one output for other than two classes, or weights that
+    do not fit.
     """
-    require(
-        net.outputs == "classes" or classes == 2, "net.outputs", net.outputs, f"'classes' for {classes} classes, 'one' for 2 only"
-    )
+    load = partial(load_if_named, net=net)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        blocks = make(net, classes)
-        names = list(blocks)
-        require(0 <= own < len(names), "own blocks of the auxiliary branch", own, f"0..{len(names) - 1} for {net.name}")
-        fresh = own_blocks(net, classes, names[len(names) - own :])
-    segmentation = BlockNet(blocks, mean, std, BACKBONES.get(net.name, ()))
-    network = segmentation if own == 0 else MultiTask(segmentation, fresh)
+        blocks = net.blocks(classes)
+        load(blocks)
+        require(0 <= own < len(blocks), "own blocks of the auxiliary branch", own, f"0..{len(blocks) - 1} for {net.name}")
+        fresh = net.branch(classes, own, load) if own else {}
+    segmentation = BlockNet(blocks, mean, std, net.BACKBONE, net.encoder_blocks(blocks))
+    network = MultiTask(segmentation, fresh) if own else segmentation
     if net.frozen_norm:
         freeze_norm(network)
+    if isinstance(net, OwnNet) or has_the_fault(network):  # a user's own file may call convolutions that are no layers
+        guard_backward()
     return network
 
 
-def make(net: Net, classes: int) -> dict[str, nn.Module]:
-    """Blocks of f, of random weights but where the settings name others."""
-    if file_of(net.name):
-        blocks = own_network(net.name, classes)
-    else:
-        require(net.name in NETS, "net.name", net.name, f"{', '.join(sorted(NETS))}, or FILE.py:FUNCTION")
-        blocks = NETS[net.name](net, classes)
+def load_if_named(blocks: dict[str, nn.Module], net: Net) -> None:
+    """Give the blocks the weights that the settings name, if they name any."""
     if net.weights:
         load_weights(blocks, net)
-    return blocks
-
-
-def own_blocks(net: Net, classes: int, names: list[str]) -> dict[str, nn.Module]:
-    """The named last blocks once more, for an auxiliary branch."""
-    if not names:
-        return {}
-    if net.name in BRANCHES:
-        return BRANCHES[net.name](net, classes, len(names))
-    again = make(net, classes)
-    return {name: again[name] for name in names}
 
 
 def sample(net: Net, classes: int) -> BlockNet:
@@ -102,7 +111,7 @@ def check_network(net: Net, classes: int, train: Train, image_level: bool = Fals
     assert train.crop is not None
     network = sample(net, classes)
     if network.image_level != image_level:
-        fitting = [name for name in NETS if sample(Net(name=name, width=2), classes).image_level == image_level]
+        fitting = [name for name in NETS if sample(NETS[name](), classes).image_level == image_level]
         what = "a whole image" if image_level else "each pixel"
         raise SettingError(f"net.name: got {net.name!r}; allowed: {', '.join(fitting)}, as the data set has a class for {what}")
     count = len(network.blocks)
@@ -110,14 +119,13 @@ def check_network(net: Net, classes: int, train: Train, image_level: bool = Fals
     require(branch < count, "net.name", net.name, enough)
     images = train.batch_labelled + train.batch_unlabelled
     what = f"{net.name} cannot train on {images} crops of {train.crop}"
-    own = file_of(net.name) is not None
     try:
         with torch.no_grad():
             network(torch.zeros(min(images, 2), 3, *train.crop))
     except SettingError:
         raise
     except Exception as error:
-        if own:
+        if isinstance(net, OwnNet):
             allowed = "a network that can, or other crops (train.crop)"
             raise SettingError(f"net.name: {what} ({reason(error, net.name)}); allowed: {allowed}") from error
         if not isinstance(error, RuntimeError | ValueError):

@@ -7,28 +7,37 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-State = tuple[Tensor, ...]
-"""What one block hands to the next: pending skip features, then the current feature map."""
+from semiseg.config import require
+
+Features = tuple[Tensor, ...]
+"""What one block hands to the next: pending skip features, then the current feature map, each (N,C,h,w)."""
 
 
 class BlockNet(nn.Module):
-    """Standardises an image and runs it through named blocks, each a module from `State` to `State`.
+    """Standardises an image and runs it through named blocks, each a module from `Features` to `Features`.
 
     The last block is a `Last`. Its logits are resized to the image when smaller, unless the network is an image-level one. Input
     (N,3,H,W) in [0,1]; output (N,C,H,W) logits, or (N,C,1,1) of an image-level network. `mean` and `std` are those of the training
     images, per channel in [0,1], kept with the weights. `backbone` names the blocks whose learning rate and weight decay have
-    factors of their own.
+    factors of their own. The first `encoder` blocks make the features that a method may read, or drop a part of, on their way from
+    `encode` to `decode`; None: all blocks but the last.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, blocks: Mapping[str, nn.Module], mean: tuple[float, ...], std: tuple[float, ...], backbone: Sequence[str] = ()
+        self,
+        blocks: Mapping[str, nn.Module],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        backbone: Sequence[str] = (),
+        encoder: int | None = None,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleDict(blocks)
         self.backbone = tuple(backbone)
+        self.encoder = len(blocks) - 1 if encoder is None else encoder
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
 
@@ -37,19 +46,28 @@ class BlockNet(nn.Module):
         """Whether the network says one class for a whole image."""
         return is_image_level(list(self.blocks.values()))
 
-    def first(self, image: Tensor, count: int) -> State:
-        """State after the first `count` blocks."""
-        state: State = ((image - self.mean) / self.std,)
+    def first(self, image: Tensor, count: int) -> Features:
+        """Features after the first `count` blocks."""
+        features: Features = ((image - self.mean) / self.std,)
         for block in list(self.blocks.values())[:count]:
-            state = block(state)
-        return state
+            features = block(features)
+        return features
 
-    def rest(self, state: State, count: int, size: torch.Size) -> Tensor:
-        """Logits (N,C,*size), or (N,C,1,1) of an image-level network, from the state after the first `count` blocks."""
-        return finish(list(self.blocks.values())[count:], state, size)
+    def rest(self, features: Features, count: int, size: torch.Size) -> Tensor:
+        """Logits (N,C,*size), or (N,C,1,1) of an image-level network, from the features after the first `count` blocks."""
+        return finish(list(self.blocks.values())[count:], features, size)
+
+    def encode(self, image: Tensor) -> Features:
+        """What the encoder hands to the decoder: the maps of the skips, if any, and last the one of the smallest resolution."""
+        return self.first(image, self.encoder)
+
+    def decode(self, features: Features, size: torch.Size) -> Tensor:
+        """Logits (N,C,*size), or (N,C,1,1) of an image-level network, from what `encode` gave for images of height and width
+        `size`."""
+        return self.rest(features, self.encoder, size)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.rest(self.first(image, 0), 0, image.shape[-2:])
+        return self.decode(self.encode(image), image.shape[-2:])
 
 
 class Last(nn.Module):
@@ -65,32 +83,42 @@ class Head(Last):
     """(x,) -> (logits,) by a convolution, 1x1 unless told otherwise, after global average pooling in an image-level network.
 
     With `outputs` "one" the convolution has a single channel z and the logits of the two classes are [0, z], whose softmax is
-    [1 - sigmoid(z), sigmoid(z)]: the sigmoid output of perone2018 behind the interface of all losses.
+    [1 - sigmoid(z), sigmoid(z)]: the sigmoid output of perone2018 behind the interface of all losses. Raises SettingError for one
+    output of other than two classes.
     """
 
     def __init__(
         self, channels_in: int, classes: int, outputs: Literal["classes", "one"], *, image_level: bool = False, kernel: int = 1
     ) -> None:
         super().__init__()
+        allowed = f"'classes' for {classes} classes, 'one' for 2 only"
+        require(outputs == "classes" or classes == 2, "net.outputs", outputs, allowed)
         self.outputs = outputs
         self.image_level = image_level
         self.conv = nn.Conv2d(channels_in, classes if outputs == "classes" else 1, kernel, padding=kernel // 2)
 
-    def forward(self, state: State) -> State:
-        x = state[-1]
+    def forward(self, features: Features) -> Features:
+        x = features[-1]
         logits = self.conv(x.mean((2, 3), keepdim=True) if self.image_level else x)
         return (logits if self.outputs == "classes" else torch.cat([torch.zeros_like(logits), logits], 1),)
+
+
+def require_layers(*, width: int, dropout: float, depth: int = 1) -> None:
+    """Raise SettingError for channels, a share of dropped ones or levels that no network can have."""
+    require(width >= 1, "net.width", width, "a whole number >= 1")
+    require(1 <= depth <= 6, "net.depth", depth, "a whole number in 1..6")
+    require(0 <= dropout < 1, "net.dropout", dropout, "a share in [0, 1)")
 
 
 def is_image_level(blocks: list[nn.Module]) -> bool:
     return isinstance(blocks[-1], Last) and blocks[-1].image_level
 
 
-def finish(blocks: list[nn.Module], state: State, size: torch.Size) -> Tensor:
+def finish(blocks: list[nn.Module], features: Features, size: torch.Size) -> Tensor:
     """Run the remaining blocks, the head among them, and bring the logits to `size` unless they are for the whole image."""
     for block in blocks:
-        state = block(state)
-    (logits,) = state
+        features = block(features)
+    (logits,) = features
     if logits.shape[-2:] != size and not is_image_level(blocks):
         corners = isinstance(blocks[-1], Last) and blocks[-1].align_corners
         logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=corners)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from semiseg.nets.blocks import BlockNet, finish
+from semiseg.nets.blocks import BlockNet, Features, finish
 
 
 class MultiTask(nn.Module):
@@ -38,7 +38,15 @@ class MultiTask(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         return self.segmentation(image)
 
+    def encode(self, image: Tensor) -> Features:
+        """As of f (`BlockNet.encode`)."""
+        return self.segmentation.encode(image)
+
+    def decode(self, features: Features, size: torch.Size) -> Tensor:
+        """f's logits (`BlockNet.decode`)."""
+        return self.segmentation.decode(features, size)
+
     def both(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        state = self.segmentation.first(image, self.shared)
+        features = self.segmentation.first(image, self.shared)
         size: torch.Size = image.shape[-2:]
-        return self.segmentation.rest(state, self.shared, size), finish(list(self.auxiliary.values()), state, size)
+        return self.segmentation.rest(features, self.shared, size), finish(list(self.auxiliary.values()), features, size)

@@ -3,14 +3,15 @@
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
-from semiseg.config import SettingError
-from semiseg.nets.blocks import Last, State
+from semiseg.config import Net, SettingError, require
+from semiseg.nets.blocks import Features, Last
 
 
 def file_of(name: str) -> Path | None:
@@ -19,14 +20,31 @@ def file_of(name: str) -> Path | None:
     return Path(file) if colon and file.endswith(".py") else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnNet(Net):
+    """A network from a file, with no settings but those that all networks have."""
+
+    def check_name(self) -> None:
+        require(file_of(self.name) is not None, "net.name", self.name, "FILE.py:FUNCTION")
+
+    def blocks(self, classes: int) -> dict[str, nn.Module]:
+        return own_network(self.name, classes)
+
+    def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
+        *_, last = blocks.values()
+        assert isinstance(last, OwnLast)
+        return last.encoder
+
+
 def own_network(name: str, classes: int) -> dict[str, nn.Module]:
     """Blocks of the network that `FUNCTION(classes)` in FILE.py makes, a torch.nn.Module from images to logits.
 
     It gets standardised images (N,3,H,W) and returns logits (N,C,h,w) or, like torchvision's networks, a dictionary with them under
     "out"; smaller maps are resized to the image. The children of an nn.Sequential are the blocks, so that an auxiliary branch can
     have the last ones of its own; any other module is one block. With an attribute `image_level` that is true it returns a class
-    for the whole image, (N,C). The file may import what is installed, but none of its neighbours: keys depend on its content alone.
-    Raises SettingError when the file has no such function or the function no such result.
+    for the whole image, (N,C); an attribute `encoder_blocks` says how many blocks are its encoder, otherwise all but the last. The
+    file may import what is installed, but none of its neighbours: keys depend on its content alone. Raises SettingError when the
+    file has no such function or the function no such result.
     """
     try:
         module = function(name)(classes)
@@ -47,8 +65,11 @@ def own_network(name: str, classes: int) -> dict[str, nn.Module]:
             if getattr(layer, "inplace", False) is True:
                 setattr(layer, "inplace", False)  # noqa: B010  pyright knows no such attribute of a Module
     *first, last = parts
+    encoder = getattr(module, "encoder_blocks", len(first))
+    if not isinstance(encoder, int) or not 0 <= encoder <= len(first):
+        raise SettingError(f"net.name: {name} has {encoder!r} as encoder_blocks; allowed: a whole number in 0..{len(first)}")
     image_level = bool(getattr(module, "image_level", False))
-    return {**{part: Block(parts[part]) for part in first}, last: OwnLast(parts[last], classes, name, image_level)}
+    return {**{part: Block(parts[part]) for part in first}, last: OwnLast(parts[last], classes, name, image_level, encoder)}
 
 
 def function(name: str) -> Callable[[int], Any]:
@@ -83,19 +104,22 @@ class Block(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, state: State) -> State:
-        return (self.module(state[-1]),)
+    def forward(self, features: Features) -> Features:
+        return (self.module(features[-1]),)
 
 
 class OwnLast(Last):
-    """The last block, whose logits are checked: SettingError when they are not (N,C,h,w), or (N,C) of a whole image."""
+    """The last block, whose logits are checked: SettingError when they are not (N,C,h,w), or (N,C) of a whole image.
 
-    def __init__(self, module: nn.Module, classes: int, name: str, image_level: bool) -> None:
+    It keeps what the user's module says of itself: whether it is `image_level`, and how many blocks are its `encoder`.
+    """
+
+    def __init__(self, module: nn.Module, classes: int, name: str, image_level: bool, encoder: int) -> None:
         super().__init__()
-        self.module, self.classes, self.name, self.image_level = module, classes, name, image_level
+        self.module, self.classes, self.name, self.image_level, self.encoder = module, classes, name, image_level, encoder
 
-    def forward(self, state: State) -> State:
-        found = self.module(state[-1])
+    def forward(self, features: Features) -> Features:
+        found = self.module(features[-1])
         logits: Any = found["out"] if isinstance(found, Mapping) and "out" in found else found
         if isinstance(logits, Tensor) and self.image_level and logits.ndim == 2:
             logits = logits[:, :, None, None]

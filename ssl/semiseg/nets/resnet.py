@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 from torchvision.models import ResNet
 
-from semiseg.nets.blocks import State
+from semiseg.nets.blocks import Features
 
 ENCODER = ("conv1", "conv2x", "conv3x", "conv4x", "conv5x")
 
@@ -13,7 +13,7 @@ ENCODER = ("conv1", "conv2x", "conv3x", "conv4x", "conv5x")
 def encoder(resnet: ResNet, *, skips: bool = False) -> dict[str, nn.Module]:
     """The blocks of ENCODER from a ResNet without its pooling and linear layer, of strides 4, 4, 8, 16, 32 in resolution.
 
-    With `skips` the last state holds the features after conv2x, conv3x, conv4x and conv5x, otherwise only the last ones.
+    With `skips` the last one hands on the features after conv2x, conv3x, conv4x and conv5x, otherwise only the last ones.
     """
     layers = [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4]
     made = [Layer(layer, f"layer{i + 1}", keep=skips and i > 0) for i, layer in enumerate(layers)]
@@ -27,8 +27,8 @@ class Stem(nn.Module):
         super().__init__()
         self.conv1, self.bn1, self.relu, self.maxpool = resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool
 
-    def forward(self, state: State) -> State:
-        return (self.maxpool(self.relu(self.bn1(self.conv1(state[-1])))),)
+    def forward(self, features: Features) -> Features:
+        return (self.maxpool(self.relu(self.bn1(self.conv1(features[-1])))),)
 
 
 class Layer(nn.Module):
@@ -38,8 +38,8 @@ class Layer(nn.Module):
         super().__init__()
         self.layer, self.origin, self.keep = layer, origin, keep
 
-    def forward(self, state: State) -> State:
-        *pending, x = state
+    def forward(self, features: Features) -> Features:
+        *pending, x = features
         return (*pending, x, self.layer(x)) if self.keep else (*pending, self.layer(x))
 
 

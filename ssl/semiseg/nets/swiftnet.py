@@ -1,13 +1,17 @@
 """SwiftNet (Orsic et al. 2019, arXiv:1903.08469) on ResNet-18 at one scale, as grubisic2021 trains it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet18
+from torchvision.models import ResNet18_Weights, WeightsEnum, resnet18
 
-from semiseg.config import Net, require
-from semiseg.nets.blocks import Head, Last, State
-from semiseg.nets.resnet import encoder
+from semiseg.config import Net
+from semiseg.nets.blocks import Features, Head, Last
+from semiseg.nets.resnet import ENCODER, encoder
 from semiseg.nets.wide_resnet import conv
 
 CHANNELS = 128
@@ -17,19 +21,34 @@ LEVEL_CHANNELS = CHANNELS // len(GRIDS)
 SPP_MOMENTUM = 0.005
 
 
-def swiftnet(net: Net, classes: int) -> dict[str, nn.Module]:
-    """Blocks conv1, conv2x, conv3x, conv4x, conv5x, spp, up4x, up3x, up2x, head; logits have a quarter of the image's resolution.
+@dataclass(frozen=True, kw_only=True)
+class SwiftNet(Net):
+    """ResNet-18, spatial pyramid pooling and a decoder of three levels of 128 channels, of the one width that was published."""
 
-    Skips are the encoder's features after their ReLU: the authors' code means those before it, but its ReLU works in place.
-    Weights of new convolutions are He et al.'s (2015, fan-out). Any image size works. `net.width` and `net.depth` have no meaning
-    here. Raises SettingError for dropout.
-    """
-    require(net.dropout == 0, "net.dropout", net.dropout, "0 for swiftnet")
-    blocks = encoder(resnet18(), skips=True)
-    blocks["spp"] = PyramidPooling(512)
-    for name, channels in SKIPS.items():
-        blocks[name] = Up(channels)
-    return {**blocks, "head": SwiftHead(classes, net)}
+    name: str = "swiftnet"
+    outputs: Literal["classes", "one"] = "classes"
+    """A logit per class, or one for both of two classes behind a sigmoid."""
+
+    BACKBONE = ENCODER
+
+    def blocks(self, classes: int) -> dict[str, nn.Module]:
+        """Blocks conv1, conv2x, conv3x, conv4x, conv5x, spp, up4x, up3x, up2x, head; logits have a quarter of the image's
+        resolution.
+
+        Skips are the encoder's features after their ReLU: the authors' code means those before it, but its ReLU works in place.
+        Weights of new convolutions are He et al.'s (2015, fan-out). Any image size works.
+        """
+        blocks = encoder(resnet18(), skips=True)
+        blocks["spp"] = PyramidPooling(512)
+        for name, channels in SKIPS.items():
+            blocks[name] = Up(channels)
+        return {**blocks, "head": SwiftHead(classes, self.outputs)}
+
+    def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
+        return len(ENCODER)
+
+    def pretrained(self) -> WeightsEnum:
+        return ResNet18_Weights.IMAGENET1K_V1
 
 
 def norm_relu_conv(channels_in: int, channels_out: int, size: int, momentum: float = 0.1) -> nn.Sequential:
@@ -51,8 +70,8 @@ class PyramidPooling(nn.Module):
         self.levels = nn.ModuleList(norm_relu_conv(CHANNELS, LEVEL_CHANNELS, 1, SPP_MOMENTUM) for _ in GRIDS)
         self.last = norm_relu_conv(CHANNELS + len(GRIDS) * LEVEL_CHANNELS, CHANNELS, 1, SPP_MOMENTUM)
 
-    def forward(self, state: State) -> State:
-        *pending, x = state
+    def forward(self, features: Features) -> Features:
+        *pending, x = features
         x = self.first(x)
         size = x.shape[-2:]
         found = [x]
@@ -70,21 +89,21 @@ class Up(nn.Module):
         self.lateral = norm_relu_conv(channels, CHANNELS, 1)
         self.blend = norm_relu_conv(CHANNELS, CHANNELS, 3)
 
-    def forward(self, state: State) -> State:
-        *pending, skip, x = state
+    def forward(self, features: Features) -> Features:
+        *pending, skip, x = features
         return (*pending, self.blend(resize(x, skip.shape[-2:]) + self.lateral(skip)))
 
 
 class SwiftHead(Last):
     """(x,) -> (logits,): BatchNorm, ReLU, 1x1 convolution with bias."""
 
-    def __init__(self, classes: int, net: Net) -> None:
+    def __init__(self, classes: int, outputs: Literal["classes", "one"]) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(CHANNELS)
-        self.head = Head(CHANNELS, classes, net.outputs)
+        self.head = Head(CHANNELS, classes, outputs)
         nn.init.kaiming_normal_(self.head.conv.weight, mode="fan_out", nonlinearity="relu")
         assert self.head.conv.bias is not None
         nn.init.zeros_(self.head.conv.bias)
 
-    def forward(self, state: State) -> State:
-        return self.head((F.relu(self.norm(state[-1])),))
+    def forward(self, features: Features) -> Features:
+        return self.head((F.relu(self.norm(features[-1])),))

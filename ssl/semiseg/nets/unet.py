@@ -1,30 +1,55 @@
 """U-Net (Ronneberger et al. 2015) in the shape of pets_mean_teacher: depth 3, width 64 there, smaller by default here."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from semiseg.config import Net
-from semiseg.nets.blocks import Head, State
+from semiseg.nets.blocks import Features, Head, require_layers
 
 
-def unet(net: Net, classes: int) -> dict[str, nn.Module]:
-    """Blocks enc1..encD, dec(D-1)..dec1, head: 2 D blocks in order, with widths doubling per level.
+@dataclass(frozen=True, kw_only=True)
+class UNet(Net):
+    """Encoder of `depth` levels with max-pooling between them, decoder that takes up the features of each by transposed
+    convolutions."""
 
-    BatchNorm follows every 3x3 convolution (pets_mean_teacher does not mention it; training from random weights needs it). Any
-    image size of at least 2^(D-1) pixels works: a decoder level is padded to its skip's size when a pooling rounded down. With
-    `net.dropout` whole channels are dropped after each 3x3 convolution, its BatchNorm and ReLU (perone2018: 0.5).
-    """
-    widths = [net.width * 2**level for level in range(net.depth)]
-    blocks: dict[str, nn.Module] = {"enc1": Encode(double_conv(3, widths[0], net.dropout), pool=False)}
-    for level in range(1, net.depth):
-        blocks[f"enc{level + 1}"] = Encode(double_conv(widths[level - 1], widths[level], net.dropout), pool=True)
-    for level in range(net.depth - 1, 0, -1):
-        below, width = widths[level], widths[level - 1]
-        up = nn.ConvTranspose2d(below, width, 2, stride=2)
-        blocks[f"dec{level}"] = Decode(up, double_conv(2 * width, width, net.dropout))
-    blocks["head"] = Head(widths[0], classes, net.outputs)
-    return blocks
+    name: str = "unet"
+    width: int = 8
+    """Channels of the first level, doubled at every further one (pets_mean_teacher: 64)."""
+    depth: int = 3
+    """Levels, so depth - 1 poolings (pets_mean_teacher: 3)."""
+    outputs: Literal["classes", "one"] = "classes"
+    """A logit per class, or one for both of two classes behind a sigmoid (perone2018)."""
+    dropout: float = 0.0
+    """Share of channels dropped in training after each 3x3 convolution (perone2018: 0.5)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_layers(width=self.width, depth=self.depth, dropout=self.dropout)
+
+    def blocks(self, classes: int) -> dict[str, nn.Module]:
+        """Blocks enc1..encD, dec(D-1)..dec1, head: 2 D blocks in order, with widths doubling per level.
+
+        BatchNorm follows every 3x3 convolution (pets_mean_teacher does not mention it; training from random weights needs it). Any
+        image size of at least 2^(D-1) pixels works: a decoder level is padded to its skip's size when a pooling rounded down.
+        """
+        widths = [self.width * 2**level for level in range(self.depth)]
+        blocks: dict[str, nn.Module] = {"enc1": Encode(double_conv(3, widths[0], self.dropout), pool=False)}
+        for level in range(1, self.depth):
+            blocks[f"enc{level + 1}"] = Encode(double_conv(widths[level - 1], widths[level], self.dropout), pool=True)
+        for level in range(self.depth - 1, 0, -1):
+            below, width = widths[level], widths[level - 1]
+            up = nn.ConvTranspose2d(below, width, 2, stride=2)
+            blocks[f"dec{level}"] = Decode(up, double_conv(2 * width, width, self.dropout))
+        blocks["head"] = Head(widths[0], classes, self.outputs)
+        return blocks
+
+    def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
+        return self.depth
 
 
 def double_conv(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential:
@@ -44,10 +69,10 @@ class Encode(nn.Module):
         self.pool = pool
         self.convs = convs
 
-    def forward(self, state: State) -> State:
+    def forward(self, features: Features) -> Features:
         if not self.pool:
-            return (self.convs(state[-1]),)
-        return (*state, self.convs(F.max_pool2d(state[-1], 2)))
+            return (self.convs(features[-1]),)
+        return (*features, self.convs(F.max_pool2d(features[-1], 2)))
 
 
 class Decode(nn.Module):
@@ -58,8 +83,8 @@ class Decode(nn.Module):
         self.up = up
         self.convs = convs
 
-    def forward(self, state: State) -> State:
-        *pending, skip, x = state
+    def forward(self, features: Features) -> Features:
+        *pending, skip, x = features
         x = self.up(x)
         if x.shape[-2:] != skip.shape[-2:]:
             x = F.pad(x, (0, skip.shape[-1] - x.shape[-1], 0, skip.shape[-2] - x.shape[-2]), mode="replicate")

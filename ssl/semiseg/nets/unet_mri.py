@@ -1,36 +1,59 @@
 """U-Net of perone2018 (Perone & Cohen-Adad 2018): 15 convolutions, BatchNorm after ReLU, dropout after every BatchNorm."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 from torch import nn
 
 from semiseg.config import Net
-from semiseg.nets.blocks import Head
+from semiseg.nets.blocks import Head, require_layers
 from semiseg.nets.unet import Decode, Encode
 
-WIDTHS = (1, 2, 4, 4)  # of the levels, in units of net.width
+WIDTHS = (1, 2, 4, 4)  # of the levels, in units of the width
 
 
-def unet_mri(net: Net, classes: int) -> dict[str, nn.Module]:
-    """Blocks enc1..enc4, dec3..dec1, head, with 1, 2, 4, 4 | 4, 2, 1 times `net.width` channels; `net.depth` means nothing here.
+@dataclass(frozen=True, kw_only=True)
+class UNetMRI(Net):
+    """Four levels of 1, 2, 4, 4 | 4, 2, 1 times `width` channels; the paper has width 64, dropout 0.5 and one output."""
 
-    The paper has width 64, dropout 0.5 and one output behind a sigmoid (`net.outputs` "one"). Convolutions have a bias, as
-    BatchNorm does not follow them at once. Upsampling aligns corners, as in the authors' medicaltorch (models.py). Any image of at
-    least 8 x 8 pixels works: a decoder level is padded to its skip's size when a pooling rounded down.
-    """
-    widths = [net.width * factor for factor in WIDTHS]
-    blocks: dict[str, nn.Module] = {"enc1": Encode(double_conv(3, widths[0], net.dropout), pool=False)}
-    for level in range(1, len(widths)):
-        blocks[f"enc{level + 1}"] = Encode(double_conv(widths[level - 1], widths[level], net.dropout), pool=True)
-    below = widths[-1]
-    for level in range(len(widths) - 1, 0, -1):
-        width = widths[level - 1]
-        up = nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=True)
-        blocks[f"dec{level}"] = Decode(up, double_conv(below + width, width, net.dropout))
-        below = width
-    blocks["head"] = Head(below, classes, net.outputs, kernel=3)
-    return blocks
+    name: str = "unet_mri"
+    width: int = 8
+    """Channels of the first level (perone2018: 64)."""
+    outputs: Literal["classes", "one"] = "classes"
+    """A logit per class, or one for both of two classes behind a sigmoid (perone2018)."""
+    dropout: float = 0.0
+    """Share of channels dropped in training after each BatchNorm (perone2018: 0.5)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_layers(width=self.width, dropout=self.dropout)
+
+    def blocks(self, classes: int) -> dict[str, nn.Module]:
+        """Blocks enc1..enc4, dec3..dec1, head.
+
+        Convolutions have a bias, as BatchNorm does not follow them at once. Upsampling aligns corners, as in the authors'
+        medicaltorch (models.py). Any image of at least 8 x 8 pixels works: a decoder level is padded to its skip's size when a
+        pooling rounded down.
+        """
+        widths = [self.width * factor for factor in WIDTHS]
+        blocks: dict[str, nn.Module] = {"enc1": Encode(norm_last_convs(3, widths[0], self.dropout), pool=False)}
+        for level in range(1, len(widths)):
+            blocks[f"enc{level + 1}"] = Encode(norm_last_convs(widths[level - 1], widths[level], self.dropout), pool=True)
+        below = widths[-1]
+        for level in range(len(widths) - 1, 0, -1):
+            width = widths[level - 1]
+            up = nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=True)
+            blocks[f"dec{level}"] = Decode(up, norm_last_convs(below + width, width, self.dropout))
+            below = width
+        blocks["head"] = Head(below, classes, self.outputs, kernel=3)
+        return blocks
+
+    def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
+        return len(WIDTHS)
 
 
-def double_conv(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential:
+def norm_last_convs(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential:
     """Twice 3x3 convolution, ReLU, BatchNorm, dropout of channels; keeps height and width."""
     layers: list[nn.Module] = []
     for source in (channels_in, channels_out):

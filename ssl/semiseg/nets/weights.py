@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, ResNet101_Weights, WeightsEnum
+from torchvision.models import WeightsEnum
 
-from semiseg.config import Net, SettingError, require
-from semiseg.nets.own import file_of
+from semiseg.config import Net, SettingError
+from semiseg.nets.own import OwnNet, file_of
 from semiseg.nets.resnet import torchvision_names
 
 IMAGENET = "imagenet"
-ENCODERS: Mapping[str, WeightsEnum] = {"deeplabv2": ResNet101_Weights.IMAGENET1K_V1, "swiftnet": ResNet18_Weights.IMAGENET1K_V1}
 PREFIXES = re.compile(r"^((module|model|Scale|backbone|encoder)\.)+")
 
 
@@ -74,8 +73,10 @@ def load_weights(blocks: Mapping[str, nn.Module], net: Net) -> None:
     """
     encoder = torchvision_names(blocks)
     if net.weights == IMAGENET:
-        require(net.name in ENCODERS, "net.weights", net.weights, f"'' or a file for {net.name}")
-        found = imagenet(ENCODERS[net.name])
+        kind = net.pretrained()
+        if kind is None:
+            raise SettingError(f"net.weights: got {net.weights!r}; allowed: '' or a file for {net.name}")
+        found = imagenet(kind)
     else:
         found = of_stage(read_weights(Path(net.weights).expanduser()))
     if encoder:
@@ -117,7 +118,7 @@ def of_stage(found: dict[str, Tensor]) -> dict[str, Tensor]:
 def other_names(name: str, encoder: Mapping[str, str], net: Net) -> list[str]:
     """What files of other origin call the tensor `name` of the network's blocks."""
     block, _, inner = name.partition(".module.")
-    if file_of(net.name):
+    if isinstance(net, OwnNet):
         return [f"{block}.{inner}", *([inner] if block == "network" else [])]  # what own_network calls a module that is one block
     if name in encoder:
         return [encoder[name]]

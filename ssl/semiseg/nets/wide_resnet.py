@@ -1,33 +1,53 @@
 """Wide residual network (Zagoruyko & Komodakis 2016, arXiv:1605.07146) for images of 32 x 32 pixels with one class each."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semiseg.config import Net
-from semiseg.nets.blocks import Head, State
+from semiseg.nets.blocks import Features, Head, require_layers
 
 STEM = 16  # channels of the first convolution, whatever the width
 GROUPS = 3
 
 
-def wide_resnet(net: Net, classes: int) -> dict[str, nn.Module]:
-    """Blocks stem, group1, group2, group3, head: WRN-d-k of table 1 with d = 6 depth + 4 and k = width / 16.
+@dataclass(frozen=True, kw_only=True)
+class WideResNet(Net):
+    """WRN-d-k of table 1 with d = 6 depth + 4 and k = width / 16; grubisic2021 trains WRN-28-2: depth 4, width 32."""
 
-    grubisic2021 trains WRN-28-2: depth 4, width 32. Groups have widths 1, 2 and 4 times `net.width` and 1, 1/2 and 1/4 of the
-    image's resolution. The last BatchNorm and ReLU close group3; the head averages over the image, so its 1x1 convolution is the
-    paper's linear layer. Initial weights of convolutions are He et al.'s (2015, fan-out), as in the authors' code. Dropout
-    stands between the two convolutions of a residual block (section 2.4).
-    """
-    widths = [net.width * 2**level for level in range(GROUPS)]
-    blocks: dict[str, nn.Module] = {"stem": On(conv(3, STEM, 3))}
-    for level, (source, width) in enumerate(zip([STEM, *widths], widths, strict=False)):
-        layers: list[nn.Module] = [Residual(source, width, net.dropout, stride=1 if level == 0 else 2)]
-        layers += [Residual(width, width, net.dropout, stride=1) for _ in range(net.depth - 1)]
-        if level == GROUPS - 1:
-            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-        blocks[f"group{level + 1}"] = On(nn.Sequential(*layers))
-    blocks["head"] = Head(widths[-1], classes, net.outputs, image_level=True)
-    return blocks
+    name: str = "wide_resnet"
+    width: int = 8
+    """Channels of the first group, doubled at every further one (grubisic2021 on CIFAR-10: 32)."""
+    depth: int = 3
+    """Residual blocks in a group (grubisic2021: 4)."""
+    outputs: Literal["classes", "one"] = "classes"
+    """A logit per class, or one for both of two classes behind a sigmoid."""
+    dropout: float = 0.0
+    """Share of values dropped in training between the two convolutions of a residual block (section 2.4)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_layers(width=self.width, depth=self.depth, dropout=self.dropout)
+
+    def blocks(self, classes: int) -> dict[str, nn.Module]:
+        """Blocks stem, group1, group2, group3, head.
+
+        Groups have widths 1, 2 and 4 times `width` and 1, 1/2 and 1/4 of the image's resolution. The last BatchNorm and ReLU close
+        group3; the head averages over the image, so its 1x1 convolution is the paper's linear layer. Initial weights of
+        convolutions are He et al.'s (2015, fan-out), as in the authors' code.
+        """
+        widths = [self.width * 2**level for level in range(GROUPS)]
+        blocks: dict[str, nn.Module] = {"stem": On(conv(3, STEM, 3))}
+        for level, (source, width) in enumerate(zip([STEM, *widths], widths, strict=False)):
+            layers: list[nn.Module] = [Residual(source, width, self.dropout, stride=1 if level == 0 else 2)]
+            layers += [Residual(width, width, self.dropout, stride=1) for _ in range(self.depth - 1)]
+            if level == GROUPS - 1:
+                layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            blocks[f"group{level + 1}"] = On(nn.Sequential(*layers))
+        blocks["head"] = Head(widths[-1], classes, self.outputs, image_level=True)
+        return blocks
 
 
 def conv(channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -44,8 +64,8 @@ class On(nn.Module):
         super().__init__()
         self.layers = layers
 
-    def forward(self, state: State) -> State:
-        return (self.layers(state[-1]),)
+    def forward(self, features: Features) -> Features:
+        return (self.layers(features[-1]),)
 
 
 class Residual(nn.Module):

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from semiseg.report import tables
-from semiseg.report.metrics import metrics_info, pretty
-from semiseg.report.scores import ablation
+from semiseg.report.data import report_data
 from semiseg.results import Results, read, write_bytes
 
 __all__ = ["text_table", "write_report"]
@@ -13,14 +12,8 @@ __all__ = ["text_table", "write_report"]
 def text_table(results: Results, width: int | None = None) -> str:
     """The table as plain aligned text for a terminal `width` characters wide (None: as wide as it gets), then all metrics if asked
     for."""
-    table = ablation(results)
-    return tables.text(table, metric_label(results), results.study["score"]["rule"], width, metrics_info(results, table))
-
-
-def metric_label(results: Results) -> str:
-    """How the score is called in a column head: "test mIoU"."""
-    score = results.study["score"]
-    return f"{score['split']} {pretty(score['metric'])}"
+    data = report_data(results)
+    return tables.text(data.table, data.label, data.study.score.rule, width, data.metrics)
 
 
 def write_report(folder: Path) -> Path:
@@ -30,12 +23,11 @@ def write_report(folder: Path) -> Path:
     """
     from semiseg.report import page  # plotly and pillow: the terminal's table does not wait for them
 
-    results = read(folder)
-    table, label, rule = ablation(results), metric_label(results), results.study["score"]["rule"]
-    more = metrics_info(results, table)
-    write_bytes(results.folder / "table.md", tables.markdown(table, label, rule, more).encode())
-    write_bytes(results.folder / "table.tex", tables.latex(table, label, rule, more).encode())
-    write_bytes(results.folder / "table.csv", tables.comma_separated(table, more).encode())
-    path = results.folder / "report.html"
-    write_bytes(path, page.render(results, table, label, more).encode())
+    data = report_data(read(folder))
+    folder, table, label, rule, more = data.results.folder, data.table, data.label, data.study.score.rule, data.metrics
+    write_bytes(folder / "table.md", tables.markdown(table, label, rule, more).encode())
+    write_bytes(folder / "table.tex", tables.latex(table, label, rule, more).encode())
+    write_bytes(folder / "table.csv", tables.comma_separated(table, more).encode())
+    path = folder / "report.html"
+    write_bytes(path, page.study_page(data).encode())
     return path

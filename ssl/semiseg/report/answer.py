@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from semiseg.report.grid import percent
-from semiseg.report.scores import Ablation, Compared, Part, comparisons, parts, unfinished
+from semiseg.report.scores import Compared, Part, ScoredTable, comparisons, parts, unfinished
 from semiseg.report.statistics import Paired, Standing, needed_seeds, verdict
 from semiseg.report.tables import interval
 from semiseg.results import Results
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     caveat: str
 
 
-def answer(table: Ablation, label: str) -> Answer:
+def answer(table: ScoredTable, label: str) -> Answer:
     """What helped: of an ablation one sentence on the whole method and one on its parts, else one on each compared row; and a
     caveat."""
     found = parts(table)
@@ -68,7 +68,7 @@ def _caveat(deltas: Iterable[Paired], base: Paired | None = None) -> str:
     return caveat
 
 
-def _outcomes(rows: Sequence[Compared], table: Ablation) -> tuple[str, ...]:
+def _outcomes(rows: Sequence[Compared], table: ScoredTable) -> tuple[str, ...]:
     """A sentence per row; of many rows what can be said of which."""
     if len(rows) <= SINGLE:
         return tuple(
@@ -86,15 +86,16 @@ def _grouped(standings: Iterable[tuple[str, Standing]]) -> tuple[str, ...]:
     groups: dict[Standing, list[str]] = defaultdict(list)
     for name, kind in standings:
         groups[kind].append(name)
-    clauses = [f"{_listed(groups[kind])} {ORDER[kind][len(groups[kind]) > 1]}" for kind in ORDER if groups[kind]]
+    clauses = [f"{in_words(groups[kind])} {ORDER[kind][len(groups[kind]) > 1]}" for kind in ORDER if groups[kind]]
     return ("; ".join(clauses) + ".",) if clauses else ()
 
 
-def _listed(names: list[str]) -> str:
+def in_words(names: list[str]) -> str:
+    """'CR, SA and T2'."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def gaps(results: Results, table: Ablation) -> list[str]:
+def gaps(results: Results, table: ScoredTable) -> list[str]:
     """What a partial study lacks, one line each: failed stages with their error, then rows and seeds by state. Empty when
     complete."""
     lines = []
@@ -117,7 +118,7 @@ def gaps(results: Results, table: Ablation) -> list[str]:
 def _label(results: Results, stage: Mapping) -> str:
     """row/seed/stage of the first row that needs the stage, as the monitor calls it (`Plan.label`)."""
     users = {line["row"] for line in results.rows.to_pylist() if line["key"] == stage["key"]}
-    row = next((f"{row}/" for row in results.study["rows"] if row in users), "")
+    row = next((f"{row}/" for row in results.study.rows if row in users), "")
     return f"{row}seed {stage['seed']}/{stage['name']}"
 
 
@@ -149,14 +150,3 @@ def sharing(results: Results) -> Sharing:
         first=bool(several) and all(len({chain[0] for chain in rows}) == 1 for rows in several),
         some=any(len({key for chain in rows for key in chain}) < sum(len(set(chain)) for chain in rows) for rows in several),
     )
-
-
-def flat(settings: Mapping, prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted names: {"train": {"steps": 400}} -> {"train.steps": "400"}."""
-    found: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return found

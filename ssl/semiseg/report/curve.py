@@ -5,14 +5,16 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from semiseg.report.scores import Ablation, Row
+from semiseg.report.data import ReportData
+from semiseg.report.scores import Row, ScoredTable
 from semiseg.report.statistics import Spread
-from semiseg.report.style import CYCLE, faded, figure
+from semiseg.report.style import CYCLE, Drawn, faded, figure
+from semiseg.results.records import CurveRecord
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 
 
-class Point(NamedTuple):
+class CurvePoint(NamedTuple):
     """One row at its place on the axis; numbers in percent."""
 
     x: float
@@ -25,7 +27,7 @@ class Series(NamedTuple):
     """Points from left to right, without rows that have no score, and what the paper states: (x, percent)."""
 
     name: str
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
     paper: tuple[tuple[float, float], ...]
 
 
@@ -38,23 +40,34 @@ class CurveInfo(NamedTuple):
     levels: tuple[tuple[str, Spread], ...]  # rows that have no x
 
 
-def curve_info(study: dict[str, Any], table: Ablation) -> CurveInfo:
+def draw_curve(data: ReportData) -> Drawn | str | None:
+    """The score over a setting; None when the study does not ask for it."""
+    if data.study.curve is None:
+        return None
+    info = curve_info(data.study.curve, data.table)
+    if not info.series:
+        return "No row of the curve has a score yet."
+    note = "Lines: means with ± 1 sd. Dots: seeds." + (" Dashed: rows without a place on the axis." if info.levels else "")
+    note += " Hollow: the paper's numbers." if any(one.paper for one in info.series) else ""
+    return Drawn(note, (curve_figure(info, data.label),))
+
+
+def curve_info(asked: CurveRecord, table: ScoredTable) -> CurveInfo:
     """Put the rows at their x; series and levels without a single score are left out."""
-    asked = study.get("curve") or {"x": "", "series": {}}
     series = []
-    for name, places in asked["series"].items():
-        points = [_point(float(x), table.row(row)) for x, row in places.items() if table.row(row).score.n]
+    for name, places in asked.series.items():
+        points = [_point(x, table.row(row)) for x, row in places.items() if table.row(row).score.n]
         points.sort(key=lambda point: point.x)
-        stated = sorted((float(x), float(value)) for x, value in asked.get("paper", {}).get(name, {}).items())
+        stated = sorted(asked.paper.get(name, {}).items())
         if points:
             series.append(Series(name, tuple(points), tuple(stated)))
-    levels = [(name, _percent(table.row(name).score)) for name in asked.get("levels", []) if table.row(name).score.n]
-    return CurveInfo(asked["x"], bool(asked.get("log")), tuple(series), tuple(levels))
+    levels = [(name, _percent(table.row(name).score)) for name in asked.levels if table.row(name).score.n]
+    return CurveInfo(asked.x, asked.log, tuple(series), tuple(levels))
 
 
-def _point(x: float, row: Row) -> Point:
+def _point(x: float, row: Row) -> CurvePoint:
     seeds = {seed: 100 * cell.value for seed, cell in row.cells.items() if math.isfinite(cell.value)}
-    return Point(x, row.name, _percent(row.score), seeds)
+    return CurvePoint(x, row.name, _percent(row.score), seeds)
 
 
 def _percent(score: Spread) -> Spread:

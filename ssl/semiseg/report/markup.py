@@ -2,30 +2,70 @@
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from semiseg.report.style import Drawn
+
+T = TypeVar("T")
 HERE = Path(__file__).parent
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 
 
-class Plot(NamedTuple):
-    """A figure of the page with its heading, what to read from it, and the words that stand there when it has no data."""
+Section = tuple[str, str, str]
+"""Anchor, name in the navigation, content."""
+
+
+class PageFigure(NamedTuple, Generic[T]):
+    """A figure of a page that is made from a T: one line in a registry."""
 
     anchor: str
     heading: str
-    note: str
-    empty: str
-    figure: go.Figure | None
-    wide: bool = False  # scrolls sideways on a phone instead of shrinking
+    draw: Callable[[T], Drawn | str | None]
+    """What is drawn; a sentence that says what is missing; or None, which leaves the figure out of the page."""
+    wide: bool = False
+    """Scrolls sideways on a phone instead of shrinking."""
+    first: bool = False
+    """Stands before the page's own tables."""
 
 
-def document(title: str, question: str, facts: str, banner: str, sections: Sequence[tuple[str, str, str]], folder: str) -> str:
-    """The whole page as text; a section is (anchor, name in the navigation, content)."""
+def figure_sections(figures: Iterable[PageFigure[T]], data: T) -> list[Section]:
+    """The sections of all figures that are not left out."""
+    found = []
+    for one in figures:
+        drawn = one.draw(data)
+        if isinstance(drawn, str):
+            found.append((one.anchor, one.heading, section(one.anchor, one.heading, f'<p class="empty">{escaped(drawn)}</p>')))
+        elif drawn is not None:
+            heading = drawn.heading or one.heading
+            content = f'<p class="note">{escaped(drawn.note)}</p>{_holders(one.anchor, drawn, one.wide)}'
+            found.append((one.anchor, heading, section(one.anchor, heading, content)))
+    return found
+
+
+def _holders(anchor: str, drawn: Drawn, wide: bool) -> str:
+    """Where `page.js` draws, and the data that it draws."""
+    if not drawn.panel_px:
+        (made,) = drawn.figures
+        holder = f'<div class="wide"><div class="{"plot-wide" if wide else ""}" data-plot="data-{anchor}"></div></div>'
+        return holder + _data(anchor, made)
+    holders = "".join(f'<div data-plot="data-{anchor}-{i}" style="min-width: 0"></div>' for i in range(len(drawn.figures)))
+    scripts = "".join(_data(f"{anchor}-{i}", made) for i, made in enumerate(drawn.figures))
+    columns = f"display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, {drawn.panel_px}px), 1fr)); gap: 12px"
+    return f'<div style="{columns}">{holders}</div>{scripts}'
+
+
+def _data(name: str, made: go.Figure) -> str:
+    text = (made.to_json() or "").replace("</", "<\\/")
+    return f'<script type="application/json" id="data-{name}">{text}</script>'
+
+
+def document(title: str, question: str, facts: str, banner: str, sections: Sequence[Section], folder: str) -> str:
+    """The whole page as text."""
     links = "".join(f'<a href="#{anchor}">{escaped(name)}</a>' for anchor, name, _ in sections)
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">
@@ -66,16 +106,6 @@ def wide_table(heads: list[str], lines: list[str]) -> str:
     return f'<div class="wide"><table class="results"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
-def plot_section(plot: Plot) -> str:
-    if plot.figure is None:
-        return section(plot.anchor, plot.heading, f'<p class="empty">{escaped(plot.empty)}</p>')
-    data = (plot.figure.to_json() or "").replace("</", "<\\/")
-    wide = "plot-wide" if plot.wide else ""
-    holder = f'<div class="wide"><div class="{wide}" data-plot="data-{plot.anchor}"></div></div>'
-    script = f'<script type="application/json" id="data-{plot.anchor}">{data}</script>'
-    return section(plot.anchor, plot.heading, f'<p class="note">{escaped(plot.note)}</p>{holder}{script}')
-
-
 def pairs_table(pairs: Mapping[str, object]) -> str:
     lines: Iterable[str] = (
         f"<tr><th>{escaped(name)}</th><td><code>{escaped(value)}</code></td></tr>"
@@ -83,3 +113,14 @@ def pairs_table(pairs: Mapping[str, object]) -> str:
         if value not in (None, "")
     )
     return f'<table class="provenance"><tbody>{"".join(lines)}</tbody></table>'
+
+
+def dotted(settings: Mapping, prefix: str = "") -> dict[str, str]:
+    """Nested settings as dotted names: {"train": {"steps": 400}} -> {"train.steps": "400"}."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            found |= dotted(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return found

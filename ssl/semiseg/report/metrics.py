@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from semiseg.report.grid import MISSING, Grid, named, percent
-from semiseg.report.scores import Ablation, numbers_of
+from semiseg.report.scores import ScoredTable, numbers_of
 from semiseg.report.statistics import Spread, spread
 from semiseg.results import Results
 
@@ -48,14 +48,14 @@ def pretty(metric: str) -> str:
     return NAMES.get(metric, metric.replace("_", " "))
 
 
-def metrics_info(results: Results, table: Ablation) -> Metrics:
+def metrics_info(results: Results, table: ScoredTable) -> Metrics:
     """All metrics of each row's final stages, of the role that is scored."""
     study = results.study
-    names = tuple(study.get("metrics") or ())
-    if not set(names) - {study["score"]["metric"]}:
-        return Metrics(study["score"]["split"], (), ())
+    names = study.metrics
+    if not set(names) - {study.score.metric}:
+        return Metrics(study.score.split, (), ())
     numbers = {name: numbers_of(results, name) for name in names}
-    meant = (study.get("paper") or {}).get("metrics") or []
+    meant = (study.paper.metrics if study.paper else None) or ()
     lines = []
     for row in table.rows:
         cells = [cell for cell in row.cells.values() if cell.state == "done"]
@@ -69,7 +69,7 @@ def metrics_info(results: Results, table: Ablation) -> Metrics:
                 seeds=row.score.n,
             )
         )
-    return Metrics(study["score"]["split"], names, tuple(lines))
+    return Metrics(study.score.split, names, tuple(lines))
 
 
 def metrics_grid(info: Metrics) -> Grid | None:

@@ -1,55 +1,57 @@
 """One self-contained HTML page: style, plotly.js, data and pictures are inside it, and its content policy forbids any request."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-import plotly.graph_objects as go
-
-from semiseg.report import curve, figures, training
-from semiseg.report.answer import Sharing, answer, flat, gaps, sharing
-from semiseg.report.grid import percent
-from semiseg.report.markup import Plot, document, escaped, facts_list, numeral, pairs_table, plot_section, section, wide_table
+from semiseg.report.answer import Sharing, answer, gaps, sharing
+from semiseg.report.data import ReportData
+from semiseg.report.figures import FIGURES
+from semiseg.report.grid import Grid, percent
+from semiseg.report.markup import (
+    Section,
+    document,
+    dotted,
+    escaped,
+    facts_list,
+    figure_sections,
+    numeral,
+    pairs_table,
+    section,
+    wide_table,
+)
 from semiseg.report.metrics import PAPER_LINE, Metrics, metrics_grid
 from semiseg.report.samples import Picture, samples_info
-from semiseg.report.scores import Ablation, parts
+from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import Paired, Standing
-from semiseg.report.tables import grid, interval, notes
+from semiseg.report.tables import interval, notes, table_grid
 from semiseg.results import Results
+from semiseg.results.decode import encode
 
 # Plotly writes style elements and draws through inline scripts; everything else, above all any address, is refused by the browser.
 COLOUR_OF = {"earns its place": "good", "hurts here": "bad", "better here": "good", "worse here": "bad"}
-KINDS = {"tick": "tick", "number": "number", "paper": "number"}  # what a column holds -> class of its cells
+CELL_CLASSES = {"tick": "tick", "number": "number", "paper": "number"}  # what a column holds -> class of its cells
 
 
-def render(results: Results, table: Ablation, label: str, more: Metrics) -> str:
-    """The whole page as text. `label` names the score, such as "test mIoU"; `more` are all metrics, if asked for."""
-    study = results.study
-    made = [("answer", "Answer", _answer(table, label)), ("table", "Table", _table(results, table, label))]
-    plots = [(plot.anchor, plot.heading, plot_section(plot)) for plot in _plots(results, table, label)]
-    after = 1 if study.get("curve") else 0  # the curve comes first
-    made += [*plots[:after], *_metrics(more), *plots[after:], ("samples", "Samples", _samples(results))]
-    made.append(("provenance", "Provenance", _provenance(results)))
-    return document(study["title"], study["question"], _facts(results), _banner(results, table), made, results.folder.name)
+def study_page(data: ReportData) -> str:
+    """The whole page as text."""
+    results, study = data.results, data.study
+    made = [("answer", "Answer", _answer(data.table, data.label)), ("table", "Table", _table(data))]
+    made += figure_sections([one for one in FIGURES if one.first], data)
+    made += _metrics(data.metrics)
+    made += figure_sections([one for one in FIGURES if not one.first], data)
+    made += [("samples", "Samples", _samples(results)), ("provenance", "Provenance", _provenance(results))]
+    return document(study.title, study.question, _facts(data), _banner(data), made, results.folder.name)
 
 
-def _facts(results: Results) -> str:
-    study, data = results.study, results.study["data"]
-    size = data.get("size")
-    facts = {
-        "data": data.get("name"),
-        "size": " × ".join(map(str, size)) if isinstance(size, list) else size,
-        "labelled": data.get("labelled"),
-        "train": data.get("train"),
-        "selection": data.get("selection"),
-        "test": data.get("test"),
-        "seeds": ", ".join(map(str, study["seeds"])),
-        "device": study["provenance"].get("device"),
-    }
-    return facts_list(facts)
+def _facts(data: ReportData) -> str:
+    study, about = data.study, data.study.data
+    facts = {"data": about.name, "size": about.size, "labelled": about.labelled, "train": about.train}
+    facts |= {"selection": about.selection, "test": about.test, "seeds": ", ".join(map(str, study.seeds))}
+    return facts_list(facts | {"device": study.provenance.device})
 
 
-def _banner(results: Results, table: Ablation) -> str:
-    lines = gaps(results, table)
+def _banner(data: ReportData) -> str:
+    lines = gaps(data.results, data.table)
     if not lines:
         return ""
     items = "".join(f"<li>{escaped(one)}</li>" for one in lines)
@@ -57,7 +59,7 @@ def _banner(results: Results, table: Ablation) -> str:
     return section("partial", "Partial study", f"{words}<ul>{items}</ul>", "banner")
 
 
-def _answer(table: Ablation, label: str) -> str:
+def _answer(table: ScoredTable, label: str) -> str:
     said = answer(table, label)
     seeds = len(table.seeds)
     if said.parts:
@@ -90,9 +92,9 @@ def _card(what: str, delta: Paired, said: Standing, paper: Iterable[float], wher
     )
 
 
-def _table(results: Results, table: Ablation, label: str) -> str:
-    made = grid(table, label)
-    kinds = [KINDS.get(kind, "") for kind in made.kinds]
+def _table(data: ReportData) -> str:
+    table, made = data.table, table_grid(data.table, data.label)
+    kinds = _classes(made)
     after = kinds.index("number") + 1
     heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
     heads.insert(after, f'<th class="number">each seed ({",&nbsp;".join(map(str, table.seeds))})</th>')
@@ -106,15 +108,20 @@ def _table(results: Results, table: Ablation, label: str) -> str:
         values = "&ensp;".join(percent(row.cells[seed].value) for seed in table.seeds)
         cells.insert(after, f'<td class="number seeds">{values}</td>')
         body.append(f'<tr class="{"reference" if row.delta is None else ""}">{"".join(cells)}</tr>')
-    said = [*map(numeral, notes(table, results.study["score"]["rule"])), *map(escaped, _shared(sharing(results)))]
+    said = [*map(numeral, notes(table, data.study.score.rule)), *map(escaped, _shared(sharing(data.results)))]
     below = "".join(f'<p class="note">{note}</p>' for note in said)
-    paper = results.study.get("paper")
-    if paper:
-        url = f" ({paper['url']})" if paper["url"] else ""
-        where = f"Paper: {paper['title']}, {paper['table']}{url}; other data, network and budget. In brackets its own delta."
+    paper = data.study.paper
+    if paper is not None:
+        url = f" ({paper.url})" if paper.url else ""
+        where = f"Paper: {paper.title}, {paper.table}{url}; other data, network and budget. In brackets its own delta."
         below += f'<p class="note">{escaped(where)}</p>'
     heading = "Ablation table" if table.switches and not table.comparison else "Table"
     return section("table", heading, wide_table(heads, body) + below)
+
+
+def _classes(made: Grid) -> list[str]:
+    """The class of each column's cells."""
+    return [CELL_CLASSES.get(kind, "") for kind in made.kinds]
 
 
 def _shared(shared: Sharing) -> list[str]:
@@ -128,12 +135,12 @@ def _shared(shared: Sharing) -> list[str]:
     return []
 
 
-def _metrics(more: Metrics) -> list[tuple[str, str, str]]:
+def _metrics(more: Metrics) -> list[Section]:
     """The section of all metrics, if there is one."""
     made = metrics_grid(more)
     if made is None:
         return []
-    kinds = [KINDS.get(kind, "") for kind in made.kinds]
+    kinds = _classes(made)
     heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
     body = []
     for line in made.lines:
@@ -141,55 +148,8 @@ def _metrics(more: Metrics) -> list[tuple[str, str, str]]:
             f'<td class="{kind}">{numeral(cell) if kind else escaped(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)
         ]
         body.append(f'<tr class="{"" if line[0] != PAPER_LINE else "paper"}">{"".join(cells)}</tr>')
-    return [
-        (
-            "metrics",
-            "All metrics",
-            section("metrics", "All metrics", f'<p class="note">{escaped(made.title)}.</p>{wide_table(heads, body)}'),
-        )
-    ]
-
-
-def _plots(results: Results, table: Ablation, label: str) -> list[Plot]:
-    forest, classes = figures.forest_info(table), figures.classes_info(results, table)
-    roles, selection = figures.roles_info(results, table), training.selection_info(results)
-    losses, timeline = training.losses_info(results), training.timeline_info(results)
-
-    def drawn(data: object, draw: Callable[[], go.Figure]) -> go.Figure | None:
-        return draw() if data else None
-
-    earlier = f" {timeline.earlier} stages of earlier runs of the command are not shown." if timeline.earlier else ""
-    busy = f"{len(timeline.bars)} stages on {timeline.slots} slots in {timeline.wall:.0f} s; the slots were busy {timeline.busy:.0%} of it.{earlier}"
-    better = f"'{table.reference}'" if parts(table) else "the row"
-    compared = f"Squares: mean with its 95 % interval, green where {better} is better, red where it is worse, grey where unclear. "
-    other = f"'{table.reference}'" if not table.comparison else "the row it is compared with"
-    compared += "Dots: seeds. Hollow: the paper's own differences." if forest.paper_columns else "Dots: seeds."
-    return [
-        *_curve(results, table, label),
-        Plot("deltas", "Deltas", compared, f"No row shares a finished seed with {other} yet.",
-             drawn(forest.deltas, lambda: figures.forest_figure(forest))),
-        Plot("classes", "Classes", f"IoU per class on {results.study['score']['split']} images, mean over seeds. Blank: class absent.",
-             "No row has a per-class score yet.", drawn(classes.rows, lambda: figures.classes_figure(classes)), True),
-        Plot("roles", "Student and teacher", "Both are scored; the table uses the one named in its column 'scored'.",
-             "No final stage is finished yet.", drawn(roles.rows, lambda: figures.roles_figure(roles, label))),
-        Plot("training", "Training", "Score on the selection images while training. Thick: mean over seeds; thin: each seed.",
-             "No selection score has been recorded yet.",
-             drawn(selection.seeds, lambda: training.curves_figure(selection, "selection score, %", True)), True),
-        Plot("losses", "Loss terms", "Weighted terms as they enter the sum, mean over seeds.", "No loss has been recorded yet.",
-             drawn(losses.seeds, lambda: training.curves_figure(losses, "loss", False)), True),
-        Plot("timeline", "Timeline", busy, "No stage has run yet.", drawn(timeline.bars, lambda: training.timeline_figure(timeline)), True),
-    ]  # fmt: skip
-
-
-def _curve(results: Results, table: Ablation, label: str) -> list[Plot]:
-    """The figure of the score over a setting, if the study asks for one."""
-    if not results.study.get("curve"):
-        return []
-    info = curve.curve_info(results.study, table)
-    note = "Lines: means with ± 1 sd. Dots: seeds." + (" Dashed: rows without a place on the axis." if info.levels else "")
-    note += " Hollow: the paper's numbers." if any(one.paper for one in info.series) else ""
-    made = curve.curve_figure(info, label) if info.series else None
-    return [Plot("curve", "Curve", note, "No row of the curve has a score yet.", made)]
+    content = f'<p class="note">{escaped(made.title)}.</p>{wide_table(heads, body)}'
+    return [("metrics", "All metrics", section("metrics", "All metrics", content))]
 
 
 def _samples(results: Results) -> str:
@@ -201,7 +161,7 @@ def _samples(results: Results) -> str:
     grid = f'<div class="wide"><div class="panel" style="grid-template-columns: repeat({len(info.columns)}, 1fr)">{heads}{cells}</div></div>'
     swatches = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in info.classes]
     legend = "".join(f'<li><i style="background:{colour}"></i>{escaped(name)}</li>' for name, colour in swatches)
-    where = f"Row '{results.study['reference']}', seed {results.study['seeds'][0]}; below each prediction the share of pixels that match."
+    where = f"Row '{results.study.reference}', seed {results.study.seeds[0]}; below each prediction the share of pixels that match."
     return section("samples", "Samples", f'<p class="note">{escaped(where)}</p>{grid}<ul class="legend">{legend}</ul>')
 
 
@@ -214,16 +174,13 @@ def _picture(picture: Picture) -> str:
 
 def _provenance(results: Results) -> str:
     study, shared = results.study, sharing(results)
-    known: dict[str, object] = {
-        "data fingerprint": study["data"].get("fingerprint"),
-        "labelled ids": study["data"].get("labelled_hash"),
-    }
-    known |= {name.replace("_", " "): value for name, value in flat(study["provenance"]).items()}
-    known |= {f"plan: {name.replace('_', ' ')}": value for name, value in flat(study["plan"]).items()}
+    known: dict[str, object] = {"data fingerprint": study.data.fingerprint, "labelled ids": study.data.labelled_hash}
+    known |= {name.replace("_", " "): value for name, value in dotted(encode(study.provenance)).items()}
+    known |= {f"plan: {name.replace('_', ' ')}": value for name, value in study.plan.items()}
     known["stages"] = f"rows ask for {shared.asked}, {shared.distinct} are distinct; {shared.seconds:.0f} stage-seconds spent"
     if shared.asked_seconds > 0:
         share = 1 - shared.seconds / shared.asked_seconds
         known["stages"] = f"{known['stages']} where each row from scratch takes {shared.asked_seconds:.0f} ({share:.0%} saved)"
-    known["wall seconds"] = study.get("wall_seconds")
-    settings = f"<details><summary>Every setting</summary>{pairs_table(flat(study['settings']))}</details>"
+    known["wall seconds"] = study.wall_seconds
+    settings = f"<details><summary>Every setting</summary>{pairs_table(dotted(study.settings))}</details>"
     return section("provenance", "Provenance", pairs_table(known) + settings)

@@ -11,9 +11,9 @@ from PIL import Image
 
 from semiseg.results import Results
 
-IGNORE = 255
+_IGNORE = 255  # as semiseg.batch says, which needs torch
 IGNORE_COLOUR = (128, 128, 128)
-SAMPLES = 4
+SHOWN_IMAGES = 4
 
 
 class Picture(NamedTuple):
@@ -35,13 +35,13 @@ class SamplesInfo(NamedTuple):
 def samples_info(results: Results) -> SamplesInfo:
     """Pictures of the reference row's chain at the first seed; empty without image files."""
     study, folder = results.study, results.folder / "samples"
-    seed = study["seeds"][0]
-    chain = [one for one in results.rows.to_pylist() if one["row"] == study["reference"] and one["seed"] == seed]
+    seed = study.seeds[0]
+    chain = [one for one in results.rows.to_pylist() if one["row"] == study.reference and one["seed"] == seed]
     chain.sort(key=lambda one: one["position"])
-    palette = [tuple(colour) for colour in study["palette"]]
+    palette = list(study.palette)
     columns = ("image", "truth", *(one["stage"] for one in chain))
     lines, seen = [], set()
-    for i in range(SAMPLES):
+    for i in range(SHOWN_IMAGES):
         if not (folder / f"image_{i}.png").is_file():
             continue
         truth = _ids(folder / f"truth_{i}.png")
@@ -50,8 +50,8 @@ def samples_info(results: Results) -> SamplesInfo:
         line += [_mask(mask, truth, f"{one['stage']} on image {i}", palette) for mask, one in zip(masks, chain, strict=True)]
         lines.append(tuple(line))
         seen.update(*(np.unique(mask).tolist() for mask in (truth, *masks) if mask is not None))
-    named = tuple((name, palette[i]) for i, name in enumerate(study["classes"]) if i in seen and i < len(palette))
-    return SamplesInfo(columns, tuple(lines), named + ((("ignored", IGNORE_COLOUR),) if IGNORE in seen else ()))
+    named = tuple((name, palette[i]) for i, name in enumerate(study.classes) if i in seen and i < len(palette))
+    return SamplesInfo(columns, tuple(lines), named + ((("ignored", IGNORE_COLOUR),) if _IGNORE in seen else ()))
 
 
 def _ids(path: Path) -> np.ndarray | None:
@@ -78,7 +78,7 @@ def _mask(ids: np.ndarray | None, truth: np.ndarray | None, caption: str, palett
     colours[: len(palette)] = palette
     picture = Image.fromarray(ids.astype(np.uint8), "L")
     picture.putpalette(colours.tobytes())
-    valid = None if truth is None or truth.shape != ids.shape else truth != IGNORE
+    valid = None if truth is None or truth.shape != ids.shape else truth != _IGNORE
     agreement = None if truth is None or valid is None or not valid.any() else float((ids == truth)[valid].mean())
     return Picture(_uri(picture), caption, agreement)
 

@@ -5,12 +5,12 @@ A study is an ablation (every row is compared with the reference row) or, when s
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow.compute as pc
 
 from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, paired, spread, standing
-from semiseg.results import Results
+from semiseg.results import Results, StudyRecord
 
 
 class Cell(NamedTuple):
@@ -19,7 +19,7 @@ class Cell(NamedTuple):
     value: float  # NaN when there is no score
     state: str  # of the final stage: done, failed, skipped, waiting
     error: str
-    role: str  # student or teacher: whose score counts
+    role: str  # the network whose score counts
     key: str
 
 
@@ -58,7 +58,7 @@ class Compared(NamedTuple):
     paper_delta: tuple[float, ...]
 
 
-class Ablation(NamedTuple):
+class ScoredTable(NamedTuple):
     """A scored table; `columns` are the heads of the rows' `facts`."""
 
     switches: tuple[str, ...]
@@ -94,23 +94,19 @@ class Words(NamedTuple):
     facts: dict[str, tuple[str, ...]]
 
 
-def ablation(results: Results) -> Ablation:
+def score_table(results: Results) -> ScoredTable:
     """Score every row at every seed and compare it with its opponent."""
     study, words = results.study, row_words(results.study)
-    seeds, reference = tuple(study["seeds"]), study["reference"]
+    seeds, reference, metric = study.seeds, study.reference, study.score.metric
     cells = score_cells(results)
-    table = {name: {seed: cells[name, seed] for seed in seeds} for name in study["rows"]}
+    table = {name: {seed: cells[name, seed] for seed in seeds} for name in study.rows}
     values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in table.items()}
-    paper = study.get("paper") or {"columns": [], "rows": {}}
-    metric, nothing = study["score"]["metric"], [None] * len(paper["columns"])
-    meant = paper.get("metrics") or [metric] * len(nothing)  # our metric of each column
-    stated = {
-        name: tuple(math.nan if value is None else float(value) for value in paper["rows"].get(name, nothing))
-        for name in study["rows"]
-    }
+    paper_columns, printed, meant = _paper(study)
+    nothing = [None] * len(paper_columns)
+    stated = {name: tuple(math.nan if value is None else value for value in printed.get(name, nothing)) for name in study.rows}
     rows = []
-    for name in study["rows"]:
-        other = (study.get("against") or {}).get(name, reference)
+    for name in study.rows:
+        other = (study.against or {}).get(name, reference)
         other = None if other == name else other
         row = Row(
             name=name,
@@ -129,27 +125,35 @@ def ablation(results: Results) -> Ablation:
         )
         rows.append(row)
     switches = dict.fromkeys([*words.switches[reference], *(switch for row in rows for switch in row.switches)])
-    return Ablation(
+    return ScoredTable(
         tuple(switches),
         words.columns,
         seeds,
         tuple(rows),
         reference,
-        study["baseline"],
-        tuple(paper["columns"]),
-        tuple(of == metric or of not in (study.get("metrics") or ()) for of in meant),
-        study.get("against") is not None,
+        study.baseline,
+        paper_columns,
+        tuple(of == metric or of not in study.metrics for of in meant),
+        study.against is not None,
     )
 
 
-def row_words(study: Mapping[str, Any]) -> Words:
+def _paper(study: StudyRecord) -> tuple[tuple[str, ...], Mapping[str, tuple[float | None, ...]], tuple[str | None, ...]]:
+    """Columns of the paper, its numbers by row, and our metric of each column; empty without a paper."""
+    paper = study.paper
+    if paper is None:
+        return (), {}, ()
+    return paper.columns, paper.rows, paper.metrics or (study.score.metric,) * len(paper.columns)
+
+
+def row_words(study: StudyRecord) -> Words:
     """Sort each row's words: `field=value` is a setting, a name in `methods` the method, everything else a switch.
 
     The columns are "method", when a row names one (the study's `method` is that of the others), then the settings in order of
     appearance.
     """
-    methods = study.get("methods") or []
-    rows = {name: words.split() for name, words in study["rows"].items()}
+    methods = study.methods
+    rows = {name: words.split() for name, words in study.rows.items()}
     settings = {name: dict(word.split("=", 1) for word in words if "=" in word) for name, words in rows.items()}
     named = {name: next((word for word in words if word in methods), None) for name, words in rows.items()}
     switches = {name: tuple(word for word in words if "=" not in word and word not in methods) for name, words in rows.items()}
@@ -157,27 +161,26 @@ def row_words(study: Mapping[str, Any]) -> Words:
     facts = {name: tuple(given.get(field, "") for field in fields) for name, given in settings.items()}
     if not any(named.values()):
         return Words(switches, fields, facts)
-    usual = study.get("method", "")
-    return Words(switches, ("method", *fields), {name: (named[name] or usual, *facts[name]) for name in rows})
+    return Words(switches, ("method", *fields), {name: (named[name] or study.method, *facts[name]) for name in rows})
 
 
 def numbers_of(results: Results, metric: str) -> dict[tuple[str, str], float]:
     """A metric over all classes by (key, role), on the study's split and with the study's weights."""
-    score = results.study["score"]
+    score = results.study.score
     wanted = (pc.field("class") == "") & (pc.field("metric") == metric)
-    wanted &= (pc.field("split") == score["split"]) & (pc.field("weights") == score["weights"])
+    wanted &= (pc.field("split") == score.split) & (pc.field("weights") == score.weights)
     return {(line["key"], line["role"]): line["value"] for line in results.metrics.filter(wanted).to_pylist()}
 
 
 def score_cells(results: Results) -> dict[tuple[str, int], Cell]:
     """Score every row and seed: metrics of the final stage at the study's split, weights and metric, of the role the stage says."""
     stages = {stage["key"]: stage for stage in results.stages.to_pylist()}
-    numbers = numbers_of(results, results.study["score"]["metric"])
+    numbers = numbers_of(results, results.study.score.metric)
     final = {(line["row"], line["seed"]): line["key"] for line in results.rows.filter(pc.field("final")).to_pylist()}
     return {
         (row, seed): _cell(final.get((row, seed), ""), stages, numbers)
-        for row in results.study["rows"]
-        for seed in results.study["seeds"]
+        for row in results.study.rows
+        for seed in results.study.seeds
     }
 
 
@@ -194,7 +197,7 @@ def _cell(key: str, stages: dict, numbers: dict) -> Cell:
     return Cell(value, "done", "", role, key)
 
 
-def parts(table: Ablation) -> tuple[Part, ...]:
+def parts(table: ScoredTable) -> tuple[Part, ...]:
     """Every row that is the reference with something switched off, the baseline apart: what was removed and what it was worth.
 
     A comparison has no parts.
@@ -211,7 +214,7 @@ def parts(table: Ablation) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def comparisons(table: Ablation) -> tuple[Compared, ...]:
+def comparisons(table: ScoredTable) -> tuple[Compared, ...]:
     """Every row that is compared with another, in table order."""
     return tuple(
         Compared(row.name, row.against, row.delta, standing(row.delta, OF_ROW), row.paper_delta)
@@ -220,6 +223,6 @@ def comparisons(table: Ablation) -> tuple[Compared, ...]:
     )
 
 
-def unfinished(table: Ablation) -> list[tuple[str, int, Cell]]:
+def unfinished(table: ScoredTable) -> list[tuple[str, int, Cell]]:
     """Rows and seeds without a score, in table order."""
     return [(row.name, seed, cell) for row in table.rows for seed, cell in row.cells.items() if math.isnan(cell.value)]

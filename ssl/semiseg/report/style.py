@@ -1,6 +1,7 @@
 """What all figures share: colours, layout, hover. Colours of text and grid follow the page's theme and are set in `page.js`."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 
@@ -15,16 +16,25 @@ BLUE, ORANGE, GREEN, PURPLE, RED, GOLD, CYAN, BROWN = (
     "#96684a",
 )
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, GOLD, CYAN, BROWN)
-GREY = "#7f8896"
+NEUTRAL = "#7f8896"
 STANDING_COLOURS = {
     "earns its place": GREEN,
     "hurts here": RED,
     "better here": GREEN,
     "worse here": RED,
-    "unclear": GREY,
-    "one seed only": GREY,
-    "no result yet": GREY,
+    "unclear": NEUTRAL,
+    "one seed only": NEUTRAL,
+    "no result yet": NEUTRAL,
 }
+
+
+class Drawn(NamedTuple):
+    """A figure of a page, drawn, and what to read from it."""
+
+    note: str
+    figures: tuple[go.Figure, ...]  # several stand side by side
+    panel_px: int = 0  # width of each of several, where the screen has room
+    heading: str = ""  # in place of the registry's, where the data says what is shown
 
 
 def faded(colour: str, opacity: float) -> str:
@@ -56,3 +66,10 @@ def figure(traces: Iterable, height: int, left: int = 60, **layout) -> go.Figure
         hovermode="closest",
     )
     return made.update_layout(**layout)
+
+
+def named_points(points: list[tuple[float, float, str]], name: str, marker: dict) -> go.Scatter:
+    """Marks of one name in the legend; a point is x, y and what it says when touched, before x in points."""
+    xs, ys, labels = ([point[i] for point in points] for i in range(3))
+    template = "%{text}: %{x:+.2f}<extra></extra>"
+    return go.Scatter(x=xs, y=ys, text=labels, mode="markers", marker=marker, name=name, hovertemplate=template)

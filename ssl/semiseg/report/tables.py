@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
 from semiseg.report.metrics import Metrics, metrics_grid
-from semiseg.report.scores import Ablation, Row
+from semiseg.report.scores import Row, ScoredTable
 from semiseg.report.statistics import Paired, Spread, verdict
 
 
-class Line(NamedTuple):
+class TableLine(NamedTuple):
     """One row of the table as text; every table below arranges these."""
 
     name: str
@@ -44,7 +44,7 @@ def paper_text(value: float, delta: float) -> str:
     return f"{value:.2f}" if math.isnan(delta) or delta == 0 else f"{value:.2f} ({round(delta, 2) + 0.0:+.2f})"
 
 
-def line(row: Row, table: Ablation) -> Line:
+def line(row: Row, table: ScoredTable) -> TableLine:
     """Format one row."""
     seeds = len(table.seeds)
     n = f"n = {row.score.n}" + (f" of {seeds}" if row.score.n < seeds else "")
@@ -53,7 +53,7 @@ def line(row: Row, table: Ablation) -> Line:
         delta = "reference" if row.name in table.opponents else MISSING
     else:
         delta = interval(row.delta) + (f" (n = {row.delta.n})" if 1 < row.delta.n < seeds else "")
-    return Line(
+    return TableLine(
         name=row.name,
         ticks=tuple(switch in row.switches for switch in table.switches),
         score=MISSING if row.score.n == 0 else f"{percent(row.score.mean)}{sd} ({n})",
@@ -63,7 +63,7 @@ def line(row: Row, table: Ablation) -> Line:
     )
 
 
-def grid(table: Ablation, metric: str) -> Grid:
+def table_grid(table: ScoredTable, metric: str) -> Grid:
     """The table as text. Where rows have different opponents, a column names them."""
     to, several = (f" to {table.opponent}", False) if table.opponent else ("", True)
     columns = named("row", ["row"]) + named("tick", table.switches) + named("fact", table.columns)
@@ -81,7 +81,7 @@ def grid(table: Ablation, metric: str) -> Grid:
     return Grid(columns, tuple(lines))
 
 
-def notes(table: Ablation, rule: str) -> list[str]:
+def notes(table: ScoredTable, rule: str) -> list[str]:
     """What a reader must know beside the numbers: rule, what n allows, what the interval is of."""
     compared = [row.delta for row in table.rows if row.delta is not None and row.delta.n]
     smallest = min(compared, key=lambda delta: delta.n, default=None)
@@ -91,27 +91,29 @@ def notes(table: Ablation, rule: str) -> list[str]:
     return [f"Scores: {rule}" if rule.endswith(".") else f"Scores: {rule}.", what, said]
 
 
-def text(table: Ablation, metric: str, rule: str, width: int | None = None, more: Metrics | None = None) -> str:
+def text(table: ScoredTable, metric: str, rule: str, width: int | None = None, more: Metrics | None = None) -> str:
     """Plain aligned text for a terminal of `width` characters (None: as wide as it gets), then all metrics."""
     other = metrics_grid(more) if more else None
-    return "\n".join([as_text(grid(table, metric), width), *notes(table, rule), *(["", as_text(other)] if other else [])]) + "\n"
+    return (
+        "\n".join([as_text(table_grid(table, metric), width), *notes(table, rule), *(["", as_text(other)] if other else [])]) + "\n"
+    )
 
 
-def markdown(table: Ablation, metric: str, rule: str, more: Metrics | None = None) -> str:
+def markdown(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None) -> str:
     """A pipe table followed by its notes, then all metrics."""
     other = metrics_grid(more) if more else None
-    blocks = [as_markdown(grid(table, metric)), "\n".join(notes(table, rule)), *([as_markdown(other)] if other else [])]
+    blocks = [as_markdown(table_grid(table, metric)), "\n".join(notes(table, rule)), *([as_markdown(other)] if other else [])]
     return "\n\n".join(blocks) + "\n"
 
 
-def latex(table: Ablation, metric: str, rule: str, more: Metrics | None = None) -> str:
+def latex(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None) -> str:
     """A booktabs tabular, then all metrics as another; the notes stand above as comments."""
     other = metrics_grid(more) if more else None
     comments = ["% needs \\usepackage{booktabs,amssymb}", *(f"% {note}" for note in notes(table, " ".join(rule.split())))]
-    return "\n".join([*comments, as_latex(grid(table, metric)), *(["", as_latex(other)] if other else [])]) + "\n"
+    return "\n".join([*comments, as_latex(table_grid(table, metric)), *(["", as_latex(other)] if other else [])]) + "\n"
 
 
-def comma_separated(table: Ablation, more: Metrics | None = None) -> str:
+def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
     """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then n, mean and sd of every
     metric."""
     several = not table.opponent

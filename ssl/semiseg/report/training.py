@@ -1,4 +1,4 @@
-"""Figures of how the stages trained: selection curves, loss terms, and when each stage ran. Numbers first, drawing second."""
+"""Figures of how the stages trained: selection curves and loss terms. Numbers first, drawing second."""
 
 import math
 import re
@@ -9,13 +9,31 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from semiseg.report.style import CYCLE, GREY, faded, figure
+from semiseg.report.data import ReportData
+from semiseg.report.style import CYCLE, Drawn, faded, figure
 from semiseg.results import Results
 
 POINTS = 160  # per line; longer ones are averaged in bins, so that the page stays small
 
 
-class Curve(NamedTuple):
+def draw_selection(data: ReportData) -> Drawn | str:
+    """How the score grew, a panel per stage number."""
+    info = selection_info(data.results)
+    if not info.seeds:
+        return "No selection score has been recorded yet."
+    note = "Score on the selection images while training. Thick: mean over seeds; thin: each seed."
+    return Drawn(note, (training_figure(info, "selection score, %", True),))
+
+
+def draw_losses(data: ReportData) -> Drawn | str:
+    """How the losses fell, a panel per term."""
+    info = losses_info(data.results)
+    if not info.seeds:
+        return "No loss has been recorded yet."
+    return Drawn("Weighted terms as they enter the sum, mean over seeds.", (training_figure(info, "loss", False),))
+
+
+class TrainingLine(NamedTuple):
     """One line: a stage kind (see `stage_labels`) at one seed, or its mean over seeds (`seed` None)."""
 
     stage: str
@@ -27,27 +45,27 @@ class Curve(NamedTuple):
     values: tuple[float, ...]
 
 
-class CurvesInfo(NamedTuple):
+class TrainingInfo(NamedTuple):
     """Lines by panel. Means are taken at the steps that every seed of a stage kind has."""
 
     panels: tuple[str, ...]
-    seeds: tuple[Curve, ...]
-    means: tuple[Curve, ...]
+    seeds: tuple[TrainingLine, ...]
+    means: tuple[TrainingLine, ...]
 
 
-def selection_info(results: Results) -> CurvesInfo:
+def selection_info(results: Results) -> TrainingInfo:
     """Selection score in percent of the role that counts, one panel per stage number."""
-    metric = results.study["score"]["metric"]
+    metric = results.study.score.metric
     wanted = {(stage["key"], f"selection/{stage['evaluated']}/{metric}"): "stage" for stage in results.stages.to_pylist()}
     return _curves(results, lambda key, name: wanted.get((key, name)), 100.0)
 
 
-def losses_info(results: Results) -> CurvesInfo:
+def losses_info(results: Results) -> TrainingInfo:
     """Weighted loss terms, one panel per term."""
     return _curves(results, lambda _, name: name.removeprefix("loss/") if name.startswith("loss/") else None, 1.0)
 
 
-def _curves(results: Results, panel_of, scale: float) -> CurvesInfo:
+def _curves(results: Results, panel_of, scale: float) -> TrainingInfo:
     stages, labels = {stage["key"]: stage for stage in results.stages.to_pylist()}, stage_labels(results)
     points: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
     columns = (results.curves.column(name).to_pylist() for name in ("key", "name", "step", "value"))
@@ -60,7 +78,7 @@ def _curves(results: Results, panel_of, scale: float) -> CurvesInfo:
         stage = stages[key]
         steps, values = zip(*sorted(line), strict=True)
         panel = f"stage {stage['number']}" if panel == "stage" else panel
-        seeds.append(Curve(*labels[key], stage["number"], panel, stage["seed"], *_thin(steps, values)))
+        seeds.append(TrainingLine(*labels[key], stage["number"], panel, stage["seed"], *_thin(steps, values)))
     by_number = {f"stage {stage['number']}": stage["number"] for stage in stages.values()}
     seeds.sort(
         key=lambda curve: (
@@ -73,10 +91,10 @@ def _curves(results: Results, panel_of, scale: float) -> CurvesInfo:
         )
     )
     panels = tuple(dict.fromkeys(curve.panel for curve in seeds))
-    groups: dict[tuple[str, str], list[Curve]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[TrainingLine]] = defaultdict(list)
     for curve in seeds:
         groups[curve.panel, curve.stage].append(curve)
-    return CurvesInfo(panels, tuple(seeds), tuple(mean for group in groups.values() for mean in _mean(group)))
+    return TrainingInfo(panels, tuple(seeds), tuple(mean for group in groups.values() for mean in _mean(group)))
 
 
 def stage_labels(results: Results) -> dict[str, tuple[str, str]]:
@@ -94,7 +112,7 @@ def stage_labels(results: Results) -> dict[str, tuple[str, str]]:
     for stage in stages:
         found = re.fullmatch(r"s\d+(?:-(.*))?", stage["name"])
         labels[stage["key"]] = (stage["name"], (found[1] or "") if found else stage["name"])
-    order = {row: i for i, row in enumerate(results.study["rows"])}
+    order = {row: i for i, row in enumerate(results.study.rows)}
     lines = [line for line in results.rows.to_pylist() if line["row"] in order]
     length = Counter((line["row"], line["seed"]) for line in lines)
     for line in sorted(lines, key=lambda line: order[line["row"]], reverse=True):  # the first row has the last word
@@ -104,7 +122,7 @@ def stage_labels(results: Results) -> dict[str, tuple[str, str]]:
     return labels
 
 
-def _mean(curves: list[Curve]) -> list[Curve]:
+def _mean(curves: list[TrainingLine]) -> list[TrainingLine]:
     """The mean line over the steps that all curves have; none when they share no step."""
     lines = [dict(zip(curve.steps, curve.values, strict=True)) for curve in curves]
     steps = tuple(step for step in lines[0] if all(step in line for line in lines))
@@ -120,7 +138,7 @@ def _thin(steps, values) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return next(thinned), next(thinned)
 
 
-def curves_figure(info: CurvesInfo, y_title: str, share_y: bool) -> go.Figure:
+def training_figure(info: TrainingInfo, y_title: str, share_y: bool) -> go.Figure:
     """Panels side by side: means as lines, seeds as thin lines; one colour per variant, the same in every panel."""
     columns = 2 if len(info.panels) == 4 else min(len(info.panels), 3)
     rows = math.ceil(len(info.panels) / columns)
@@ -165,82 +183,3 @@ def curves_figure(info: CurvesInfo, y_title: str, share_y: bool) -> go.Figure:
     for column in range(1, columns + 1):
         made.update_xaxes(title_text="step", row=rows, col=column)
     return made.update_yaxes(title_text=y_title, col=1)
-
-
-class Bar(NamedTuple):
-    """One stage on one slot; seconds since the first start."""
-
-    slot: int
-    start: float
-    end: float
-    stage: str
-    seed: int
-    number: int
-    state: str
-
-
-class TimelineInfo(NamedTuple):
-    """When the stages of the latest run of the command ran, and which share of the slots they kept busy."""
-
-    slots: int
-    bars: tuple[Bar, ...]
-    wall: float
-    busy: float  # (sum of stage seconds / slots) / wall from first start to last end; NaN without stages
-    earlier: int  # stages that an earlier run of the command finished
-
-
-PAUSE_S = 60  # no stage ran for this long: another run of the command began
-
-
-def timeline_info(results: Results) -> TimelineInfo:
-    """Lay the stages of the latest run out on slots: each takes the lowest slot that is free when it starts."""
-    ran = [stage for stage in results.stages.to_pylist() if stage["started"] and (stage["ended"] or 0) > stage["started"]]
-    ran.sort(key=lambda stage: (stage["started"], stage["key"]))
-    first = 0
-    for i in range(1, len(ran)):
-        if ran[i]["started"] - max(stage["ended"] for stage in ran[:i]) > PAUSE_S:
-            first = i
-    latest, slots = ran[first:], int(results.study["slots"])
-    if not latest:
-        return TimelineInfo(slots, (), 0.0, math.nan, 0)
-    zero, free, bars = latest[0]["started"], [], []
-    for stage in latest:
-        slot = next((i for i, end in enumerate(free) if end <= stage["started"] + 0.5), len(free))
-        free[slot : slot + 1] = [stage["ended"]]
-        start, end = stage["started"] - zero, stage["ended"] - zero
-        bars.append(Bar(slot, start, end, stage["name"], stage["seed"], stage["number"], stage["state"]))
-    wall = max(bar.end for bar in bars)
-    lengths = [stage["ended"] - stage["started"] for stage in latest]
-    # A stage that was continued counts only what it trained in this run.
-    busy = sum(min(stage["seconds"] or length, length) for stage, length in zip(latest, lengths, strict=True))
-    slots = slots or len(free)  # a study that found all its stages in the store has had no slots of its own
-    return TimelineInfo(slots, tuple(bars), wall, busy / slots / wall, first)
-
-
-def timeline_figure(info: TimelineInfo) -> go.Figure:
-    """A bar per stage, one line per slot, coloured by stage number."""
-    traces = []
-    for number in sorted({bar.number for bar in info.bars}):
-        bars = [bar for bar in info.bars if bar.number == number]
-        traces.append(
-            go.Bar(
-                base=[bar.start for bar in bars],
-                x=[bar.end - bar.start for bar in bars],
-                y=[f"slot {bar.slot + 1}" for bar in bars],
-                text=[f"{bar.stage} #{bar.seed}" for bar in bars],
-                textposition="inside",
-                insidetextanchor="middle",
-                insidetextfont={"color": "white"},
-                textangle=0,
-                constraintext="both",
-                customdata=[(bar.end, bar.state) for bar in bars],
-                orientation="h",
-                marker={"color": CYCLE[(number - 1) % len(CYCLE)], "line": {"width": 1, "color": faded(GREY, 0.6)}},
-                name=f"stage {number}",
-                hovertemplate="%{text}: %{base:.1f} s to %{customdata[0]:.1f} s, %{customdata[1]}<extra></extra>",
-            )
-        )
-    lanes = 1 + max(bar.slot for bar in info.bars)
-    made = figure(traces, height=120 + 46 * lanes, barmode="overlay", legend={"y": -0.35})
-    made.update_xaxes(title_text="seconds since the first stage started")
-    return made.update_yaxes(autorange="reversed", showgrid=False, categoryorder="category ascending")

@@ -1,16 +1,15 @@
 """Parameters named on a command line: the fields of a method that they set, and the values that they may have."""
 
-import math
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import chain, islice, product
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_origin
 
 from optuna.trial import BaseTrial
 
+from semiseg.change import part_of, with_values
+from semiseg.codec import FAMILIES, hint_of, hints_of, kinds_of, read_text, spelled, value_words
 from semiseg.config import SettingError, require
-from semiseg.sweep.rows import part_of, spelled, with_values
 
 FLOATS = tuple[float, ...]
 LARGEST = 10_000
@@ -55,13 +54,31 @@ def changes_of(axes: Sequence[Axis], values: Sequence[Any]) -> dict[str, Any]:
 
 
 def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
-    """`with_values`, but one number replaces every entry of a field that holds several, such as ema_decay."""
+    """`with_values`, but one number replaces every entry of a field that holds several, such as ema_decay, and a word stands for a
+    kind of a family."""
     spread: dict[str, Any] = {}
     for name, value in changes.items():
         part, field = part_of(settings, name)
-        old = getattr(part, field)
-        spread[name] = (value,) * len(old) if isinstance(old, tuple) else value
+        old, hint = getattr(part, field), hint_of(type(part), field)
+        if of_family(hint) and isinstance(value, str):
+            spread[name] = read_text(hint, value)
+        else:
+            spread[name] = (value,) * len(old) if isinstance(old, tuple) else value
     return with_values(settings, spread)
+
+
+def value_in(settings: Any, name: str) -> Any:
+    """The value of a parameter in settings, as `changed` takes it."""
+    part, field = part_of(settings, name)
+    value, hint = getattr(part, field), hint_of(type(part), field)
+    if of_family(hint) and value is not None:
+        return " ".join(value_words(field, value, hint)).removeprefix(f"{field}=")
+    return value[0] if isinstance(value, tuple) else value
+
+
+def of_family(hint: Any) -> bool:
+    """Whether a field holds one of several kinds of settings."""
+    return any(kind in FAMILIES for kind in kinds_of(hint))
 
 
 def check_values(axes: Sequence[Axis], base: Any) -> None:
@@ -86,42 +103,27 @@ def check_values(axes: Sequence[Axis], base: Any) -> None:
 
 
 def searchable(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Annotations of the fields that are numbers or choices, by name."""
+    """Annotations of the fields that are numbers, choices or of a family, by name."""
     found: dict[str, Any] = {}
-    hints = get_type_hints(type(settings))
+    hints = hints_of(type(settings))
     for field in fields(settings):
         value, hint = getattr(settings, field.name), hints[field.name]
+        if of_family(hint):
+            found[prefix + field.name] = hint
         if is_dataclass(value):
             found |= searchable(value, f"{prefix}{field.name}.")
-        elif all(kind in (int, float, bool, type(None), FLOATS) or get_origin(kind) is Literal for kind in _kinds(hint)):
+        elif all(kind in (int, float, bool, type(None), FLOATS) or get_origin(kind) is Literal for kind in kinds_of(hint)):
             found[prefix + field.name] = hint
     return found
 
 
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
 def read_word(name: str, hint: Any, word: str) -> Any:
-    """A word as the annotation reads it; SettingError when it does not."""
-    values: dict[str, Any] = {}
-    for kind in _kinds(hint):
-        if get_origin(kind) is Literal:
-            values |= {str(value): value for value in get_args(kind)}
-        elif kind is bool:
-            values |= {"true": True, "false": False, "True": True, "False": False}
-        elif kind is type(None):
-            values["None"] = None
-        elif is_number(word) and math.isfinite(float(word)) and (kind is not int or word.lstrip("+-").isdecimal()):
-            values[word] = int(word) if kind is int else float(word)
-    allowed = "finite numbers" if hint == FLOATS else spelled(hint)
-    require(word in values, f"space.{name}", word, allowed)
-    return values[word]
-
-
-def is_number(word: str) -> bool:
+    """A word as the annotation reads it, of several numbers as one of them; SettingError when it does not."""
+    one = float if hint == FLOATS else hint
     try:
-        float(word)
+        value = read_text(one, word)
     except ValueError:
-        return False
-    return True
+        raise SettingError(f"space.{name}: got {word!r}; allowed: {spelled(one)}") from None
+    if of_family(hint):
+        return None if value is None else word
+    return float(value) if float in kinds_of(one) and isinstance(value, int) else value

@@ -1,35 +1,12 @@
-"""What a search says at the end: the best configuration as words, what it cost, the closing table."""
+"""What a search says at the end: what it cost, and the closing table."""
 
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
 from math import isnan
 from statistics import fmean
 from typing import Any
 
 from optuna.trial import TrialState
 
-from semiseg.methods import Method, name_of
 from semiseg.search.ledger import Ledger
-
-
-def words_of(method: Method, base: Method) -> str:
-    """The words of a table's row that make `method` out of `base`: its name, the switches that are on, and what differs."""
-    switches = [name for name in method.SWITCHES if getattr(method, name)]
-    return " ".join([name_of(method), *switches, *differences(method, base, method.SWITCHES)])
-
-
-def differences(one: Any, base: Any, left_out: Sequence[str] = (), prefix: str = "") -> list[str]:
-    """`field=value` of every field that differs, also inside fields that are dataclasses."""
-    found = []
-    for field in fields(one):
-        value, before = getattr(one, field.name), getattr(base, field.name)
-        if value == before or field.name in left_out:
-            continue
-        if is_dataclass(value) and is_dataclass(before):
-            found += differences(value, before, prefix=f"{prefix}{field.name}.")
-        else:
-            found.append(f"{prefix}{field.name}={str(value).replace(' ', '')}")
-    return found
 
 
 def spent(ledger: Ledger) -> dict[str, float]:

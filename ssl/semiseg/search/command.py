@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from semiseg.search.declared import Search, parse
-from semiseg.search.hunt import Hunt
+from semiseg.search.arguments import parse_search
+from semiseg.search.declaration import Search
+from semiseg.search.study import Hunt
 from semiseg.sweep.command import guarded
 
 
@@ -11,7 +12,7 @@ def main(search: Search, argv: Sequence[str] | None = None) -> int:
     """Run a search with the command line's settings; returns the exit status, as `semiseg.sweep.command.main` does."""
 
     def run(words: list[str]) -> int:
-        arguments, space = parse(search, words)
-        return Hunt(search, arguments, space, words).run()
+        arguments, preset, space = parse_search(search, words)
+        return Hunt(search, preset, arguments, space, words).run()
 
     return guarded(run, argv)

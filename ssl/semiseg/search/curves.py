@@ -1,42 +1,54 @@
 """Figures of a search that Optuna does not draw: the course of every trial, and the score over a weight or a decay."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
-from semiseg.report.style import BLUE, GOLD, GREEN, GREY, ORANGE, RED, faded, figure
-from semiseg.search.figures import best_of, default_of, full, star
+from semiseg.report.style import BLUE, GOLD, GREEN, NEUTRAL, ORANGE, RED, Drawn, faded, figure
+from semiseg.search.folder import NO_TRIAL, SearchResults, best_of, default_of, full
 
 ONE_MINUS = "one_minus_"
-KINDS = {
+ENDINGS = {
     TrialState.COMPLETE: ("full budget", faded(BLUE, 0.55), "solid"),
-    TrialState.PRUNED: ("pruned", faded(GREY, 0.8), "dash"),
+    TrialState.PRUNED: ("pruned", faded(NEUTRAL, 0.8), "dash"),
     TrialState.FAIL: ("failed", RED, "dot"),
     TrialState.RUNNING: ("running", GOLD, "solid"),
 }
+
+
+def draw_courses(search: SearchResults) -> Drawn | str:
+    """Every trial while it trained, however it ended."""
+    resource = search.about.get("resource", {})
+    if not courses(search.trials):
+        two = search.objectives > 1
+        pruned = "With two objectives no trial is pruned, and selection scores are not recorded."
+        return pruned if two else "No selection score has been recorded yet."
+    seed, stages = next(iter(search.about.get("seeds", [])), 0), ", ".join(resource.get("stages", []))
+    note = f"Selection scores of seed {seed} in the stages that differ between trials ({stages}). Crosses: pruned."
+    return Drawn(note, (courses_figure(search.trials, resource, search.label),))
 
 
 def courses(trials: Iterable[FrozenTrial]) -> dict[TrialState, list[FrozenTrial]]:
     """Trials with a selection score, by how they ended; Optuna draws pruned ones like the others."""
     found: dict[TrialState, list[FrozenTrial]] = {}
     for one in trials:
-        if one.intermediate_values and one.state in KINDS:
+        if one.intermediate_values and one.state in ENDINGS:
             found.setdefault(one.state, []).append(one)
-    return {state: found[state] for state in KINDS if state in found}
+    return {state: found[state] for state in ENDINGS if state in found}
 
 
 def courses_figure(trials: Sequence[FrozenTrial], resource: Mapping[str, Any], label: str) -> go.Figure:
     """Selection scores while training, a line per trial, pruned ones dashed with a cross at their end, the best one thick."""
     made = figure([], height=460)
     for state, ones in courses(trials).items():
-        name, colour, dash = KINDS[state]
+        name, colour, dash = ENDINGS[state]
         made.add_trace(_course(ones, name, {"color": colour, "dash": dash, "width": 1.5}))
         if state == TrialState.PRUNED:
             ends = [(*max(one.intermediate_values.items()), one.number) for one in ones]
-            marker = {"symbol": "x", "size": 8, "color": GREY}
+            marker = {"symbol": "x", "size": 8, "color": NEUTRAL}
             x, y, text = [step for step, _, _ in ends], [100 * value for _, value, _ in ends], [number for _, _, number in ends]
             said = {"name": "pruned here", "text": text, "hovertemplate": "trial %{text} pruned: %{y:.2f} %<extra></extra>"}
             made.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=marker, **said))
@@ -46,9 +58,9 @@ def courses_figure(trials: Sequence[FrozenTrial], resource: Mapping[str, Any], l
     names, each = resource.get("stages", []), resource.get("evaluations", 0)
     for i, stage in enumerate(names):
         at = {"x": 0.5 + each * (i + 0.5), "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False}
-        made.add_annotation(text=stage, font={"size": 12, "color": GREY}, **at)
+        made.add_annotation(text=stage, font={"size": 12, "color": NEUTRAL}, **at)
         if i:
-            made.add_vline(x=0.5 + each * i, line={"width": 1, "color": GREY, "dash": "dot"})
+            made.add_vline(x=0.5 + each * i, line={"width": 1, "color": NEUTRAL, "dash": "dot"})
     made.update_xaxes(
         title_text="selection score number", showgrid=False, range=[0.5, resource.get("total", 0) + 0.5] if names else None
     )
@@ -67,7 +79,24 @@ def _course(ones: Iterable[FrozenTrial], name: str, line: dict) -> go.Scatter:
     return go.Scatter(x=x, y=y, mode="lines+markers", marker={"size": 4}, line=line, **said)
 
 
-class Curve(NamedTuple):
+def draw_lambda(search: SearchResults) -> Drawn | str:
+    """A panel per weight of a loss term."""
+    return _drawn(search, lambda_curves(search.trials), "weight of a loss term")
+
+
+def draw_ema(search: SearchResults) -> Drawn | str:
+    """A panel per decay of an averaged network."""
+    return _drawn(search, ema_curves(search.trials), "decay of the teacher's average")
+
+
+def _drawn(search: SearchResults, found: Sequence["ParameterCurve"], what: str) -> Drawn | str:
+    if not found:
+        return f"The trials of the full budget have no numeric {what}." if full(search.trials) else NO_TRIAL
+    note = f"Score over each {what}. Other parameters differ between the trials too, so this is no controlled comparison."
+    return Drawn(note, tuple(parameter_figure(one, search.label) for one in found), panel_px=420)
+
+
+class ParameterCurve(NamedTuple):
     """Full-budget trials over one numeric parameter."""
 
     param: str
@@ -80,15 +109,17 @@ class Curve(NamedTuple):
         return 1 - one.params[self.param] if self.complement else one.params[self.param]
 
 
-def lambda_curves(trials: Iterable[FrozenTrial]) -> list[Curve]:
+def lambda_curves(trials: Iterable[FrozenTrial]) -> list[ParameterCurve]:
     """Of every weight of a loss term: numbers called lambda or weight, but neither weights nor weight_decay."""
-    return [Curve(name, name, ones) for name, ones in _numeric(trials, r"lambda|weight(?!s|_?decay)")]
+    return [ParameterCurve(name, name, ones) for name, ones in _numeric(trials, r"lambda|weight(?!s|_?decay)")]
 
 
-def ema_curves(trials: Iterable[FrozenTrial]) -> list[Curve]:
+def ema_curves(trials: Iterable[FrozenTrial]) -> list[ParameterCurve]:
     """Of every decay of the teacher's average, over 1 - decay; some spaces search that number itself."""
     found = _numeric(trials, r"ema[._]decay")
-    return [Curve(name, f"1 − {name.removeprefix(ONE_MINUS)}", ones, not name.startswith(ONE_MINUS)) for name, ones in found]
+    return [
+        ParameterCurve(name, f"1 − {name.removeprefix(ONE_MINUS)}", ones, not name.startswith(ONE_MINUS)) for name, ones in found
+    ]
 
 
 def _numeric(trials: Iterable[FrozenTrial], wanted: str) -> list[tuple[str, tuple[FrozenTrial, ...]]]:
@@ -102,7 +133,7 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def curve_figure(curve: Curve, label: str) -> go.Figure:
+def parameter_figure(curve: ParameterCurve, label: str) -> go.Figure:
     """Dots of trials, small ones of their seeds if there are several, a star for the default; a log axis where no place is 0."""
     places, numbers = [curve.place(one) for one in curve.trials], [f"trial {one.number}" for one in curve.trials]
     seeds = [
@@ -124,3 +155,15 @@ def curve_figure(curve: Curve, label: str) -> go.Figure:
 def _dots(x: Iterable, y: Iterable, text: Iterable, name: str, marker: dict) -> go.Scatter:
     said = "%{text}: %{y:.2f} % at %{x:.4g}<extra></extra>"
     return go.Scatter(x=list(x), y=list(y), text=list(text), mode="markers", name=name, marker=marker, hovertemplate=said)
+
+
+def star(
+    default: FrozenTrial | None,
+    x: Callable[[FrozenTrial], float],
+    y: Callable[[FrozenTrial], float] = lambda one: 100 * one.values[0],
+) -> list[go.Scatter]:
+    """The mark of the default configuration, if it has a place."""
+    if default is None:
+        return []
+    marker, said = {"symbol": "star", "size": 15, "color": ORANGE}, f"default: {100 * default.values[0]:.2f} %<extra></extra>"
+    return [go.Scatter(x=[x(default)], y=[y(default)], mode="markers", name="default", marker=marker, hovertemplate=said)]

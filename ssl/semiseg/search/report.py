@@ -1,87 +1,43 @@
 """The page of a search: the best configuration, what each parameter does, and the course of every trial, finished or not.
 
-Reads a search's results folder: the journal, and what a finished search leaves beside it (best.json, search.json, final/).
+Reads what `semiseg.search.folder` says and links to final/, where a finished search compares best and default.
 """
 
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import optuna
-import plotly.graph_objects as go
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from semiseg.report.answer import flat
-from semiseg.report.markup import Plot, document, escaped, facts_list, numeral, pairs_table, plot_section, section, wide_table
+from semiseg.report.markup import document, dotted, escaped, facts_list, figure_sections, numeral, pairs_table, section, wide_table
 from semiseg.report.metrics import pretty
 from semiseg.results import write_bytes
-from semiseg.search import curves, figures
-from semiseg.search.figures import best_of, default_of, full
-from semiseg.search.ledger import ENDED, JOURNAL, PAID, STUDY
-
-NONE = "No trial has been trained with the full budget yet."
-
-
-class Search(NamedTuple):
-    """What a search's results folder holds; `best` and `result` are empty until it has finished."""
-
-    folder: Path
-    about: dict[str, Any]
-    objectives: int
-    trials: list[FrozenTrial]
-    best: dict[str, Any]
-    result: dict[str, Any]
-    spent: float
-    """Stage-seconds so far."""
-
-    @property
-    def label(self) -> str:
-        """How the score is called, such as "selection mIoU"."""
-        return f"selection {pretty(self.about.get('metric', 'score'))}"
+from semiseg.search.curves import ENDINGS
+from semiseg.search.figures import SEARCH_FIGURES
+from semiseg.search.folder import NO_TRIAL, SearchResults, best_of, default_of, full, read_search
+from semiseg.search.ledger import ENDED
 
 
-def read(folder: Path) -> Search:
-    """Read a search's results folder. Raises ValueError naming the file that is missing or unreadable."""
-    path = folder / JOURNAL
-    if not path.is_file():  # Optuna would make one
-        raise ValueError(f"{path}: cannot be read: no such file; expected the results folder of a search")
-    try:
-        study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(path))))
-    except (OSError, ValueError, LookupError) as error:
-        raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}; expected the journal of a search") from error
-    about, trials = study.user_attrs.get("about", {}), study.get_trials()
-    spent = sum(value for name, value in study.user_attrs.items() if name.startswith(PAID))
-    return Search(folder, about, len(study.directions), trials, _read(folder / "best.json"), _read(folder / "search.json"), spent)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
-
-
-def write_report(folder: Path) -> Path:
+def write_search_report(folder: Path) -> Path:
     """Write `report.html` into the results folder of a search, at any time of it; returns the page's path.
 
     Raises ValueError naming the file when the folder cannot be read.
     """
-    search = read(folder)
+    search = read_search(folder)
     path = search.folder / "report.html"
-    write_bytes(path, render(search).encode())
+    write_bytes(path, search_page(search).encode())
     return path
 
 
-def render(search: Search) -> str:
+def search_page(search: SearchResults) -> str:
     """The whole page as text."""
     about = search.about
-    made = [("best", "Best", _best(search)), ("result", "Result", _result(search)), *_plots(search)]
+    made = [("best", "Best", _best(search)), ("result", "Result", _result(search))]
+    made += figure_sections(SEARCH_FIGURES, search)
     made.append(("provenance", "Provenance", _provenance(about)))
     title = about.get("title", search.folder.name)
     return document(title, about.get("question", ""), _facts(about), _banner(search), made, search.folder.name)
@@ -97,7 +53,7 @@ def _facts(about: Mapping[str, Any]) -> str:
     return facts_list(facts)
 
 
-def _banner(search: Search) -> str:
+def _banner(search: SearchResults) -> str:
     """What is missing, if anything."""
     asked = search.about.get("trials", len(search.trials))  # points beyond wait for a larger number of trials
     open_ = [one for one in search.trials[:asked] if one.state not in ENDED]
@@ -112,10 +68,10 @@ def _banner(search: Search) -> str:
     return section("partial", heading, f"<ul>{items}</ul>", "banner") if lines else ""
 
 
-def _best(search: Search) -> str:
+def _best(search: SearchResults) -> str:
     best, default, count = best_of(search.trials), default_of(search.trials), len(full(search.trials))
     if best is None:
-        return section("best", "Best configuration", f'<p class="empty">{NONE}</p>')
+        return section("best", "Best configuration", f'<p class="empty">{NO_TRIAL}</p>')
     score = 100 * best.values[0]
     said = f"Trial {best.number} is the best of {count} trained with the full budget: {search.label} {score:.2f} %"
     if default is None:
@@ -155,7 +111,7 @@ def _range(space: Any) -> str:
     return f"{_value(space.low)} to {_value(space.high)}" + (", log" if space.log else "")
 
 
-def _result(search: Search) -> str:
+def _result(search: SearchResults) -> str:
     """Best against default on test images and what the search cost, from search.json; of an unfinished search the cost so far."""
     result = search.result
     metric = pretty(search.about.get("metric", "score"))
@@ -170,7 +126,7 @@ def _result(search: Search) -> str:
         f'<tr><td>{who}</td><td class="number">{numeral(one)}</td><td class="number">{numeral(two)}</td></tr>'
         for who, one, two in cells
     ]
-    states = Counter(curves.KINDS[one.state][0] for one in search.trials if one.state in curves.KINDS)
+    states = Counter(ENDINGS[one.state][0] for one in search.trials if one.state in ENDINGS)
     rows = {"trials": ", ".join(f"{count} {name}" for name, count in states.items())}
     seconds = result.get("seconds") or {"spent": search.spent}
     whole = seconds.get("alone")
@@ -197,59 +153,8 @@ def _spread(test: Mapping[str, Any], sign: str = "") -> str:
     return said + (f" (n = {test['n']})" if "n" in test else "")
 
 
-def _plots(search: Search) -> list[tuple[str, str, str]]:
-    """The sections of all figures: anchor, heading, content."""
-    trials, label, count = search.trials, search.label, len(full(search.trials))
-    resource, shares, pair = search.about.get("resource", {}), figures.importances(trials), figures.pair(trials)
-    few = f"Needs at least {figures.FEWEST} trials of the full budget whose scores and parameters differ; there are {count}."
-    unscored = "No selection score has been recorded yet."
-    if search.objectives > 1:
-        unscored = "With two objectives no trial is pruned, and selection scores are not recorded."
-    stages, seed = ", ".join(resource.get("stages", [])), next(iter(search.about.get("seeds", [])), 0)
-    made = [
-        Plot("history", "History", "Score of each trial trained with the full budget (mean over its seeds), and the best so far.", NONE,
-             figures.history(trials, label) if count else None),
-        Plot("courses", "Intermediate values",
-             f"Selection scores of seed {seed} in the stages that differ between trials ({stages}). Crosses: pruned.", unscored,
-             curves.courses_figure(trials, resource, label) if curves.courses(trials) else None, True),
-        Plot("importance", "Importance", f"PED-ANOVA: how the best {figures.top(count)} of the {count} trials of the full budget differ "
-             "from all of them. Pruned trials do not count. It says which parameters matter within the ranges searched.", few,
-             figures.importance(trials, label) if shares else None),
-        Plot("parallel", "Parallel coordinates", "A line per trial of the full budget. None: the trial does not have the parameter.",
-             NONE, figures.parallel(trials, label) if count else None, True),
-        Plot("contour", "Contour", f"The two most important parameters that occur together{f': {pair[0]} and {pair[1]}' if pair else ''}. "
-             "Between the trials (dots) it is interpolated.", few, figures.contour(trials, pair, label) if pair else None),
-    ]  # fmt: skip
-    if search.objectives > 1:
-        made.append(Plot("pareto", "Pareto front", "Higher scores are further right, cheaper trials further down.", NONE,
-                         figures.pareto(trials, label) if count else None))  # fmt: skip
-    sections = [(plot.anchor, plot.heading, plot_section(plot)) for plot in made]
-    note = "Trials of the full budget over each parameter; the fuller the colour, the later the trial."
-    panels = [_panels("slices", "Slices", note, NONE, figures.slices(trials, label), 260)]
-    for anchor, heading, found, what in (
-        ("lambda", "Lambda curve", curves.lambda_curves(trials), "weight of a loss term"),
-        ("ema", "EMA curve", curves.ema_curves(trials), "decay of the teacher's average"),
-    ):
-        note = f"Score over each {what}. Other parameters differ between the trials too, so this is no controlled comparison."
-        empty = f"The trials of the full budget have no numeric {what}." if count else NONE
-        panels.append(_panels(anchor, heading, note, empty, [curves.curve_figure(one, label) for one in found], 420))
-    return [*sections[:4], panels[0], sections[4], *panels[1:], *sections[5:]]
-
-
-def _panels(anchor: str, heading: str, note: str, empty: str, made: Sequence[go.Figure], width: int) -> tuple[str, str, str]:
-    """A section of figures side by side, each at least `width` pixels wide where the screen is."""
-    content = f'<p class="empty">{escaped(empty)}</p>'
-    if made:
-        holders = "".join(f'<div data-plot="data-{anchor}-{i}" style="min-width: 0"></div>' for i in range(len(made)))
-        texts = [(one.to_json() or "").replace("</", "<\\/") for one in made]
-        scripts = "".join(f'<script type="application/json" id="data-{anchor}-{i}">{text}</script>' for i, text in enumerate(texts))
-        columns = f"display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, {width}px), 1fr)); gap: 12px"
-        content = f'<p class="note">{escaped(note)}</p><div style="{columns}">{holders}</div>{scripts}'
-    return anchor, heading, section(anchor, heading, content)
-
-
 def _provenance(about: Mapping[str, Any]) -> str:
     shown = {name: value for name, value in about.items() if name not in ("title", "question", "settings")}
-    known = {name.replace("_", " "): value for name, value in flat(shown).items()}
-    settings = f"<details><summary>Every setting</summary>{pairs_table(flat(about.get('settings', {})))}</details>"
+    known = {name.replace("_", " "): value for name, value in dotted(shown).items()}
+    settings = f"<details><summary>Every setting</summary>{pairs_table(dotted(about.get('settings', {})))}</details>"
     return section("provenance", "Provenance", pairs_table(known) + settings)

@@ -12,13 +12,14 @@ import optuna
 from optuna.distributions import distribution_to_json
 from optuna.trial import BaseTrial, FixedTrial
 
+from semiseg.codec import read_text
 from semiseg.config import SettingError, require
 from semiseg.methods import Method, name_of
-from semiseg.search.axes import Axis, axis_of, changed, changes_of, check_values, is_number, read_word, searchable
+from semiseg.search.axes import Axis, axis_of, changed, changes_of, check_values, read_word, searchable, value_in
 from semiseg.stage import Stage
 
 Suggest = Callable[[BaseTrial, Method], Method]
-Point = dict[str, Any]
+Params = dict[str, Any]
 """A configuration: values by parameter."""
 FLAG = "--space."
 DRAWS = 32
@@ -33,19 +34,19 @@ class Space:
     """The base method with what `trial.suggest_*` says; with FixedTrial(point) a worker builds the same again.
 
     SettingError where the drawn values do not go together; in the spaces of SPACES they always do."""
-    point: Callable[[Method], Point]
+    point: Callable[[Method], Params]
     """The configuration that gives the base method back; empty when the base lies outside the space."""
-    further: tuple[Point, ...] = ()
+    further: tuple[Params, ...] = ()
     """More first points, other published values: what they change of the base's configuration."""
 
 
-def space_of(name: str, suggest: Suggest, values: Callable[[Method], Point], further: tuple[Point, ...] = ()) -> Space:
+def space_of(name: str, suggest: Suggest, values: Callable[[Method], Params], further: tuple[Params, ...] = ()) -> Space:
     """A space from its function and the value that every parameter has in a method; values of parameters not asked for are
     dropped."""
     return Space(name, suggest, partial(_point, suggest, values), further)
 
 
-def first_points(space: Space, base: Method) -> list[Point]:
+def first_points(space: Space, base: Method) -> list[Params]:
     """The base's configuration, then the published ones that lie in the space; distinct, and empty when the base lies outside."""
     point, found = space.point(base), []
     for changes in ({}, *space.further) if point else ():
@@ -55,12 +56,12 @@ def first_points(space: Space, base: Method) -> list[Point]:
     return found
 
 
-def _point(suggest: Suggest, values: Callable[[Method], Point], base: Method) -> Point:
+def _point(suggest: Suggest, values: Callable[[Method], Params], base: Method) -> Params:
     held = _held(suggest, base, values(base))
     return held[1] if held is not None and held[0] == base else {}
 
 
-def _held(suggest: Suggest, base: Method, point: Point) -> tuple[Method, Point] | None:
+def _held(suggest: Suggest, base: Method, point: Params) -> tuple[Method, Params] | None:
     """The method of a configuration, and of its values those that were asked for; None when one is missing or out of range."""
     trial = FixedTrial(point)
     try:
@@ -91,7 +92,7 @@ def split_words(argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
                 raise SettingError(f"space.{name}: got it twice; allowed: once, with all its words")
             taking = words[name] = [value] if equals else []
             continue
-        if word.startswith("-") and not is_number(word):
+        if word.startswith("-") and isinstance(read_text(float | str, word), str):
             taking = rest
         taking.append(word)
     for name in {"log", "tie", "choices"} & set(words):
@@ -142,14 +143,8 @@ def _suggest(axes: tuple[Axis, ...], trial: BaseTrial, base: Method) -> Method:
     return changed(base, changes_of(axes, [axis.suggest(trial) for axis in axes]))
 
 
-def _values(axes: tuple[Axis, ...], base: Method) -> Point:
-    found: Point = {}
-    for axis in axes:
-        value: Any = base
-        for part in axis.name.split("."):
-            value = getattr(value, part)
-        found[axis.name] = value[0] if isinstance(value, tuple) else value
-    return found
+def _values(axes: tuple[Axis, ...], base: Method) -> Params:
+    return {axis.name: value_in(base, axis.name) for axis in axes}
 
 
 # ---- what a space holds
@@ -160,7 +155,7 @@ class Walk(FixedTrial):
 
     def __init__(self, path: Sequence[int]) -> None:
         super().__init__({})
-        self.path, self.counts, self.point, self.endless = path, list[int](), Point(), list[str]()
+        self.path, self.counts, self.point, self.endless = path, list[int](), Params(), list[str]()
 
     def _take(self, name: str, options: Sequence[Any]) -> Any:
         if name not in self.point:
@@ -180,12 +175,12 @@ class Walk(FixedTrial):
         return low
 
 
-def grid(space: Space, base: Method) -> list[Point]:
+def grid_points(space: Space, base: Method) -> list[Params]:
     """All configurations, depth first, of a space of choices and whole numbers; those that the method refuses are left out.
 
     Raises SettingError for a range of floats, and when the method refuses every configuration.
     """
-    found: list[Point] = []
+    found: list[Params] = []
     refused: SettingError | None = None
     path: list[int] = []
     while True:

@@ -10,9 +10,9 @@ from optuna.trial import BaseTrial
 from semiseg.augment import PhTPS, RandAugment
 from semiseg.config import require
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, ThreeStage
-from semiseg.search.space import Point, Space, space_of
+from semiseg.search.space import Params, Space, space_of
 
-DISTANCES: Mapping[str, tuple[str, ...]] = {
+DISTANCES_OF: Mapping[str, tuple[str, ...]] = {
     "hard": ("ce", "dice"),
     "soft": get_args(get_type_hints(MeanTeacher)["distance"]),
 }
@@ -40,7 +40,7 @@ def three_stage(trial: BaseTrial, base: Method) -> Method:
     return replace(base, **changes)
 
 
-def three_stage_values(base: Method) -> Point:
+def three_stage_values(base: Method) -> Params:
     assert isinstance(base, ThreeStage)
     assert isinstance(base.perturbation, RandAugment)
     return {
@@ -66,14 +66,14 @@ def mean_teacher(trial: BaseTrial, base: Method) -> Method:
     changes: dict[str, Any] = {"weight": trial.suggest_float("weight", 0.1, 100.0, log=True)}
     low, high = base.ramp
     changes["ramp"] = (low, trial.suggest_float(ramp_end(base), low, 1.0 if base.ramp_unit == "share" else 2 * high))
-    changes["target"] = target = trial.suggest_categorical("target", tuple(DISTANCES))
-    changes["distance"] = trial.suggest_categorical(f"{target}_distance", DISTANCES[target])
+    changes["target"] = target = trial.suggest_categorical("target", tuple(DISTANCES_OF))
+    changes["distance"] = trial.suggest_categorical(f"{target}_distance", DISTANCES_OF[target])
     every = trial.suggest_categorical("ema_every", ("epoch", "step"))
     changes["ema"] = replace(base.ema, every=every, decay=decays(trial, base.ema.decay))
     return replace(base, **changes)
 
 
-def mean_teacher_values(base: Method) -> Point:
+def mean_teacher_values(base: Method) -> Params:
     assert isinstance(base, MeanTeacher)
     return {
         "weight": base.weight,
@@ -95,7 +95,7 @@ def one_way(trial: BaseTrial, base: Method) -> Method:
     return replace(base, **changes)
 
 
-def one_way_values(base: Method) -> Point:
+def one_way_values(base: Method) -> Params:
     assert isinstance(base, OneWay)
     return {"weight": base.weight, "photometric": 1.0, "geometric": 1.0}
 
@@ -116,7 +116,7 @@ def dmt(trial: BaseTrial, base: Method) -> Method:
     )
 
 
-def dmt_values(base: Method) -> Point:
+def dmt_values(base: Method) -> Params:
     return {name: getattr(base, name) for name in ("gamma1", "gamma2", "alpha", "phase_epochs")}
 
 

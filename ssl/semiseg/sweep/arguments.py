@@ -2,17 +2,21 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import tyro
 
+from semiseg.change import part_of, with_values
+from semiseg.codec import read_value
 from semiseg.config import Data, Net, SettingError, Train, require
-from semiseg.methods import Method
-from semiseg.sweep.ablation import Ablation, Preset, Quick
-from semiseg.sweep.ray_settings import Ray
-from semiseg.sweep.saved import read_config, with_config
+from semiseg.methods import Method, name_of
+from semiseg.metrics import METRICS
+from semiseg.nets import UNet, net_named
+from semiseg.sweep.declaration import Ablation, Preset, Quick
+from semiseg.sweep.resources import Ray
+from semiseg.sweep.saved import Saved, read_config
 
 M = TypeVar("M", bound=Method)
 
@@ -22,7 +26,7 @@ class Common(Generic[M]):
     """What every run needs. Values not given on the command line are those of the preset."""
 
     data: Data = field(default_factory=Data)
-    net: Net = field(default_factory=Net)
+    net: Net = field(default_factory=UNet)
     train: Train = field(default_factory=Train)
     method: M
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -57,50 +61,94 @@ class Arguments(Common[M], Generic[M]):
     """
 
 
-def chosen_preset(presets: Mapping[str, Preset], small: Quick, words: Sequence[str]) -> tuple[Preset, dict[str, Any]]:
-    """The preset that the words ask for, and the arguments it sets. Raises SettingError for one that is not there."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default="demo")
-    first.add_argument("--config", type=Path)
-    first.add_argument("--quick", action="store_true")
-    early, _ = first.parse_known_args(words)
-    require(early.preset in presets, "preset", early.preset, ", ".join(presets))
-    preset = presets[early.preset]
-    if early.config is not None:
-        preset = with_config(preset, read_config(early.config), early.config)
-    if early.quick:
+EARLY: Mapping[str, Mapping[str, Any]] = {
+    "--preset": {"default": "demo"},
+    "--config": {"type": Path},
+    "--quick": {"action": "store_true"},
+}
+"""Flags that are read before the others, whose defaults depend on them; as argparse takes them."""
+KIND_FLAGS: Mapping[str, str] = {"--method.perturbation": "method.perturbation"}
+"""Flags that name one of a family's kinds (`codec.FAMILIES`), on which it depends what further flags there are, and the field of the
+preset that it goes to, such as "--method.perturbation": "method.perturbation"."""
+
+
+NET = "--net.name"
+"""Names the network whose settings the other flags of it are; those that the preset's has too keep its values."""
+
+
+def resolve_preset(presets: Mapping[str, Preset], small: Quick, words: Sequence[str]) -> tuple[Preset, dict[str, Any], list[str]]:
+    """The preset, then --config, then --quick, then KIND_FLAGS: what the flags that are left change the values of. With it the arguments
+    that say so, and the words that are left.
+
+    Raises SettingError for a preset or a kind that is not there and for a configuration that the preset has no use for.
+    """
+    early = _read(EARLY, words)[0]
+    require(early["preset"] in presets, "preset", early["preset"], ", ".join(presets))
+    preset = presets[early["preset"]]
+    if early["config"] is not None:
+        preset = with_config(preset, read_config(early["config"]), early["config"])
+    if early["quick"]:
         preset = small.apply(preset)
-    return preset, {
-        "data": preset.data,
-        "net": preset.net,
-        "train": preset.train,
-        "method": preset.method,
-        "seeds": preset.seeds,
-        "preset": early.preset,
-        "config": early.config,
-        "quick": early.quick,
-    }
+    named, rest = _read({flag: {} for flag in KIND_FLAGS}, words)
+    for flag, name in KIND_FLAGS.items():
+        if (text := named[flag.removeprefix("--")]) is not None:
+            part, field_name = part_of(preset, name)
+            require(field_name in type(part).__dataclass_fields__, flag, text, f"no such field in {type(part).__name__}")
+            preset = with_values(preset, {name: read_value(type(part), field_name, text)})
+    if (net := _read({NET: {}}, words)[0][NET.removeprefix("--")]) is not None:
+        preset = replace(preset, net=net_named(net, preset.net))
+    return preset, early, rest
 
 
-def check(arguments: Common[Any]) -> None:
-    """Raise SettingError for steps and seeds that make no run."""
-    require(arguments.train.steps >= 1, "train.steps", arguments.train.steps, "a whole number >= 1")
-    if len(set(arguments.seeds)) != len(arguments.seeds) or not arguments.seeds:
-        raise SettingError(f"seeds: got {arguments.seeds}; allowed: distinct whole numbers, at least one")
+def _read(flags: Mapping[str, Mapping[str, Any]], words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Values by flag without its dashes, and the words without these flags."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag, options in flags.items():
+        parser.add_argument(flag, dest=flag.removeprefix("--"), **options)
+    found, rest = parser.parse_known_args(words)
+    return vars(found), rest
 
 
-def parse(table: Ablation, words: Sequence[str]) -> Arguments:
-    """Arguments with the defaults of the chosen preset. Raises SettingError for values that cannot be, SystemExit(2) for words."""
-    preset, known = chosen_preset(table.presets, table.quick, words)
-    default = Arguments(**known, rows=preset.rows)
+def with_config(preset: Preset, saved: Saved, file: Path) -> Preset:
+    """The preset with a saved configuration as its own, where it knows the method. SettingError where it does not."""
+    name = name_of(saved.method)
+    if name not in preset.methods():
+        raise SettingError(f"config: {file} is of the method {name}; allowed: {', '.join(preset.methods())}")
+    changed = replace(preset, data=saved.data, net=saved.net, train=saved.train)
+    if name_of(preset.method) == name:
+        return replace(changed, method=saved.method)
+    others = [one for one in preset.others if name_of(one) != name]
+    return replace(changed, others=(*others, saved.method))
+
+
+def defaults(preset: Preset, early: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `Common` that a resolved preset and its flags say."""
+    return {name: getattr(preset, name) for name in ("data", "net", "train", "method", "seeds")} | dict(early)
+
+
+def flagged(preset: Preset, arguments: Common[Any]) -> Preset:
+    """The preset with what the command line's flags have made of its values. Raises SettingError for what makes no run."""
+    a = arguments
+    require(a.train.steps >= 1, "train.steps", a.train.steps, "a whole number >= 1")
+    require(a.train.score in METRICS, "train.score", a.train.score, ", ".join(METRICS))
+    if len(set(a.seeds)) != len(a.seeds) or not a.seeds:
+        raise SettingError(f"seeds: got {a.seeds}; allowed: distinct whole numbers, at least one")
+    return replace(preset, data=a.data, net=a.net, train=a.train, method=a.method, seeds=a.seeds)
+
+
+def parse(table: Ablation, words: Sequence[str]) -> tuple[Arguments[Any], Preset]:
+    """The arguments, and the preset as all of preset, configuration, --quick and flags have made it.
+
+    Raises SettingError for values that cannot be, SystemExit(2) for words.
+    """
+    preset, early, rest = resolve_preset(table.presets, table.quick, words)
     arguments = tyro.cli(
         Arguments[type(preset.method)],
-        default=default,
-        args=list(words),
+        default=Arguments(**defaults(preset, early), rows=preset.rows),
+        args=rest,
         description=table.question,
         config=(tyro.conf.AvoidSubcommands,),
     )
     if any(getattr(arguments.method, name) != getattr(preset.method, name) for name in preset.method.SWITCHES):
         raise SettingError("method: the switches belong to the rows of the table; allowed: --rows NAME='S1 S2 ...'")
-    check(arguments)
-    return arguments
+    return arguments, replace(flagged(preset, arguments), rows=arguments.rows)

@@ -1,7 +1,6 @@
 """The results folder of a study, gathered from the store: what the report reads."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,16 @@ import pyarrow.parquet as pq
 from semiseg import results
 from semiseg.stage import Stage
 from semiseg.store import Store
-from semiseg.sweep.plan import Plan, Queue
+from semiseg.sweep.feed import Queue
+from semiseg.sweep.plan import Plan
 
 
-def collect(folder: Path, plan: Plan, queue: Queue, store: Store, study: Mapping[str, Any]) -> None:
+def collect(folder: Path, plan: Plan, queue: Queue, store: Store, study: results.StudyRecord) -> None:
     """Write study.json, the four tables and the sample pictures; stages that are not finished are listed with their state."""
     folder.mkdir(parents=True, exist_ok=True)
     done = [stage for stage in plan.stages.values() if stage.key in queue.done]
     results.write_table(folder, "stages", [stage_line(stage, queue, store) for stage in plan.stages.values()])
-    for name, schema in (("metrics", results.METRICS), ("curves", results.CURVES)):
+    for name, schema in ((name, results.SCHEMAS[name]) for name in ("metrics", "curves")):
         tables = [pq.read_table(store.folder(stage.key) / f"{name}.parquet") for stage in done]
         results.write_table(folder, name, pa.concat_tables([schema.empty_table(), *tables]))
     results.write_table(folder, "rows", row_lines(plan))

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from semiseg.config import SettingError
-from semiseg.sweep.ablation import Ablation
 from semiseg.sweep.arguments import parse
+from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.stop import Stopped, stopping
 from semiseg.sweep.study import Study
 
@@ -20,7 +20,12 @@ def main(table: Ablation, argv: Sequence[str] | None = None) -> int:
     0: all stages done; 1: some stage failed; 2: unusable arguments or data (one line says what, where and what is allowed);
     128 + the signal's number after Ctrl-C or SIGTERM.
     """
-    return guarded(lambda words: Study(table, parse(table, words), words).run(), argv)
+
+    def run(words: list[str]) -> int:
+        arguments, preset = parse(table, words)
+        return Study(table, preset, arguments, words).run()
+
+    return guarded(run, argv)
 
 
 def guarded(run: Callable[[list[str]], int], argv: Sequence[str] | None) -> int:

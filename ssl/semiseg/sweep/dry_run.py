@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from semiseg.config import Data, Net, Train
 from semiseg.data import Pack, Splits, split
-from semiseg.data.known import KNOWN, StandIn
+from semiseg.data.known import StandIn, published
 from semiseg.methods import Method
 from semiseg.nets.weights import IMAGENET
 from semiseg.runner import Place
@@ -36,7 +36,7 @@ def _stand_in(data: Data) -> StandIn:
 
 def absent(data: Data) -> bool:
     """Whether no folder is given for a data set whose numbers are known."""
-    return data.root is None and data.name in KNOWN
+    return data.root is None and published(data) is not None
 
 
 def notice(data: Data, splits: Splits, device: str) -> str:
@@ -58,26 +58,24 @@ Sections = dict[str, dict[str, Any]]
 
 
 def sections(
-    data: Data, net: Net, train: Train, methods: Mapping[str, Method], rows: Mapping[str, str], seeds: Sequence[int]
+    data: Data, net: Net, train: Train, used: Mapping[str, Method], rows: Mapping[str, str], seeds: Sequence[int]
 ) -> Sections:
-    """All settings of a study; of the methods those that a row names, without the switches, which are the rows'."""
-    named = {word for words in rows.values() for word in words.split()}
-    default = next(iter(methods))
-    silent = any(not set(words.split()) & set(methods) for words in rows.values())
-    used = {name: method for name, method in methods.items() if name in named or (name == default and silent)}
+    """All settings of a study; of the methods those that rows use, without the switches, which are the rows'."""
     return {
-        **{name: flat(plain(settings)) for name, settings in (("data", data), ("net", net), ("train", train))},
-        **{name: {key: value for key, value in flat(plain(one)).items() if key not in one.SWITCHES} for name, one in used.items()},
+        **{name: dotted(plain(settings)) for name, settings in (("data", data), ("net", net), ("train", train))},
+        **{
+            name: {key: value for key, value in dotted(plain(one)).items() if key not in one.SWITCHES} for name, one in used.items()
+        },
         "rows": dict(rows),
         "seeds": {"seeds": list(seeds)},
     }
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings under dotted names."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        found |= dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return found
 
 

@@ -14,7 +14,8 @@ from semiseg.device import autocast
 from semiseg.pseudo import blank
 from semiseg.runner import Place
 from semiseg.stage import Stage, hash_of, plain
-from semiseg.sweep.plan import Plan, Queue
+from semiseg.sweep.feed import Queue
+from semiseg.sweep.plan import Plan
 from semiseg.train import Trainer
 
 WARM_STEPS, STEPS, SCORED = 1, 4, 8
@@ -42,7 +43,7 @@ def estimate(plan: Plan, place: Place, slots: int) -> float:
             [type(stage.rule).__name__, *(signs(plain(part)) for part in (stage.rule, stage.net, settings_of_a_step(stage)))]
         )
         if kind not in kinds:
-            kinds[kind] = measured(stage, place)
+            kinds[kind] = timed_stage(stage, place)
         cost[stage.key] = stage_seconds(stage, place, kinds[kind])
     return simulate(plan, cost, slots)
 
@@ -68,7 +69,7 @@ def stage_seconds(stage: Stage, place: Place, cost: Cost) -> float:
     return stage.train.steps * cost.step + images * cost.image
 
 
-def measured(stage: Stage, place: Place) -> Cost:
+def timed_stage(stage: Stage, place: Place) -> Cost:
     """The stage timed in this process, by a few steps and one scoring of a few selection images.
 
     On a CPU a step of one labelled and one unlabelled image with crops of at most PROBE pixels a side goes ahead. When it says that

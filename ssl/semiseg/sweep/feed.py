@@ -1,15 +1,20 @@
 """What Ray Tune is fed with: stages that can start, and who is told how they go. Knows nothing of Ray."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from rich.console import Console
+
 from semiseg.stage import Stage
-from semiseg.sweep.monitor import Monitor
-from semiseg.sweep.plan import Plan, Queue
+from semiseg.sweep.monitor import Counts, Monitor
+from semiseg.sweep.plan import Plan
 
 
 class Feed(Protocol):
     """What to train, and who is told how it goes."""
+
+    monitor: Monitor
+    """Shows the running stages; open while they are trained."""
 
     @property
     def exhausted(self) -> bool:
@@ -41,28 +46,82 @@ class Feed(Protocol):
         ...
 
 
-class PlanFeed:
-    """The stages of a plan, none of which is stopped early."""
+class Queue:
+    """Which stage to train next: one whose teachers are finished, the most urgent first. Knows failures, not Ray."""
 
-    def __init__(self, plan: Plan, queue: Queue, monitor: Monitor) -> None:
-        self.plan, self.queue, self.monitor = plan, queue, monitor
+    def __init__(self, stages: Iterable[Stage], done: Iterable[str]) -> None:
+        self.waiting = {stage.key: stage for stage in stages}
+        self.done = set(done)
+        self.running: dict[str, Stage] = {}
+        self.failed: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
+
+    def take(self) -> Stage | None:
+        """A stage that can start now, or None when there is none (yet)."""
+        for key, stage in self.waiting.items():
+            if all(teacher.key in self.done for teacher in stage.teachers):
+                del self.waiting[key]
+                self.running[key] = stage
+                return stage
+        return None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no stage is left that could still start."""
+        return not self.waiting
+
+    def finish(self, key: str) -> None:
+        self.running.pop(key, None)
+        self.done.add(key)
+
+    def fail(self, key: str, error: str) -> None:
+        """A stage failed for good: what learns from it, and only that, is skipped."""
+        self.running.pop(key, None)
+        self.failed[key] = error
+        lost = {key}
+        changed = True
+        while changed:
+            changed = False
+            for stage in list(self.waiting.values()):
+                if any(teacher.key in lost for teacher in stage.teachers):
+                    lost.add(stage.key)
+                    self.skipped[stage.key] = f"its teacher stage failed: {error}"
+                    del self.waiting[stage.key]
+                    changed = True
+
+
+class PlanFeed:
+    """The stages of a plan, none of which is stopped early. `row_finished` is called when the last stage of a chain is in the
+    store."""
+
+    def __init__(self, plan: Plan, queue: Queue, row_finished: Callable[[str, int], None], console: Console | None = None) -> None:
+        self.plan, self.queue, self.row_finished = plan, queue, row_finished
         self.take, self.label = queue.take, plan.label
+        self.monitor = Monitor(self, console)
 
     @property
     def exhausted(self) -> bool:
         return self.queue.exhausted
 
+    def counts(self) -> Counts:
+        total = len(self.plan.to_train)
+        return Counts(total - len(self.queue.waiting) - len(self.queue.running), total, "stages")
+
     def progress(self, key: str, figures: Mapping[str, Any]) -> bool:
-        self.monitor.progress(key, figures)
+        self.monitor.progress(self.plan.stages[key], figures)
         return False
 
     def finish(self, key: str) -> None:
         self.queue.finish(key)
-        self.monitor.ended(key)
+        self.monitor.finished(self.plan.stages[key])
+        for (row, seed), chain in self.plan.chains.items():
+            keys = {member.key for member in chain}
+            if key in keys and keys <= self.queue.done:
+                self.row_finished(row, seed)
 
     def stop(self, key: str) -> None:
         """Never."""
 
     def fail(self, key: str, error: str) -> None:
         self.queue.fail(key, error)
-        self.monitor.ended(key)
+        self.monitor.failed(self.plan.stages[key], error)

@@ -3,8 +3,8 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -13,25 +13,42 @@ from rich.text import Text
 
 from semiseg.report.metrics import pretty
 from semiseg.stage import Stage
-from semiseg.sweep.plan import Plan, Queue
 
 LINE_SECONDS = 30.0
 """A running stage prints a plain line this often."""
 
 
+class Counts(NamedTuple):
+    """How many of what have ended, of how many; `before` of them in earlier runs."""
+
+    ended: int
+    total: int
+    what: str
+    before: int = 0
+
+
+class Watched(Protocol):
+    """What a monitor has to know of that which is trained."""
+
+    def label(self, stage: Stage) -> str:
+        """What people see of a stage."""
+        ...
+
+    def counts(self) -> Counts:
+        """How far it all is."""
+        ...
+
+
 class Monitor:
-    """Follows the running stages of a plan. `row_finished(row, seed)` is called when the last stage of a chain is in the store.
+    """Follows running stages, of a plan or of a search. Use it as a context manager around the training."""
 
-    Use it as a context manager around the training.
-    """
-
-    def __init__(self, plan: Plan, queue: Queue, row_finished: Callable[[str, int], None], console: Console | None = None) -> None:
-        self.plan, self.queue, self.row_finished = plan, queue, row_finished
+    def __init__(self, watched: Watched, console: Console | None = None) -> None:
+        self.watched = watched
         self.console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self.figures: dict[str, Mapping[str, Any]] = {}
-        self.total = len(plan.to_train)
+        self.stages: dict[str, Stage] = {}
+        """Those that run, by key."""
         self.began = time.monotonic()
-        self.finished_seconds = 0.0
         self._said: dict[str, float] = {}
         self._live = (
             Live(console=self.console, get_renderable=self._table, refresh_per_second=2, transient=True)
@@ -40,6 +57,7 @@ class Monitor:
         )
 
     def __enter__(self) -> Self:
+        self.began = time.monotonic()
         if self._live:
             self._live.start()
         return self
@@ -48,65 +66,69 @@ class Monitor:
         if self._live:
             self._live.stop()
 
-    def progress(self, key: str, figures: Mapping[str, Any]) -> None:
+    def progress(self, stage: Stage, figures: Mapping[str, Any]) -> None:
         """Figures of a running stage have come in."""
-        now = time.monotonic()
+        now, key = time.monotonic(), stage.key
         first = key not in self._said
-        self.figures[key] = figures
+        self.stages[key], self.figures[key] = stage, figures
         if self._live is None and not figures.get("finished") and (first or now - self._said[key] >= LINE_SECONDS):
             self._said[key] = now
-            self._print(f"  {self._line(key)}")
+            self.say(f"  {self._line(key)}")
 
-    def ended(self, key: str) -> None:
-        """A stage is finished, or has failed for good."""
-        figures = self.figures.pop(key, {})
-        stage = self.plan.stages[key]
-        ended = self.total - len(self.queue.waiting) - len(self.queue.running)
-        head = f"[{ended}/{self.total}]"
-        label = self.plan.label(stage)
-        if key in self.queue.failed:
-            self._print(f"{head} FAILED {label}: {self.queue.failed[key]}")
-            return
-        self.finished_seconds += float(figures.get("seconds", 0.0))
+    def finished(self, stage: Stage) -> None:
+        """A stage is in the store; says so."""
+        figures = self.gone(stage.key)
         score = _percent(figures.get("selection_score", math.nan))
-        self._print(
-            f"{head} done {label}: selection {pretty(stage.train.score)} {score}, {figures.get('seconds', 0.0):.0f} s, {self._left(ended)}"
+        self.say(
+            f"{self._head()} done {self.watched.label(stage)}: selection {pretty(stage.train.score)} {score}, "
+            f"{figures.get('seconds', 0.0):.0f} s, {self._left()}"
         )
-        for (row, seed), chain in self.plan.chains.items():
-            keys = {member.key for member in chain}
-            if key in keys and keys <= self.queue.done:
-                self.row_finished(row, seed)
 
-    def _left(self, ended: int) -> str:
-        if not ended or ended == self.total:
-            return f"{_clock(time.monotonic() - self.began)} so far"
-        spent = time.monotonic() - self.began
-        return f"{_clock(spent)} so far, about {_clock(spent / ended * (self.total - ended))} to go"
+    def failed(self, stage: Stage, error: str) -> None:
+        """A stage has failed for good; says so."""
+        self.gone(stage.key)
+        self.say(f"{self._head()} FAILED {self.watched.label(stage)}: {error}")
+
+    def gone(self, key: str) -> Mapping[str, Any]:
+        """A stage runs no longer; its last figures."""
+        self.stages.pop(key, None)
+        return self.figures.pop(key, {})
+
+    def say(self, text: str) -> None:
+        """Print a line, above the live table where there is one."""
+        self.console.print(text, markup=False, highlight=False)
+
+    def _head(self) -> str:
+        counts = self.watched.counts()
+        return f"[{counts.ended}/{counts.total}]"
+
+    def _left(self) -> str:
+        ended, total, _, before = self.watched.counts()
+        spent, now = time.monotonic() - self.began, ended - before
+        if now <= 0 or ended >= total:
+            return f"{_clock(spent)} so far"
+        return f"{_clock(spent)} so far, about {_clock(spent / now * (total - ended))} to go"
 
     def _line(self, key: str) -> str:
-        stage, figures = self.plan.stages[key], self.figures[key]
+        stage, figures = self.stages[key], self.figures[key]
         return (
-            f"{self.plan.label(stage)}: step {figures['training_step']}/{figures['steps']}, "
+            f"{self.watched.label(stage)}: step {figures['training_step']}/{figures['steps']}, "
             f"selection {pretty(stage.train.score)} {_percent(figures['selection_score'])}, {figures['images_per_second']:.0f} images/s"
         )
 
-    def _print(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False)
-
     def _table(self) -> Table:
-        ended = self.total - len(self.queue.waiting) - len(self.queue.running)
-        table = Table(title=f"{ended} of {self.total} stages, {self._left(ended)}", title_justify="left", box=None, pad_edge=False)
-        scores = " / ".join(dict.fromkeys(pretty(stage.train.score) for stage in self.plan.stages.values()))
+        ended, total, what, _ = self.watched.counts()
+        table = Table(title=f"{ended} of {total} {what}, {self._left()}", title_justify="left", box=None, pad_edge=False)
+        running = [(stage, self.figures[key]) for key, stage in self.stages.copy().items() if key in self.figures]
+        scores = " / ".join(dict.fromkeys(pretty(stage.train.score) for stage, _ in running))
         for name, right in (("stage", False), ("step", True), (f"selection {scores}", True), ("images/s", True), ("left", True)):
             table.add_column(name, justify="right" if right else "left")
-        for key, figures in list(self.figures.items()):
-            stage: Stage = self.plan.stages[key]
+        for stage, figures in running:
             done, steps, rate = figures["training_step"], figures["steps"], figures["images_per_second"]
             images = stage.train.batch_labelled + stage.train.batch_unlabelled
             left = _clock((steps - done) * images / rate) if rate else "-"
-            table.add_row(
-                Text(self.plan.label(stage)), f"{done}/{steps}", _percent(figures["selection_score"]), f"{rate:.0f}", left
-            )
+            label = Text(self.watched.label(stage))
+            table.add_row(label, f"{done}/{steps}", _percent(figures["selection_score"]), f"{rate:.0f}", left)
         return table
 
 

@@ -1,12 +1,12 @@
 """Rows x seeds -> chains of stages -> distinct stages, in an order in which teachers come before those who learn from them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from semiseg.config import Net, Train
 from semiseg.stage import Split, Stage, with_teachers
-from semiseg.sweep.rows import Line
+from semiseg.sweep.rows import ResolvedRow
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class Plan:
 
 
 def make_plan(
-    lines: Mapping[str, Line],
+    lines: Mapping[str, ResolvedRow],
     seeds: Sequence[int],
     *,
-    split: Callable[[Line], Split],
+    split: Callable[[ResolvedRow], Split],
     net: Net,
     train: Train,
     has: Callable[[str], bool],
@@ -101,47 +101,3 @@ def make_plan(
     }
     plan = Plan(chains, frozenset())
     return Plan(chains, frozenset(key for key in plan.stages if has(key)))
-
-
-class Queue:
-    """Which stage to train next: one whose teachers are finished, the most urgent first. Knows failures, not Ray."""
-
-    def __init__(self, stages: Iterable[Stage], done: Iterable[str]) -> None:
-        self.waiting = {stage.key: stage for stage in stages}
-        self.done = set(done)
-        self.running: dict[str, Stage] = {}
-        self.failed: dict[str, str] = {}
-        self.skipped: dict[str, str] = {}
-
-    def take(self) -> Stage | None:
-        """A stage that can start now, or None when there is none (yet)."""
-        for key, stage in self.waiting.items():
-            if all(teacher.key in self.done for teacher in stage.teachers):
-                del self.waiting[key]
-                self.running[key] = stage
-                return stage
-        return None
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether no stage is left that could still start."""
-        return not self.waiting
-
-    def finish(self, key: str) -> None:
-        self.running.pop(key, None)
-        self.done.add(key)
-
-    def fail(self, key: str, error: str) -> None:
-        """A stage failed for good: what learns from it, and only that, is skipped."""
-        self.running.pop(key, None)
-        self.failed[key] = error
-        lost = {key}
-        changed = True
-        while changed:
-            changed = False
-            for stage in list(self.waiting.values()):
-                if any(teacher.key in lost for teacher in stage.teachers):
-                    lost.add(stage.key)
-                    self.skipped[stage.key] = f"its teacher stage failed: {error}"
-                    del self.waiting[stage.key]
-                    changed = True

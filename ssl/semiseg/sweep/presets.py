@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from semiseg.augment import RandAugment
-from semiseg.config import Data, Net, Train
+from semiseg.config import Data, Train
 from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Supervised, ThreeStage
-from semiseg.sweep.ablation import Preset
+from semiseg.nets import DeepLabV2, UNet
+from semiseg.sweep.declaration import Preset
 
 # From random weights, in hundreds of steps: the teacher must follow faster than over the paper's 60,000 steps (0.98 averages about
 # the last 50), and has nothing to say at first, so lambda1 ramps up. Everything else of the method is the default.
@@ -17,8 +18,7 @@ SCENES = Train(steps=700, batch_labelled=4, batch_unlabelled=4, learning_rate=5e
 
 # ke2020 where it speaks (4.2: its section 4.2), otherwise its authors' code (RK621); docs/paper_presets.md has every value's
 # source.
-DEEPLAB = Net(
-    name="deeplabv2",  # 4.2: on ResNet-101
+DEEPLAB = DeepLabV2(  # 4.2: on ResNet-101
     weights="imagenet",  # 4.2
     frozen_norm=True,  # code
     caffe_stride=True,  # code
@@ -63,10 +63,10 @@ VOC = Preset(
 )
 
 THREE_STAGE = {
-    "demo": Preset(method=SHORT, net=Net(width=8), train=SCENES),
+    "demo": Preset(method=SHORT, net=UNet(width=8), train=SCENES),
     "small": Preset(
         method=SHORT,
-        net=Net(width=16),
+        net=UNet(width=16),
         train=Train(steps=600, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3),
         seeds=(0, 1),
     ),
@@ -80,7 +80,7 @@ MEAN_TEACHER = {
     "demo": Preset(
         method=MeanTeacher(objective="ce", distance="kl", target="soft", ema=Ema(decay=(0.98,), warmup=True)),
         others=(DMT(phase_epochs=2),),
-        net=Net(width=8),
+        net=UNet(width=8),
         train=Train(steps=600, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3, evaluations=10),
         seeds=(0, 1),
     ),
@@ -89,7 +89,7 @@ MEAN_TEACHER = {
         data=Data(name="oxford_pets", size=(64, 64)),
         method=MeanTeacher(ema=Ema(decay=(0.7,), every="epoch")),
         others=(Supervised(objective="dice"), DMT(phase_epochs=5)),
-        net=Net(width=8),
+        net=UNet(width=8),
         train=Train(
             steps=600,
             batch_labelled=8,
@@ -107,7 +107,7 @@ MEAN_TEACHER = {
         # the other defaults are the paper's too; a = 0.9 of the teacher is ours, which the paper does not give
         method=MeanTeacher(ramp=(8, 33), ramp_unit="epoch"),
         others=(Supervised(objective="dice"), DMT()),  # augmentation is read as the student of mean teacher's alone
-        net=Net(name="unet", width=64, depth=3),
+        net=UNet(width=64, depth=3),
         train=Train(
             steps=100 * 161,  # 100 epochs of 5,146 training images in batches of 32
             batch_labelled=8,  # only the sum matters: drawn from labelled and unlabelled images alike

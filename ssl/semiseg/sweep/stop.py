@@ -1,10 +1,10 @@
-"""Ctrl-C and SIGTERM as an exception that says which signal came."""
+"""Ctrl-C, SIGTERM and SIGHUP as an exception that says which signal came."""
 
 import contextlib
 import signal
 from collections.abc import Iterator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
@@ -17,7 +17,7 @@ class Stopped(BaseException):
 
 @contextlib.contextmanager
 def stopping() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Stopped` in the main thread inside this block; the former handlers come back after it."""
+    """SIGINT, SIGTERM and SIGHUP raise `Stopped` in the main thread inside this block; the former handlers come back after it."""
 
     def handle(number: int, _frame: object) -> None:
         raise Stopped(number)

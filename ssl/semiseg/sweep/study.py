@@ -1,72 +1,50 @@
-"""One run of an ablation table: open the data, plan, train what is missing, write results and report."""
+"""One run of an ablation table: plan, train what is missing, write results and report."""
 
 import json
-import os
-import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from semiseg import report
-from semiseg.batch import IGNORE
-from semiseg.config import require
-from semiseg.data import Pack, Splits
-from semiseg.device import resolve
-from semiseg.methods import METHODS, name_of
-from semiseg.metrics import METRICS
-from semiseg.nets import check_network, located
-from semiseg.results import read
-from semiseg.runner import Place, git_revision, provenance, split_of
-from semiseg.stage import Split, by_content, plain
+from semiseg.codec import write_row
+from semiseg.methods import name_of
+from semiseg.results import StudyRecord, read
+from semiseg.runner import Place
 from semiseg.store import writable_folder
-from semiseg.sweep.ablation import Ablation, chosen_rows, methods_of
-from semiseg.sweep.arguments import Arguments
+from semiseg.sweep.arguments import Common
+from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, run_name
 from semiseg.sweep.collect import collect
-from semiseg.sweep.dry_run import KnownPlace, absent, notice, offline, printed, sections
+from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.estimate import estimate
-from semiseg.sweep.feed import PlanFeed
-from semiseg.sweep.monitor import Monitor
-from semiseg.sweep.plan import Plan, Queue, make_plan
-from semiseg.sweep.ray_settings import check_resources
-from semiseg.sweep.rows import Line, read_row
-from semiseg.sweep.saved import read_config, with_config
+from semiseg.sweep.feed import PlanFeed, Queue
+from semiseg.sweep.plan import Plan, make_plan
+from semiseg.sweep.record import study_record
+from semiseg.sweep.rows import resolve_row
 from semiseg.sweep.stop import Stopped
-from semiseg.train import StageError
 
 REPORT_EVERY = 20.0
 """The report of an unfinished study is renewed at most this often, in seconds."""
-DONE, FAILED = 0, 1
-"""Exit status of a study whose stages are all done, or of which some failed."""
 
 
 class Study:
-    """One run of a table: everything between the arguments and the exit status."""
+    """One run of a table with a resolved preset: everything between the command line and the exit status.
 
-    def __init__(self, table: Ablation, arguments: Arguments, words: Sequence[str]) -> None:
-        self.table, self.arguments, self.words = table, arguments, words
-        require(arguments.train.score in METRICS, "train.score", arguments.train.score, ", ".join(METRICS))
-        preset = table.preset(arguments.preset, arguments.quick)
-        if arguments.config is not None:
-            preset = with_config(preset, read_config(arguments.config), arguments.config)
-        self.methods = methods_of(arguments.method, preset.others)
-        self.rows = chosen_rows(table, arguments.rows, self.methods, preset.words)
-        self.lines = {row: read_row(table.name, row, words, self.methods) for row, words in self.rows.items()}
-        self.net = located(arguments.net)
-        self.train = arguments.train
-        """Resolved by `plan`."""
-        self.name = table.name
-        if arguments.data.name != "synthetic":
-            self.name += f"-{arguments.data.name}"
-        if arguments.quick:
-            self.name += "-quick"
+    `words` are those of the command line. With a bench that is open it uses that one's.
+    """
+
+    def __init__(
+        self, table: Ablation, preset: Preset, arguments: Common[Any], words: Sequence[str] = (), bench: Bench | None = None
+    ) -> None:
+        self.table, self.preset, self.arguments, self.words, self.bench = table, preset, arguments, words, bench
+        methods, rows = preset.methods(), chosen_rows(table, preset)
+        self.lines = {name: resolve_row(table.name, name, row, methods) for name, row in rows.items()}
+        self.rows = {name: write_row(row, methods) for name, row in rows.items()}
+        """As words."""
+        self.name = run_name(table.name, preset, arguments)
         self.out = (arguments.out or Path("results") / self.name).resolve()
         self.refreshing: subprocess.Popen[bytes] | None = None
         self.refreshed = 0.0
@@ -82,108 +60,55 @@ class Study:
 
     def run(self) -> int:
         """Plan, train what is missing, write results and report."""
-        place, pack, splits = self.open()
-        plan = self.plan(place, pack, splits)
+        bench = self.bench or Bench(self.preset, self.arguments, self.table.name)
+        bench.check_data({name: line.method for name, line in self.lines.items()})
+        plan = self.plan(bench)
         queue = Queue(plan.to_train, plan.done)
         print(plan, end="" if plan.to_train else "\n", flush=True)
         if plan.to_train:
-            print(f", {self._cost(plan, place)}", flush=True)
+            print(f", {bench.cost(lambda slots: self._cost(plan, bench.place, slots))}", flush=True)
         if self.arguments.dry_run:
             return DONE
         writable_folder(self.out, "out")
 
         def write() -> None:
-            collect(self.out, plan, queue, place.open_store(), self._study(plan, pack, splits, place))
+            collect(self.out, plan, queue, bench.place.open_store(), self._record(plan, bench))
 
-        stopped = 0
-        if plan.to_train:
-            stopped = self._train(plan, queue, place, write)
+        stopped = self._train(plan, queue, bench, write) if plan.to_train else 0
         write()
         status = self._close(queue)
         if stopped:
             raise Stopped(stopped)
         return status
 
-    def open(self) -> tuple[Place, Pack, Splits]:
-        a = self.arguments
-        if a.ray.address is None:  # of a joined cluster the resources are known only when it is joined
-            check_resources(a.ray, self.gpus(), os.cpu_count() or 1, torch.cuda.device_count())
-        data = replace(a.data, root=a.data.root.expanduser().resolve() if a.data.root else None)
-        cache = a.cache.expanduser().resolve()
-        writable_folder(cache, "cache")
-        store = a.store if "://" in a.store else str(Path(a.store).expanduser().resolve())
-        place = (KnownPlace if a.dry_run and absent(data) else Place)(
-            data=data,
-            cache=cache,
-            store=store,
-            device="cuda" if self.gpus() > 0 else "cpu",
-            threads=a.ray.cpus_per_trial,
-            checkpoint_seconds=a.checkpoint_seconds,
-            git=git_revision(),
+    def plan(self, bench: Bench) -> Plan:
+        """The stages of all rows and seeds; a dry run prints the settings."""
+        plan = make_plan(
+            self.lines,
+            self.preset.seeds,
+            split=lambda line: bench.split(line.labelled),
+            net=bench.net,
+            train=bench.train,
+            has=bench.place.open_store().has,
         )
-        place.open_store()
-        pack, splits = place.open()
-        for row, line in self.lines.items():
-            dense = line.method.IMAGE_LEVEL or not pack.image_level
-            require(dense, f"data.name in row {row!r}", a.data.name, "a data set with a mask per image")
-        for name, rows in (("selection", splits.selection), ("test", splits.test)):
-            counted = any((pack.mask(row) != IGNORE).any() for row in rows.tolist())
-            require(counted, f"{name} masks of {a.data.name}", "only ignored pixels", "at least one pixel of a class")
-        return place, pack, splits
-
-    def gpus(self) -> float:
-        asked = self.arguments.ray.gpus_per_trial
-        return asked if asked is not None else float(torch.cuda.is_available())
-
-    def _cost(self, plan: Plan, place: Place) -> str:
-        slots = self.expected_slots()
-        if place.device == "cuda" and not torch.cuda.is_available():
-            return "cost unknown: no GPU on this machine to measure on"
-        try:
-            seconds = estimate(plan, place, slots)
-        except StageError as error:  # it will fail alone when it is trained
-            return f"cost unknown: {error}"
-        return f"about {duration(seconds)} on {slots} slot{'s' if slots != 1 else ''}"
-
-    def expected_slots(self) -> int:
-        ray = self.arguments.ray
-        fit = max((os.cpu_count() or 1) // ray.cpus_per_trial, 1)
-        if (gpus := self.gpus()) > 0:
-            fit = min(fit, max(int(torch.cuda.device_count() / gpus), 1))
-        return min(fit, ray.trials or fit)
-
-    def plan(self, place: Place, pack: Pack, splits: Splits) -> Plan:
-        a = self.arguments
-        sizes = set(zip(pack.heights.tolist(), pack.widths.tolist(), strict=True))
-        self.train = train = resolve(a.train, sizes.pop() if len(sizes) == 1 else None, torch.device(place.device))
-
-        def split(line: Line) -> Split:
-            return split_of(*place.open(line.labelled))
-
-        plan = make_plan(self.lines, a.seeds, split=split, net=self.net, train=train, has=place.open_store().has)
-        branch = max(stage.rule.own_blocks for stage in plan.stages.values())
-        check_network(offline(self.net) if a.dry_run else self.net, len(pack.classes), train, pack.image_level, branch)
-        if a.dry_run:
-            if isinstance(place, KnownPlace):
-                print(notice(place.data, splits, place.device), end="\n\n")
-            print(printed(sections(place.data, self.net, train, self.methods, self.rows, a.seeds)), flush=True)
+        bench.check_stages(list(plan.stages.values()))
+        if self.arguments.dry_run:
+            used = {name_of(line.method) for line in self.lines.values()}
+            bench.show_settings(self.rows, {name: one for name, one in self.preset.methods().items() if name in used})
         return plan
 
-    def _train(self, plan: Plan, queue: Queue, place: Place, write: Callable[[], None]) -> int:
-        from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
+    def _cost(self, plan: Plan, place: Place, slots: int) -> str:
+        return f"about {duration(estimate(plan, place, slots))} on {slots} slot{'s' if slots != 1 else ''}"
 
-        settings, gpus = self.arguments.ray, self.gpus()
+    def _train(self, plan: Plan, queue: Queue, bench: Bench, write: Callable[[], None]) -> int:
         began = time.time()
 
         def row_finished(row: str, seed: int) -> None:
             write()
             self._refresh_report()
 
-        with tune.cluster(settings):
-            self.slots = tune.slots(settings, gpus)
-            with Monitor(plan, queue, row_finished) as monitor:
-                feed = PlanFeed(plan, queue, monitor)
-                stopped = tune.run(feed, place, settings, study=self.name, gpus_per_trial=gpus, count=self.slots)
+        with bench.cluster() as self.slots:
+            stopped = bench.feed(PlanFeed(plan, queue, row_finished), self.slots)
         self.wall = time.time() - began
         return stopped
 
@@ -210,83 +135,20 @@ class Study:
             print(f"failed: {key[:12]} {error}", file=sys.stderr)
         return FAILED if queue.failed else DONE
 
-    def _study(self, plan: Plan, pack: Pack, splits: Splits, place: Place) -> dict[str, Any]:
-        a, table = self.arguments, self.table
-        train = next(iter(plan.stages.values())).train
-        chosen = "best on the selection images" if train.weights == "best" else "of the last step"
-        finals = [chain[-1] for chain in plan.chains.values()]
-        labelled = sorted({stage.split.labelled for stage in finals})
-        reported = {stage.rule.evaluated for stage in finals if stage.rule.evaluated != "student"}
-        rule = f"test images are scored once, with the weights {chosen}"
-        about = provenance(torch.device(place.device), place.git)
-        paper = table.paper
-        return {
-            "format": 1,
-            "name": self.name,
-            "title": table.title,
-            "question": table.question,
-            "paper": paper and plain(paper),
-            "rows": self.rows,
-            "method": name_of(a.method),
-            "methods": list(METHODS),
-            "against": table.against and {row: table.against.get(row, table.reference) for row in self.rows},
-            "metrics": list(table.metrics),
-            "curve": self._curve(),
-            "reference": table.reference if table.reference in self.rows else next(iter(self.rows)),
-            "baseline": table.baseline if table.baseline in self.rows else None,
-            "seeds": list(a.seeds),
-            "classes": list(pack.classes),
-            "palette": [list(colour) for colour in pack.palette],
-            "data": {
-                "name": a.data.name,
-                "labelled": labelled[0] if len(labelled) == 1 else ", ".join(map(str, labelled)),
-                "labelled_hash": splits.labelled_hash,
-                "train": len(splits.training),
-                "selection": len(splits.selection),
-                "test": len(splits.test),
-                "size": f"{pack.heights.max()} x {pack.widths.max()}",
-                "fingerprint": pack.fingerprint,
-            },
-            "settings": plain(
-                {"data": replace(place.data, root=None), "net": by_content(self.net), "train": train, "method": a.method}
-            ),
-            "score": {
-                "metric": a.train.score,
-                "split": "test",
-                "weights": train.weights,
-                "rule": f"{rule}; rows with a teacher report the {' or '.join(sorted(reported))}" if reported else rule,
-            },
-            "plan": plan.counts(),
-            "provenance": {
-                "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *self.words]),
-                "git": place.git,
-                "versions": about["versions"] | {"python": ".".join(map(str, sys.version_info[:3]))},
-                "device": about["device"],
-                "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            },
-            "wall_seconds": self.wall,
-            "slots": self.slots,
-        }
-
-    def _curve(self) -> dict[str, Any] | None:
-        """The table's curve with the rows of this run; None when it has no point in it."""
-        curve, own = self.table.curve, self.table.presets[self.arguments.preset].curve_paper
-        if curve is None or not any(row in self.rows for line in curve.series.values() for row in line.values()):
-            return None
-        series = {name: {str(x): row for x, row in line.items() if row in self.rows} for name, line in curve.series.items()}
-        stated = (curve.paper or {}) if own is None else own
-        known = {name: {str(x): value for x, value in line.items()} for name, line in stated.items()}
-        paper = {name: {x: value for x, value in line.items() if x in series[name]} for name, line in known.items()}
-        return {
-            "x": curve.x,
-            "log": curve.log,
-            "series": {name: line for name, line in series.items() if line},
-            "levels": [row for row in curve.levels if row in self.rows],
-            "paper": {name: line for name, line in paper.items() if line},
-        }
-
-
-def duration(seconds: float) -> str:
-    if seconds >= 48 * 3600:
-        return f"{seconds / 86400:.0f} days"
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    def _record(self, plan: Plan, bench: Bench) -> StudyRecord:
+        return study_record(
+            self.table,
+            plan,
+            bench.place,
+            bench.pack,
+            bench.splits,
+            name=self.name,
+            rows=self.rows,
+            method=self.preset.method,
+            net=bench.net,
+            seeds=self.preset.seeds,
+            curve_paper=self.preset.curve_paper,
+            command=command_line(self.words),
+            wall_seconds=self.wall,
+            slots=self.slots,
+        )

@@ -25,7 +25,7 @@ from ray.util.metrics import Gauge
 from semiseg.runner import Place, StageRun
 from semiseg.stage import Stage
 from semiseg.sweep.feed import Feed
-from semiseg.sweep.ray_settings import Ray, check_resources
+from semiseg.sweep.resources import Ray, check_resources
 from semiseg.sweep.stop import SIGNALS, Stopped, sigterm_blocked, stopping
 from semiseg.train import StageError
 
@@ -160,14 +160,14 @@ class Failures(tune.Callback):
         feed.fail(stage.key, f"{feed.label(stage)}: {cause} (tried {RETRIES + 1} times)")
 
 
-def slots(settings: Ray, gpus_per_trial: float) -> int:
+def slots(settings: Ray) -> int:
     """Stages that fit on the cluster at once. Raises SettingError when not even one does."""
     resources = ray.cluster_resources()
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-    check_resources(settings, gpus_per_trial, cpus, gpus)
+    check_resources(settings, cpus, gpus)
     fit = int(cpus // settings.cpus_per_trial)
-    if gpus_per_trial > 0:
-        fit = min(fit, int(gpus / gpus_per_trial + 1e-9))
+    if settings.gpus > 0:
+        fit = min(fit, int(gpus / settings.gpus + 1e-9))
     return min(fit, settings.trials or fit)
 
 
@@ -198,13 +198,13 @@ def cluster(settings: Ray) -> Iterator[None]:
             ray.shutdown()
 
 
-def run(feed: Feed, place: Place, settings: Ray, *, study: str, gpus_per_trial: float, count: int) -> int:
+def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int) -> int:
     """Train what the feed gives, `count` stages at a time; returns the signal that stopped it, or 0.
 
     SIGINT and SIGTERM let running stages save a checkpoint.
     """
     trainable = tune.with_parameters(StageTrial, place=place, study=study)
-    trainable = tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": gpus_per_trial})
+    trainable = tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": settings.gpus})
     with tempfile.TemporaryDirectory(prefix="semiseg-tune-", ignore_cleanup_errors=True) as folder, stop_signals() as stopped_by:
         searcher = FeedSearcher(feed)
         tuner = tune.Tuner(

@@ -1,6 +1,5 @@
 """Which stage a search trains next, and what its scores mean for the trials. Knows the ledger and the store, not Ray."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -8,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from optuna.trial import Trial, TrialState
+from rich.console import Console
 
 from semiseg.config import SettingError
 from semiseg.methods import Method
@@ -16,10 +16,7 @@ from semiseg.search.ledger import ENDED, Ledger
 from semiseg.search.space import Space
 from semiseg.stage import Stage
 from semiseg.store import Store
-from semiseg.sweep.monitor import LINE_SECONDS
-
-Curve = Sequence[tuple[int, float]]
-"""Selection scores (step, score) of a stage, in their order."""
+from semiseg.sweep.monitor import Counts, Monitor
 
 
 @dataclass
@@ -42,7 +39,7 @@ class Candidate:
 
 
 class Pool:
-    """Trials in training, `slots` at a time, and the stages they wait for.
+    """The feed of a search: trials in training, `slots` at a time, and the stages they wait for.
 
     `chain_of(method, seed)` are the stages of a configuration, of which the first `shared` are the same for all; scores of the
     others are compared, in the order of the chain. A trial is trained with the first of `seeds`; with the others too when its
@@ -62,20 +59,22 @@ class Pool:
         slots: int,
         eta: int = 3,
         costs: bool = False,
-        say: Callable[[str], None] = print,
+        console: Console | None = None,
     ) -> None:
         self.ledger, self.space, self.base, self.chain_of, self.seeds = ledger, space, base, chain_of, tuple(seeds)
         self.first = self.seeds[0]
-        self.shared, self.store, self.slots, self.eta, self.costs, self.say = shared, store, slots, eta, costs, say
+        self.shared, self.store, self.slots, self.eta, self.costs = shared, store, slots, eta, costs
         self.running: dict[str, Stage] = {}
-        self.curves: dict[str, Curve] = {}
+        self.curves: dict[str, Sequence[tuple[int, float]]] = {}
+        """Selection scores (step, score) of running stages, in their order."""
         self.spent: dict[str, float] = {}
         self.unwanted: set[str] = set()
         self.errors: dict[str, str] = {}
-        self.said: dict[str, float] = {}
         self.broken = ""
         """Why the search cannot go on: a stage that all trials share has failed."""
         self.active: list[Candidate] = []
+        self.ended = self.before = len(ledger.all(*ENDED))
+        self.monitor = Monitor(self, console)
         for key in ledger.paid():
             if store.has(key):  # perhaps finished when the driver had died
                 ledger.pay(key, store.info(key)["seconds"])
@@ -108,9 +107,12 @@ class Pool:
                 return f"trial {candidate.trial.number}/seed {stage.seed}/{stage.name}"
         return f"no trial/seed {stage.seed}/{stage.name}"
 
+    def counts(self) -> Counts:
+        return Counts(self.ended, self.ledger.trials, "trials", self.before)
+
     def progress(self, key: str, figures: Mapping[str, Any]) -> bool:
         """Figures of a running stage have come in; whether it is to stop, as no trial needs it any more."""
-        self._tell_progress(key, figures)
+        self.monitor.progress(self.running[key], figures)
         self.curves[key] = figures["selection_curve"]
         self.spent[key] = figures["seconds"]
         for candidate in self._needing(key):
@@ -123,14 +125,14 @@ class Pool:
 
     def finish(self, key: str) -> None:
         """A stage is in the store."""
-        self.running.pop(key, None)
+        self._gone(key)
         self.ledger.pay(key, self._seconds(key))
         for candidate in self._needing(key):
             self._advance(candidate)
 
     def stop(self, key: str) -> None:
         """A stage was stopped: its checkpoint goes if `progress` wished it, and stays for later if a signal came."""
-        self.running.pop(key, None)
+        self._gone(key)
         if key in self.unwanted:
             self.unwanted.discard(key)
             self.store.drop_checkpoint(key)
@@ -138,7 +140,7 @@ class Pool:
     def fail(self, key: str, error: str) -> None:
         """A stage failed for good, and with it the trials that need it; if all do, the search stops and they stay for the next
         run."""
-        self.running.pop(key, None)
+        self._gone(key)
         self.errors[key] = error
         self.ledger.pay(key, self.spent.get(key, 0.0))
         for candidate in self._needing(key):
@@ -154,14 +156,9 @@ class Pool:
             if not self.store.has(key):
                 self.store.drop_checkpoint(key)
 
-    def _tell_progress(self, key: str, figures: Mapping[str, Any]) -> None:
-        now = time.monotonic()
-        if not figures.get("finished") and now - self.said.get(key, -LINE_SECONDS) >= LINE_SECONDS:
-            self.said[key] = now
-            stage = self.running[key]
-            self.say(
-                f"  {self.label(stage)}: step {figures['training_step']}/{stage.train.steps}, {figures['images_per_second']:.0f} images/s"
-            )
+    def _gone(self, key: str) -> None:
+        self.running.pop(key, None)
+        self.monitor.gone(key)
 
     def _begin(self, trial: Trial) -> None:
         """Make a trial active; one whose drawn values do not go together fails."""
@@ -170,7 +167,8 @@ class Pool:
             chains = {seed: self.chain_of(method, seed) for seed in self.seeds}
         except SettingError as error:
             self.ledger.tell(trial, None, TrialState.FAIL, {"used": 0.0, "scores": {}})
-            self.say(f"trial {trial.number} FAILED: {error}")
+            self.ended += 1
+            self.monitor.say(f"trial {trial.number} FAILED: {error}")
             return
         attributes = self.ledger.frozen(trial).user_attrs
         if "answered" not in attributes:  # noted once: a driver that goes on with the trial finds more in the store
@@ -245,17 +243,17 @@ class Pool:
             attributes["alone"] = attributes["used"]
         self.ledger.tell(candidate.trial, values, state, attributes)
         self.active.remove(candidate)
-        ended = len(self.ledger.all(*ENDED))
+        self.ended = len(self.ledger.all(*ENDED))
         best = self.ledger.best()
         known = f", best {best.values[0]:.1%} (trial {best.number})" if best else ""
         settings = " ".join(f"{name}={shown(value)}" for name, value in candidate.trial.params.items())
-        self.say(f"[{ended}/{self.ledger.trials}] trial {candidate.trial.number} {what}{known}: {settings}")
+        self.monitor.say(f"[{self.ended}/{self.ledger.trials}] trial {candidate.trial.number} {what}{known}: {settings}")
 
     def total(self, chain: Sequence[Stage]) -> int:
         """Selection scores of a chain that are compared."""
         return sum(map(evaluations, chain[self.shared :]))
 
-    def _curve(self, stage: Stage) -> Curve:
+    def _curve(self, stage: Stage) -> Sequence[tuple[int, float]]:
         if self._done(stage):
             name = f"selection/{stage.rule.evaluated}/{stage.train.score}"
             lines = pq.read_table(self.store.folder(stage.key) / "curves.parquet").to_pylist()

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
+from semiseg.change import Change, Row, change
+from semiseg.codec import read_row
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.methods import Method, Supervised, ThreeStage, name_of
-from semiseg.sweep.rows import read_row, with_values
+from semiseg.nets import UNet
+from semiseg.sweep.rows import resolve_row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Preset:
     """A complete set of defaults for one purpose; the command line changes single values of it."""
 
     data: Data = field(default_factory=Data)
-    net: Net = field(default_factory=Net)
+    net: Net = field(default_factory=UNet)
     train: Train = field(default_factory=Train)
     method: Method = field(default_factory=ThreeStage)
     """The method that `--method.FIELD` changes and that rows mean which name none."""
@@ -53,8 +55,8 @@ class Preset:
     seeds: tuple[int, ...] = (0, 1, 2)
     rows: tuple[str, ...] = ()
     """Rows when the command line names none; none: all of the table."""
-    words: Mapping[str, str] = field(default_factory=dict)
-    """Words added to the table's row of that name, such as settings that a paper changes with the number of labels."""
+    adds: Mapping[str, Row] = field(default_factory=dict)
+    """What is added to the table's row of that name, such as settings that a paper changes with the number of labels."""
     curve_paper: Mapping[str, Mapping[float, float]] | None = None
     """What the paper states for this preset's network, in place of `Curve.paper`."""
 
@@ -67,21 +69,22 @@ class Preset:
 class Quick:
     """What --quick changes: enough to see everything work, not to learn."""
 
-    train: Mapping[str, Any] = field(default_factory=lambda: {"steps": 12, "evaluations": 2})
-    method: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the method and of every other method that has them."""
+    train: Change[Train] = field(default_factory=lambda: change(Train, steps=12, evaluations=2))
+    methods: tuple[Change[Any], ...] = ()
+    """Of the methods of those classes, where there are any."""
     rows: tuple[str, ...] = ()
     """Rows when the command line names none; none: those of the preset."""
     seeds: int = 2
 
     def apply(self, preset: Preset) -> Preset:
         def smaller(method: Method) -> Method:
-            known = set(getattr(method, "__dataclass_fields__", ()))
-            return with_values(method, {name: value for name, value in self.method.items() if name.partition(".")[0] in known})
+            for one in self.methods:
+                method = one.of(method) if type(method) is one.kind else method
+            return method
 
         return replace(
             preset,
-            train=replace(preset.train, **self.train),
+            train=self.train.of(preset.train),
             method=smaller(preset.method),
             others=tuple(map(smaller, preset.others)),
             seeds=preset.seeds[: self.seeds],
@@ -91,15 +94,15 @@ class Quick:
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """Rows by name, each a string of words (`semiseg.sweep.rows`), and presets by name of which "demo" is the default.
+    """Rows by name, each a value (`semiseg.change`), and presets by name of which "demo" is the default.
 
-    A wrong word, reference or baseline raises SettingError where the table is declared, naming the row and what there is.
+    A wrong row, reference or baseline raises SettingError where the table is declared, naming the row and what there is.
     """
 
     name: str
     title: str
     question: str
-    rows: dict[str, str]
+    rows: dict[str, Row]
     reference: str
     """Row that the others are compared with."""
     presets: dict[str, Preset]
@@ -113,22 +116,26 @@ class Ablation:
     paper: Paper | None = None
 
     def __post_init__(self) -> None:
-        for preset in self.presets.values():
-            for row, words in worded(self.rows, preset.words).items():
-                check_row(self.name, row, words, preset.methods())
         against = self.against or {}
-        chosen = [*self.quick.rows, *(row for preset in self.presets.values() for row in (*preset.rows, *preset.words))]
+        chosen = [*self.quick.rows, *(row for preset in self.presets.values() for row in (*preset.rows, *preset.adds))]
         points = [row for line in (self.curve.series if self.curve else {}).values() for row in line.values()]
         levels = self.curve.levels if self.curve else ()
         for name in (self.reference, self.baseline, *against, *against.values(), *points, *levels, *chosen):
             if name is not None and name not in self.rows:
                 raise SettingError(f"{self.name}: no row {name!r}; there are {', '.join(self.rows)}")
+        for preset in self.presets.values():
+            for name, row in self.rows_of(preset).items():
+                resolve_row(self.name, name, row, preset.methods())
 
-    def preset(self, name: str, quick: bool) -> Preset:
-        """The preset, made small for --quick. Raises SettingError for an unknown name."""
-        if name not in self.presets:
-            raise SettingError(f"preset: got {name!r}; allowed: {', '.join(self.presets)}")
-        return self.quick.apply(self.presets[name]) if quick else self.presets[name]
+    def rows_of(self, preset: Preset) -> dict[str, Row]:
+        """The rows with what the preset adds to them. SettingError, naming the row, where that is of another method."""
+        found = {}
+        for name, row in self.rows.items():
+            try:
+                found[name] = row | preset.adds[name] if name in preset.adds else row
+            except SettingError as error:
+                raise SettingError(f"{self.name} row {name!r}: {error}") from None
+        return found
 
 
 def methods_of(method: Method, others: tuple[Method, ...]) -> dict[str, Method]:
@@ -137,39 +144,21 @@ def methods_of(method: Method, others: tuple[Method, ...]) -> dict[str, Method]:
     return found | {name: one for name, one in (("supervised", Supervised()),) if name not in found}
 
 
-def worded(rows: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
-    """The rows with a preset's own words at the end of each."""
-    return {row: f"{text} {words.get(row, '')}".rstrip() for row, text in rows.items()}
+def chosen_rows(table: Ablation, preset: Preset) -> dict[str, Row]:
+    """The preset's rows: names of the table's, or `name=WORDS` for new ones; all of the table when there are none.
 
-
-def check_row(table: str, row: str, words: str, methods: Mapping[str, Method]) -> None:
-    """Raise SettingError naming table, row and what is allowed when the words mean nothing or make no chain of stages."""
-    method = read_row(table, row, words, methods).method
-    try:
-        if isinstance(method, ThreeStage):
-            method.check_switches()
-    except SettingError as error:
-        raise SettingError(f"{table} row {row!r}: {error}") from None
-
-
-def chosen_rows(
-    table: Ablation, wanted: tuple[str, ...], methods: Mapping[str, Method], words: Mapping[str, str] = MappingProxyType({})
-) -> dict[str, str]:
-    """Rows of a command line: names of the table's rows, or `name=WORDS` for new ones; all rows when none are named.
-
-    The table's rows get the preset's `words`. What the named rows are compared with is always among them.
+    What the rows are compared with is always among them.
     """
-    known = worded(table.rows, words)
-    if not wanted:
+    known = table.rows_of(preset)
+    if not preset.rows:
         return known
-    rows: dict[str, str] = {}
-    for text in wanted:
-        name, equals, new = text.partition("=")
+    rows: dict[str, Row] = {}
+    for text in preset.rows:
+        name, equals, words = text.partition("=")
         if text in known:
             rows[text] = known[text]
         elif equals:
-            check_row(table.name, name, new, methods)
-            rows[name] = " ".join(new.split())
+            rows[name] = _new_row(table.name, name, words, preset)
         else:
             raise SettingError(f"rows: no row {text!r}; there are {', '.join(table.rows)}, or NAME='WORD WORD ...' for a new one")
     against = table.against or {}
@@ -180,3 +169,12 @@ def chosen_rows(
             rows[name] = known[name]
             waiting.append(name)
     return rows
+
+
+def _new_row(table: str, name: str, words: str, preset: Preset) -> Row:
+    try:
+        row = read_row(words, preset.methods())
+    except SettingError as error:
+        raise SettingError(f"{table} row {name!r}: {error}") from None
+    resolve_row(table, name, row, preset.methods())
+    return row

@@ -1,39 +1,40 @@
-"""One run of a search: plan, train what the ledger asks for, compare the best configuration with the default, write the results."""
+"""One run of a search: train what the ledger asks for, compare the best configuration with the default, write the results."""
 
 import json
-import os
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
+from semiseg.change import Row
+from semiseg.codec import difference, write_row
 from semiseg.methods import Method, name_of
 from semiseg.report.metrics import pretty
-from semiseg.report.scores import ablation
+from semiseg.report.scores import score_table
 from semiseg.results import read
 from semiseg.runner import provenance
-from semiseg.search.closing import closing, finite, spent, words_of
-from semiseg.search.declared import Search, SearchArguments
+from semiseg.search.arguments import SearchArguments
+from semiseg.search.closing import closing, finite, spent
+from semiseg.search.declaration import Search
+from semiseg.search.feed import Pool, evaluations
 from semiseg.search.ledger import JOURNAL, Ledger
-from semiseg.search.pool import Pool, evaluations
-from semiseg.search.report import write_report
-from semiseg.search.space import Space, extent, first_points, grid, shared_stages
+from semiseg.search.report import write_search_report
+from semiseg.search.space import Space, extent, first_points, grid_points, shared_stages
 from semiseg.stage import Stage, by_content, plain
 from semiseg.store import writable_folder
-from semiseg.sweep.ablation import Ablation
-from semiseg.sweep.arguments import Arguments
-from semiseg.sweep.estimate import measured, stage_seconds
+from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, run_name
+from semiseg.sweep.declaration import Ablation, Preset
+from semiseg.sweep.estimate import stage_seconds, timed_stage
 from semiseg.sweep.saved import Saved, write_config
 from semiseg.sweep.stop import Stopped
-from semiseg.sweep.study import DONE, FAILED, Study, duration
+from semiseg.sweep.study import Study
 from semiseg.train import StageError
 
 DEFAULT, BEST = "default", "best"
@@ -42,21 +43,30 @@ FINAL = "final"
 
 
 class Hunt:
-    """One run of a search: everything between the arguments and the exit status."""
+    """One run of a search with a resolved preset: everything between the command line and the exit status."""
 
-    def __init__(self, search: Search, arguments: SearchArguments[Any], space: Space, words: Sequence[str]) -> None:
-        self.search, self.arguments, self.space, self.words = search, arguments, space, words
-        self.default: Method = arguments.method
-        self.opening = self._comparison(self.default, None)
-        self.out = (arguments.out or Path("results") / self.opening.name).resolve()
+    def __init__(
+        self, search: Search, preset: Preset, arguments: SearchArguments[Any], space: Space, words: Sequence[str] = ()
+    ) -> None:
+        self.search, self.preset, self.arguments, self.space, self.words = search, preset, arguments, space, words
+        self.default: Method = preset.method
+        self.out = (arguments.out or Path("results") / run_name(search.name, preset, arguments)).resolve()
+
+    def open(self) -> None:
+        """Open the data, and refuse a default that cannot be trained on them."""
+        self.bench = Bench(self.preset, self.arguments, self.search.name)
+        self.bench.check_data({DEFAULT: self.default})
+        self.bench.check_stages([stage for seed in self.preset.seeds for stage in self.chain_of(self.default, seed)])
 
     def run(self) -> int:
         """Search, compare, report; the exit status."""
-        self.place, self.pack, self.splits = self.opening.open()
-        self.plan = self.opening.plan(self.place, self.pack, self.splits)
+        self.open()
+        if self.arguments.dry_run:
+            name = name_of(self.default)
+            self.bench.show_settings({DEFAULT: write_row(Row(), {name: self.default})}, {name: self.default})
         points = self._points()
         if self.arguments.dry_run:
-            print(f"{self._head()}, {self._cost()}")
+            print(f"{self._head()}, {self.bench.cost(self._cost)}")
             return DONE
         writable_folder(self.out, "out")
         with ExitStack() as stack:
@@ -69,35 +79,32 @@ class Hunt:
             try:
                 self._train(ledger, stack)
             except Stopped:
-                write_report(self.out)
+                write_search_report(self.out)
                 raise
             except StageError as error:
                 print(f"failed: {error}", file=sys.stderr)
-                write_report(self.out)
+                write_search_report(self.out)
                 return FAILED
             best = ledger.best()
             if best is None:
-                print(f"no trial has finished; report: {write_report(self.out)}", file=sys.stderr)
+                print(f"no trial has finished; report: {write_search_report(self.out)}", file=sys.stderr)
                 return FAILED
             method = self.space.suggest(FixedTrial(best.params), self.default)
-            print(f"\ntest images, best configuration (trial {best.number}) against the default, seeds {self._seeds}:", flush=True)
-            status = self._comparison(method, self.out / FINAL).run()
+            seeds = ", ".join(map(str, self.preset.seeds))
+            print(f"\ntest images, best configuration (trial {best.number}) against the default, seeds {seeds}:", flush=True)
+            status = self.comparison(method).run()
             self._close(ledger, best, method)
         return status
 
     def _train(self, ledger: Ledger, stack: ExitStack) -> None:
         """Train until all trials have ended. Raises Stopped when a signal came, StageError when a stage that all share failed."""
-        settings, gpus = self.arguments.ray, self.opening.gpus()
-        pool = self._pool(ledger, self.opening.expected_slots())
+        pool = self._pool(ledger, self.arguments.ray.expected_slots())
         first = pool.take()
         if first is None:
             return
         pool.stop(first.key)
-        from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
-
-        stack.enter_context(tune.cluster(settings))
-        pool.slots = tune.slots(settings, gpus)
-        if stopped := tune.run(pool, self.place, settings, study=self.opening.name, gpus_per_trial=gpus, count=pool.slots):
+        pool.slots = stack.enter_context(self.bench.cluster())
+        if stopped := self.bench.feed(pool, pool.slots):
             raise Stopped(stopped)
         if pool.broken:
             raise StageError(f"{pool.broken}; all trials need this stage, and the same command tries it again")
@@ -105,8 +112,7 @@ class Hunt:
 
     def chain_of(self, method: Method, seed: int) -> tuple[Stage, ...]:
         """The stages of a configuration."""
-        split = next(iter(self.plan.stages.values())).split
-        return method.stages(split, self.opening.net, self.opening.train, seed)
+        return method.stages(self.bench.split(), self.bench.net, self.bench.train, seed)
 
     @cached_property
     def shared(self) -> int:
@@ -119,14 +125,10 @@ class Hunt:
     def _compared(self) -> tuple[Stage, ...]:
         return self.chain_of(self.default, self.arguments.search_seeds[0])[self.shared :]
 
-    @property
-    def _seeds(self) -> str:
-        return ", ".join(map(str, self.arguments.seeds))
-
     def _points(self) -> list[dict[str, Any]]:
         points = first_points(self.space, self.default)
         if self.arguments.sampler == "grid":
-            points += [point for point in grid(self.space, self.default) if point not in points]
+            points += [point for point in grid_points(self.space, self.default) if point not in points]
             left_out = len(points) - self.arguments.trials
             if left_out > 0:
                 print(f"note: the grid has {len(points)} points, --trials {self.arguments.trials} leaves out the last {left_out}")
@@ -144,11 +146,11 @@ class Hunt:
             objectives=2 if self._costs else 1,
             total=total,
             eta=a.eta,
-            parallel=self.opening.expected_slots() > 1,
+            parallel=a.ray.expected_slots() > 1,
             identity={
                 "data": plain(one.split),
                 "net": by_content(one.net),
-                "train": plain(self.opening.train),
+                "train": plain(self.bench.train),
                 "method": {"name": name_of(self.default), **plain(self.default)},
                 "space": extent(self.space, self.default),
                 "sampler": [a.sampler, a.sampler_seed],
@@ -166,11 +168,10 @@ class Hunt:
             chain_of=self.chain_of,
             seeds=self.arguments.search_seeds,
             shared=self.shared,
-            store=self.place.open_store(),
+            store=self.bench.place.open_store(),
             slots=slots,
             eta=self.arguments.eta,
             costs=self._costs,
-            say=partial(print, file=sys.stdout, flush=True),  # this one: Tune's own output is sent nowhere
         )
 
     @property
@@ -183,52 +184,47 @@ class Hunt:
         shared = f", of which {' '.join(names[: self.shared])} shared" if self.shared else ""
         return f"{self.arguments.trials} trials of {name_of(self.default)} ({' '.join(names)}{shared}), {self.arguments.sampler}"
 
-    def _cost(self) -> str:
-        if self.place.device == "cuda" and not torch.cuda.is_available():
-            return "cost unknown: no GPU on this machine to measure on"
-        chain = self.chain_of(self.default, self.arguments.search_seeds[0])
-        kinds = [stage_seconds(stage, self.place, measured(stage, self.place)) for stage in chain]
-        once, each, slots = sum(kinds[: self.shared]), sum(kinds[self.shared :]), self.opening.expected_slots()
+    def _cost(self, slots: int) -> str:
+        chain, place = self.chain_of(self.default, self.arguments.search_seeds[0]), self.bench.place
+        seconds = [stage_seconds(stage, place, timed_stage(stage, place)) for stage in chain]
+        once, each = sum(seconds[: self.shared]), sum(seconds[self.shared :])
         alone = duration(self.arguments.trials * (once + each))
         full = duration((once + self.arguments.trials * each) / slots)
         return f"{alone} of stage time if trained alone and in full; at most {full} on {slots} slots with sharing, less what is stopped early"
 
-    def _comparison(self, method: Method, out: Path | None) -> Study:
+    def comparison(self, method: Method) -> Study:
         """The study of the default and, when it is another one, the given configuration, on all seeds."""
-        a = self.arguments
-        rows = {DEFAULT: words_of(self.default, self.default)}
-        if method != self.default:
-            rows[BEST] = words_of(method, self.default)
+        rows = {DEFAULT: Row()} | ({} if method == self.default else {BEST: Row(difference(method, self.default))})
+        preset = replace(self.preset, rows=tuple(rows), adds={})
         table = Ablation(
             name=self.search.name,
             title=f"{self.search.title}: the best configuration against the default",
             question=self.search.question,
             rows=rows,
             reference=DEFAULT,
-            presets={a.preset: replace(self.search.presets[a.preset], method=self.default, rows=(), words={})},
+            presets={self.arguments.preset: preset},
         )
-        shared = {field.name: getattr(a, field.name) for field in fields(Arguments) if field.name not in ("rows", "out", "config")}
-        return Study(table, Arguments(**shared, rows=tuple(rows), out=out), self.words)
+        return Study(table, preset, replace(self.arguments, out=self.out / FINAL), self.words, self.bench)
 
     def _about(self) -> dict[str, Any]:
-        a = self.arguments
+        a, bench = self.arguments, self.bench
         one = self._compared[0]
-        about = provenance(torch.device(self.place.device), self.place.git)
+        about = provenance(torch.device(bench.place.device), bench.place.git)
         return {
             "title": self.search.title,
             "question": self.search.question,
             "method": name_of(self.default),
             "data": {
-                "name": a.data.name,
+                "name": self.preset.data.name,
                 "labelled": one.split.labelled,
-                "train": len(self.splits.training),
-                "selection": len(self.splits.selection),
-                "test": len(self.splits.test),
-                "size": f"{self.pack.heights.max()} x {self.pack.widths.max()}",
-                "fingerprint": self.pack.fingerprint,
+                "train": len(bench.splits.training),
+                "selection": len(bench.splits.selection),
+                "test": len(bench.splits.test),
+                "size": f"{bench.pack.heights.max()} x {bench.pack.widths.max()}",
+                "fingerprint": bench.pack.fingerprint,
             },
-            "metric": a.train.score,
-            "objectives": [a.train.score, "seconds"] if self._costs else [a.train.score],
+            "metric": bench.train.score,
+            "objectives": [bench.train.score, "seconds"] if self._costs else [bench.train.score],
             "resource": {
                 "stages": [stage.name for stage in self._compared],
                 "evaluations": evaluations(one),
@@ -240,16 +236,16 @@ class Hunt:
             "pruner": a.pruner,
             "eta": a.eta,
             "seeds": list(a.search_seeds),
-            "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *self.words]),
+            "command": command_line(self.words),
             "git": about["git"],
             "versions": about["versions"],
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "settings": {"net": by_content(one.net), "train": plain(self.opening.train), "method": plain(self.default)},
+            "settings": {"net": by_content(one.net), "train": plain(self.bench.train), "method": plain(self.default)},
         }
 
     def _close(self, ledger: Ledger, best: FrozenTrial, method: Method) -> None:
         """Write best.json, search.json and the report; print the closing table."""
-        table = ablation(read(self.out / FINAL))
+        table = score_table(read(self.out / FINAL))
         rows = {row.name: row for row in table.rows}
         first = next((trial for trial in ledger.all(TrialState.COMPLETE) if trial.user_attrs.get("default")), None)
         chosen, default = rows.get(BEST, rows[DEFAULT]), rows[DEFAULT]
@@ -266,10 +262,10 @@ class Hunt:
             "seconds": spent(ledger),
         }
         (self.out / "search.json").write_text(json.dumps(finite(summary), indent=1) + "\n", encoding="utf-8")
-        saved = Saved(self.arguments.data, self.opening.net, self.opening.train, method)
-        score = {"selection": best.values[0], "test": finite(chosen.score._asdict()), "seeds": list(self.arguments.seeds)}
+        saved = Saved(self.preset.data, self.bench.net, self.bench.train, method)
+        score = {"selection": best.values[0], "test": finite(chosen.score._asdict()), "seeds": list(self.preset.seeds)}
         write_config(self.out / "best.json", saved, {"score": score, "trial": best.number})
-        page = write_report(self.out)
+        page = write_search_report(self.out)
         print(
-            f"\n{closing(summary, pretty(self.arguments.train.score))}\n\nbest configuration: {self.out / 'best.json'}\nreport: {page}"
+            f"\n{closing(summary, pretty(self.preset.train.score))}\n\nbest configuration: {self.out / 'best.json'}\nreport: {page}"
         )

@@ -1,33 +1,19 @@
-"""A search as one value, and the settings of one run of it."""
+"""Settings of one run of a search, and how a command line changes those of a preset."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
 import tyro
 
 from semiseg.config import SettingError, require
 from semiseg.methods import name_of
+from semiseg.search.declaration import Search
 from semiseg.search.ledger import Sampler
 from semiseg.search.space import Space, named_space, split_words
 from semiseg.search.spaces import SPACES
-from semiseg.sweep.ablation import Preset, Quick
-from semiseg.sweep.arguments import Common, M, check, chosen_preset
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What `sweeps/search_*.py` declare; the space is that of the presets' method in SPACES, or what `--space.FIELD` says."""
-
-    name: str
-    title: str
-    question: str
-    presets: dict[str, Preset]
-    """By name; "demo" is the default. Their method is the default configuration, the first point and what the best is compared
-    with."""
-    trials: int = 24
-    quick: Quick = field(default_factory=lambda: Quick(seeds=1))
-    quick_trials: int = 4
+from semiseg.sweep.arguments import Common, M, defaults, flagged, resolve_preset
+from semiseg.sweep.declaration import Preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,25 +37,26 @@ class SearchArguments(Common[M], Generic[M]):
     """The selection score, or a Pareto front of it and of the seconds that the stages take; with two nothing is stopped early."""
 
 
-def parse(search: Search, words: Sequence[str]) -> tuple[SearchArguments[Any], Space]:
-    """Arguments with the defaults of the chosen preset, and the space. SettingError for values that cannot be, SystemExit(2) for
-    words."""
-    axes, rest = split_words(words)
-    preset, known = chosen_preset(search.presets, search.quick, rest)
-    trials = search.quick_trials if known["quick"] else search.trials
+def parse_search(search: Search, words: Sequence[str]) -> tuple[SearchArguments[Any], Preset, Space]:
+    """The arguments, the preset as all of preset, configuration, --quick and flags have made it, and the space.
+
+    SettingError for values that cannot be, SystemExit(2) for words.
+    """
+    axes, left = split_words(words)
+    preset, early, rest = resolve_preset(search.presets, search.quick, left)
+    trials = search.quick_trials if early["quick"] else search.trials
     arguments = tyro.cli(
         SearchArguments[type(preset.method)],
-        default=SearchArguments(**known, trials=trials),
+        default=SearchArguments(**defaults(preset, early), trials=trials),
         args=rest,
         description=f"{search.question} Any field of the method is searched with --space.FIELD LOW HIGH or --space.FIELD A B C; "
         "--space.log FIELD, --space.choices FIELD and --space.tie A B say how.",
         config=(tyro.conf.AvoidSubcommands,),
     )
-    check(arguments)
     require(arguments.trials >= 1, "trials", arguments.trials, "a whole number >= 1")
     require(arguments.eta >= 2, "eta", arguments.eta, "a whole number >= 2")
     if not arguments.search_seeds or len(set(arguments.search_seeds)) != len(arguments.search_seeds):
         raise SettingError(f"search_seeds: got {arguments.search_seeds}; allowed: distinct whole numbers, at least one")
-    name = name_of(arguments.method)
+    preset, name = flagged(preset, arguments), name_of(arguments.method)
     require(bool(axes) or name in SPACES, "space", "nothing", f"--space.FIELD words, as {name} comes with no space")
-    return arguments, named_space(axes, arguments.method) if axes else SPACES[name]
+    return arguments, preset, named_space(axes, preset.method) if axes else SPACES[name]

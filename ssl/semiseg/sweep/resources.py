@@ -1,6 +1,9 @@
-"""Resources of a sweep, without importing ray."""
+"""Resources of a run, without importing ray: what stages may take, and how many of them fit at a time."""
 
+import os
 from dataclasses import dataclass
+
+import torch
 
 from semiseg.config import require
 
@@ -25,8 +28,20 @@ class Ray:
         require(self.gpus_per_trial is None or self.gpus_per_trial >= 0, "ray.gpus_per_trial", self.gpus_per_trial, "a number >= 0")
         require(self.trials is None or self.trials >= 1, "ray.trials", self.trials, "a whole number >= 1")
 
+    @property
+    def gpus(self) -> float:
+        """GPUs of a stage."""
+        return self.gpus_per_trial if self.gpus_per_trial is not None else float(torch.cuda.is_available())
 
-def check_resources(settings: Ray, gpus_per_trial: float, cpus: float, gpus: float) -> None:
+    def expected_slots(self) -> int:
+        """Stages that this machine would run at a time."""
+        fit = max((os.cpu_count() or 1) // self.cpus_per_trial, 1)
+        if self.gpus > 0:
+            fit = min(fit, max(int(torch.cuda.device_count() / self.gpus), 1))
+        return min(fit, self.trials or fit)
+
+
+def check_resources(settings: Ray, cpus: float, gpus: float) -> None:
     """Raise SettingError when not even one stage fits on a cluster with these resources; Ray would wait for ever."""
     require(settings.cpus_per_trial <= cpus, "ray.cpus_per_trial", settings.cpus_per_trial, f"at most {cpus:g}, the CPUs there are")
-    require(gpus_per_trial <= gpus, "ray.gpus_per_trial", gpus_per_trial, f"at most {gpus:g}, the GPUs there are")
+    require(settings.gpus <= gpus, "ray.gpus_per_trial", settings.gpus, f"at most {gpus:g}, the GPUs there are")

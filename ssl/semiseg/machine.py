@@ -1,0 +1,47 @@
+"""What of this machine the process may use: CPUs and memory, as affinity, control groups and the system allow. Imports no torch."""
+
+import os
+from pathlib import Path
+
+GIB = 1 << 30
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cpus(cgroup: Path = CGROUP) -> int:
+    """CPUs that this process may use: its affinity, and of a control group's quota the whole CPUs, at least one."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for quota, period in (_quota_v2(cgroup), _quota_v1(cgroup)):
+        if quota > 0 and period > 0:
+            found = min(found, max(int(quota / period), 1))
+    return found
+
+
+def usable_memory(cgroup: Path = CGROUP) -> int:
+    """Bytes of memory that this process may use: those of the machine, or the limit of its control group where that is lower."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
+        limit = _number(file)
+        if limit > 0:
+            found = min(found, limit)
+    return found
+
+
+def _quota_v2(cgroup: Path) -> tuple[int, int]:
+    words = _text(cgroup / "cpu.max").split()  # "max 100000" or "150000 100000"
+    return (int(words[0]), int(words[1])) if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() else (0, 0)
+
+
+def _quota_v1(cgroup: Path) -> tuple[int, int]:
+    return _number(cgroup / "cpu" / "cpu.cfs_quota_us"), _number(cgroup / "cpu" / "cpu.cfs_period_us")
+
+
+def _number(file: Path) -> int:
+    text = _text(file).strip()
+    return int(text) if text.isdecimal() else 0
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""

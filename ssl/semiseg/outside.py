@@ -1,0 +1,32 @@
+"""Paths and addresses as people write them on a command line, read in one place: `~`, URIs where a folder is meant, folders one may write to."""
+
+import re
+from pathlib import Path
+
+from semiseg.config import SettingError
+from semiseg.store import writable_folder
+
+URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
+"""Path() has made one slash out of two by the time it is seen."""
+
+
+def local_path(path: Path, name: str) -> Path:
+    """An absolute path on this machine, `~` expanded. SettingError naming the setting for a URI, or a `~` that means nobody's home."""
+    if URI.match(str(path)):
+        raise SettingError(f"{name}: got {str(path)!r}; allowed: a folder on this machine (only --store may be a URI)")
+    try:
+        return path.expanduser().resolve()
+    except RuntimeError:
+        raise SettingError(f"{name}: got {str(path)!r}, where ~ is nobody's home; allowed: a folder on this machine") from None
+
+
+def local_folder(path: Path, name: str) -> Path:
+    """`local_path` of a folder that is there afterwards and can be written to; SettingError where that is not so."""
+    folder = local_path(path, name)
+    writable_folder(folder, name)
+    return folder
+
+
+def store_location(text: str) -> str:
+    """A store's folder made absolute, or a URI as it is."""
+    return text if "://" in text else str(local_path(Path(text), "store"))

@@ -1,0 +1,76 @@
+"""A search's results folder, read: the journal, and what a finished search leaves beside it (best.json, search.json).
+
+Scores are fractions in [0, 1].
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from semiseg.report.metrics import pretty
+from semiseg.search.ledger import JOURNAL, PAID, STUDY
+
+NO_TRIAL = "No trial has been trained with the full budget yet."
+
+
+class SearchResults(NamedTuple):
+    """What a search's results folder holds; `best` and `result` are empty until it has finished."""
+
+    folder: Path
+    about: dict[str, Any]
+    objectives: int
+    trials: list[FrozenTrial]
+    best: dict[str, Any]
+    result: dict[str, Any]
+    spent: float
+    """Stage-seconds so far."""
+
+    @property
+    def label(self) -> str:
+        """How the score is called, such as "selection mIoU"."""
+        return f"selection {pretty(self.about.get('metric', 'score'))}"
+
+
+def read_search(folder: Path) -> SearchResults:
+    """Read a search's results folder. Raises ValueError naming the file that is missing or unreadable."""
+    path = folder / JOURNAL
+    if not path.is_file():  # Optuna would make one
+        raise ValueError(f"{path}: cannot be read: no such file; expected the results folder of a search")
+    try:
+        study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(path))))
+    except (OSError, ValueError, LookupError) as error:
+        raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}; expected the journal of a search") from error
+    about, trials = study.user_attrs.get("about", {}), study.get_trials()
+    spent = sum(value for name, value in study.user_attrs.items() if name.startswith(PAID))
+    return SearchResults(
+        folder, about, len(study.directions), trials, _read(folder / "best.json"), _read(folder / "search.json"), spent
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+
+
+def full(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that ended with the full budget and finite values, in their order."""
+    return [one for one in trials if one.state == TrialState.COMPLETE and one.values and all(map(math.isfinite, one.values))]
+
+
+def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The full-budget trial of the highest score, of equal ones the first."""
+    return max(full(trials), key=lambda one: one.values[0], default=None)
+
+
+def default_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The full-budget trial of the default configuration."""
+    return next((one for one in full(trials) if one.user_attrs.get("default")), None)

@@ -1,0 +1,142 @@
+"""What an ablation and a search share between their arguments and their training: the data opened, the settings that were left to the
+machine, the cost, the cluster."""
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from semiseg.batch import IGNORE
+from semiseg.config import Train, require
+from semiseg.data import Pack, Splits
+from semiseg.device import resolve
+from semiseg.methods import Method
+from semiseg.nets import check_network, located
+from semiseg.runner import Place, git_revision, split_of
+from semiseg.stage import Split, Stage
+from semiseg.store import writable_folder
+from semiseg.sweep.arguments import Common
+from semiseg.sweep.declaration import Preset
+from semiseg.sweep.dry_run import KnownPlace, absent, notice, offline, printed, sections
+from semiseg.sweep.feed import Feed
+from semiseg.sweep.resources import check_resources
+from semiseg.train import StageError
+
+DONE, FAILED = 0, 1
+"""Exit status of a run whose stages are all done, or of which some failed."""
+
+
+class Bench:
+    """Where a resolved preset is run: data, store and cache opened, network and training settings without anything left open.
+
+    Raises SettingError for what cannot be used.
+    """
+
+    def __init__(self, preset: Preset, arguments: Common[Any], name: str) -> None:
+        self.preset, self.arguments = preset, arguments
+        self.ray = arguments.ray
+        self.net = located(preset.net)
+        self.name = run_name(name, preset, arguments)
+        self.place, self.pack, self.splits = self._open()
+        self.train = self._resolved()
+        self._splits: dict[float | str | None, Split] = {}
+
+    def _open(self) -> tuple[Place, Pack, Splits]:
+        a, data = self.arguments, self.preset.data
+        if self.ray.address is None:  # of a joined cluster the resources are known only when it is joined
+            check_resources(self.ray, os.cpu_count() or 1, torch.cuda.device_count())
+        data = replace(data, root=data.root.expanduser().resolve() if data.root else None)
+        cache = a.cache.expanduser().resolve()
+        writable_folder(cache, "cache")
+        store = a.store if "://" in a.store else str(Path(a.store).expanduser().resolve())
+        place = (KnownPlace if a.dry_run and absent(data) else Place)(
+            data=data,
+            cache=cache,
+            store=store,
+            device="cuda" if self.ray.gpus > 0 else "cpu",
+            threads=self.ray.cpus_per_trial,
+            checkpoint_seconds=a.checkpoint_seconds,
+            git=git_revision(),
+        )
+        place.open_store()
+        return place, *place.open()
+
+    def _resolved(self) -> Train:
+        sizes = set(zip(self.pack.heights.tolist(), self.pack.widths.tolist(), strict=True))
+        return resolve(self.preset.train, sizes.pop() if len(sizes) == 1 else None, torch.device(self.place.device))
+
+    def split(self, labelled: float | Literal["all"] | None = None) -> Split:
+        """The images with the preset's number of labelled ones, or another."""
+        if labelled not in self._splits:
+            self._splits[labelled] = split_of(*self.place.open(labelled))
+        return self._splits[labelled]
+
+    def check_data(self, methods: Mapping[str, Method]) -> None:
+        """Raise SettingError for a row whose method cannot be trained on the data, or data that cannot be scored."""
+        name = self.preset.data.name
+        for row, method in methods.items():
+            dense = method.IMAGE_LEVEL or not self.pack.image_level
+            require(dense, f"data.name in row {row!r}", name, "a data set with a mask per image")
+        for split, rows in (("selection", self.splits.selection), ("test", self.splits.test)):
+            counted = any((self.pack.mask(row) != IGNORE).any() for row in rows.tolist())
+            require(counted, f"{split} masks of {name}", "only ignored pixels", "at least one pixel of a class")
+
+    def check_stages(self, stages: Sequence[Stage]) -> None:
+        """Raise SettingError for a network that cannot be trained with these stages on the data."""
+        branch = max(stage.rule.own_blocks for stage in stages)
+        net = offline(self.net) if self.arguments.dry_run else self.net
+        check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch)
+
+    def show_settings(self, rows: Mapping[str, str], used: Mapping[str, Method]) -> None:
+        """Print all settings as a dry run does: rows as words, and of the methods those that are used."""
+        if isinstance(self.place, KnownPlace):
+            print(notice(self.place.data, self.splits, self.place.device), end="\n\n")
+        print(printed(sections(self.place.data, self.net, self.train, used, rows, self.preset.seeds)), flush=True)
+
+    def cost(self, measure: Callable[[int], str]) -> str:
+        """What `measure(slots)` says of the time that training takes, or why that is unknown."""
+        if self.place.device == "cuda" and not torch.cuda.is_available():
+            return "cost unknown: no GPU on this machine to measure on"
+        try:
+            return measure(self.ray.expected_slots())
+        except StageError as error:  # it will fail alone when it is trained
+            return f"cost unknown: {error}"
+
+    @contextmanager
+    def cluster(self) -> Iterator[int]:
+        """Ray, started, joined or as it runs already; how many stages it trains at a time."""
+        from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
+
+        with tune.cluster(self.ray):
+            yield tune.slots(self.ray)
+
+    def feed(self, feed: Feed, slots: int) -> int:
+        """Train what the feed gives on the running cluster; the signal that stopped it, or 0."""
+        from semiseg.sweep import tune
+
+        with feed.monitor:
+            return tune.run(feed, self.place, self.ray, study=self.name, count=slots)
+
+
+def run_name(name: str, preset: Preset, arguments: Common[Any]) -> str:
+    """The name of a run: of what was declared, with the data set unless it is the built-in one, and quick runs apart."""
+    data = "" if preset.data.name == "synthetic" else f"-{preset.data.name}"
+    return f"{name}{data}{'-quick' * arguments.quick}"
+
+
+def command_line(words: Sequence[str]) -> str:
+    """What a person types to run this script with these words."""
+    return shlex.join(["python", os.path.relpath(sys.argv[0]), *words])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds >= 48 * 3600:
+        return f"{seconds / 86400:.0f} days"
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,135 @@
+"""What a study writes into study.json: its table, its settings, its data and its plan as one record."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import torch
+
+from semiseg.config import Net
+from semiseg.data import Pack, Splits
+from semiseg.methods import METHODS, Method, name_of
+from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ScoreRecord, StudyRecord
+from semiseg.runner import Place, provenance
+from semiseg.stage import by_content, plain
+from semiseg.sweep.declaration import Ablation, Curve, Paper
+from semiseg.sweep.plan import Plan
+
+FIRST_ROLE = "student"
+"""The network of rows that have one; rows that report another one are told of in the rule."""
+
+
+def study_record(
+    table: Ablation,
+    plan: Plan,
+    place: Place,
+    pack: Pack,
+    splits: Splits,
+    *,
+    name: str,
+    rows: Mapping[str, str],
+    method: Method,
+    net: Net,
+    seeds: Sequence[int],
+    curve_paper: Mapping[str, Mapping[float, float]] | None,
+    command: str,
+    wall_seconds: float | None,
+    slots: int,
+) -> StudyRecord:
+    """The record of one run of a table.
+
+    Args: rows are those of this run, as words; method is what rows mean that name none; curve_paper is what the paper states for
+    this preset's network, in place of the table's own; wall_seconds and slots are of the last run that trained something.
+    """
+    train = next(iter(plan.stages.values())).train
+    finals = [chain[-1] for chain in plan.chains.values()]
+    settings = {"data": replace(place.data, root=None), "net": by_content(net), "train": train, "method": method}
+    return StudyRecord(
+        name=name,
+        title=table.title,
+        question=table.question,
+        paper=_paper(table.paper),
+        rows=rows,
+        method=name_of(method),
+        methods=tuple(METHODS),
+        against=table.against and {row: table.against.get(row, table.reference) for row in rows},
+        metrics=table.metrics,
+        curve=curve_record(table.curve, rows, curve_paper),
+        reference=table.reference if table.reference in rows else next(iter(rows)),
+        baseline=table.baseline if table.baseline in rows else None,
+        seeds=tuple(seeds),
+        classes=tuple(pack.classes),
+        palette=tuple((red, green, blue) for red, green, blue in pack.palette),
+        data=_data(place.data.name, sorted({stage.split.labelled for stage in finals}), pack, splits),
+        settings=plain(settings),
+        score=ScoreRecord(
+            metric=train.score,
+            split="test",
+            weights=train.weights,
+            rule=_rule(train.weights, {one.rule.evaluated for one in finals}),
+        ),
+        plan=plan.counts(),
+        provenance=_provenance(place, command),
+        wall_seconds=wall_seconds,
+        slots=slots,
+    )
+
+
+def _paper(paper: Paper | None) -> PaperRecord | None:
+    if paper is None:
+        return None
+    return PaperRecord(
+        title=paper.title, url=paper.url, table=paper.table, columns=paper.columns, rows=paper.rows, metrics=paper.metrics
+    )
+
+
+def _data(name: str, labelled: Sequence[int], pack: Pack, splits: Splits) -> DataRecord:
+    """`labelled` are the numbers of labelled images of the rows, each once."""
+    return DataRecord(
+        name=name,
+        labelled=labelled[0] if len(labelled) == 1 else ", ".join(map(str, labelled)),
+        labelled_hash=splits.labelled_hash,
+        train=len(splits.training),
+        selection=len(splits.selection),
+        test=len(splits.test),
+        size=f"{pack.heights.max()} x {pack.widths.max()}",
+        fingerprint=pack.fingerprint,
+    )
+
+
+def _rule(weights: str, evaluated: set[str]) -> str:
+    chosen = "best on the selection images" if weights == "best" else "of the last step"
+    said = [f"test images are scored once, with the weights {chosen}"]
+    said += [f"rows with a {role} report the {role}" for role in sorted(evaluated - {FIRST_ROLE})]
+    return "; ".join(said)
+
+
+def _provenance(place: Place, command: str) -> ProvenanceRecord:
+    about = provenance(torch.device(place.device), place.git)
+    written = datetime.now(UTC).isoformat(timespec="seconds")
+    versions = about["versions"] | {"python": ".".join(map(str, sys.version_info[:3]))}
+    return ProvenanceRecord(command=command, git=place.git, versions=versions, device=about["device"], written=written)
+
+
+def curve_record(
+    curve: Curve | None, rows: Mapping[str, str], own: Mapping[str, Mapping[float, float]] | None
+) -> CurveRecord | None:
+    """The table's curve with the rows of this run, and the paper's numbers (`own` in place of the curve's) where these have points.
+
+    None when no row of this run is a point of it.
+    """
+    if curve is None:
+        return None
+    series = {name: {x: row for x, row in line.items() if row in rows} for name, line in curve.series.items()}
+    if not any(series.values()):
+        return None
+    stated = (curve.paper or {}) if own is None else own
+    paper = {name: {x: value for x, value in line.items() if x in series.get(name, {})} for name, line in stated.items()}
+    return CurveRecord(
+        x=curve.x,
+        log=curve.log,
+        series={name: line for name, line in series.items() if line},
+        levels=tuple(row for row in curve.levels if row in rows),
+        paper={name: line for name, line in paper.items() if line},
+    )

@@ -136,7 +136,7 @@ def test_the_difference_of_two_methods_makes_one_of_the_other(data: st.DataObjec
         ("data.labelled=all mean_teacher delayed=False", "mean_teacher delayed=false data.labelled=all"),
         ("dmt phases=(0.5,1.0) train.steps=4", "dmt phases=(0.5,1.0) train.steps=4"),
         ("dmt phases=(1.0,)", "dmt phases=(1.0,)"),
-        ("one_way threshold=None perturbation=cutmix*", "one_way threshold=None perturbation=cutmix*"),
+        ("one_way threshold=0.5 perturbation=cutmix+", "one_way threshold=0.5 perturbation=cutmix+"),
     ],
 )
 def test_words_have_one_spelling_and_the_presets_own_switches_need_no_name(words: str, row: str) -> None:
@@ -226,10 +226,10 @@ def test_a_value_of_a_family_is_spelled_by_its_name_and_what_differs_from_its_de
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("shape=ball", "shape: got 'ball'; allowed: disc, box, many$"),
-        ("shape=disc+ball", "shape: got 'disc.ball'; allowed: disc, box, many$"),
-        ("shape=", "shape: got ''; allowed: disc, box, many$"),
-        ("second=ball", "second: got 'ball'; allowed: disc, box, many or None$"),
+        ("shape=ball", "shape: got 'ball'; allowed: disc, box, or several joined by .$"),
+        ("shape=disc+ball", "shape: got 'disc.ball'; allowed: disc, box, or several joined by .$"),
+        ("shape=", "shape: got ''; allowed: disc, box, or several joined by .$"),
+        ("second=ball", "second: got 'ball'; allowed: disc, box, or several joined by . or None$"),
         ("shape=disc shape.sides=(1,)", "no setting 'sides' in Disc; there are radius$"),
         ("second.radius=1", "no setting 'second.radius' in Draws"),
         ("shape=disc+box shape.shapes.7.radius=1", "no setting "),
@@ -256,7 +256,7 @@ def test_a_flag_that_names_a_kind_makes_its_fields_flags(monkeypatch: pytest.Mon
     assert method() == Draws()
     assert method("--method.shape.radius", "2") == Draws(shape=Disc(radius=2.0))
     assert method("--method.shape.sides", "4", "5", "--method.shape", "box") == Draws(shape=Box(sides=(4, 5)))
-    with pytest.raises(SettingError, match="^shape: got 'ball'; allowed: disc, box, many$"):
+    with pytest.raises(SettingError, match="^shape: got 'ball'; allowed: disc, box, or several joined by .$"):
         method("--method.shape", "ball")
     plain_table = replace(table, presets={"demo": Preset(method=METHODS["dmt"]())})
     with pytest.raises(SettingError, match=r"^--method.shape: got 'box'; allowed: no such field in DMT$"):
@@ -271,5 +271,5 @@ def test_a_search_chooses_among_the_kinds_of_a_family() -> None:
         shape=Many(shapes=(Disc(), Box())), weight=0.5
     )
     assert first_points(space, Draws(shape=Box(sides=(9,)))) == []
-    with pytest.raises(SettingError, match=r"^space.shape: got 'ball'; allowed: disc, box, many$"):
+    with pytest.raises(SettingError, match=r"^space.shape: got 'ball'; allowed: disc, box, or several joined by .$"):
         named_space({"shape": ["disc", "ball"]}, base)

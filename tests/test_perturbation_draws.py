@@ -39,7 +39,9 @@ def test_the_random_numbers_are_the_same_whatever_the_images_show(name: str) -> 
     after = []
     for own, other in ((view, partner), (padded(partner), view), (whole(view), whole(partner))):
         generator = seeded()
-        perturbation(own._replace(probs=guess(own)), generator, partner=other if perturbation.partner else None)
+        perturbation(
+            own._replace(probs=guess(own)), generator, partner=other._replace(probs=guess(other)) if perturbation.partner else None
+        )
         after.append(generator.get_state())
     assert all(state.equal(after[0]) for state in after)
 

@@ -110,7 +110,7 @@ NUMBERS = "two numbers, low < high"
             "lamda1 0 1",
             "space.lamda1: no number or choice of three_stage; there are S1, S2, .*lambda1, .*perturbation.ops",
         ),
-        (ThreeStage(), "perturbation 0 1", "space.perturbation: no number or choice of three_stage; there are S1"),
+        (ThreeStage(), "perturbation 0 1", "space.perturbation: got '0'; allowed: gentle, randaugment, phtps, cutmix, cutout"),
         (ThreeStage(), "perturbation.levels 1 2", "space.perturbation.levels: no number or choice of three_stage; there are S1"),
         (MeanTeacher(), "ramp 0 1", "space.ramp: no number or choice of mean_teacher; there are objective, .*ema.decay"),
         (DMT(), "", "space: got no field; allowed: --space.FIELD LOW HIGH with FIELD one of alpha, gamma1"),

@@ -19,7 +19,7 @@ from strange import IMAGES, TRUTH, base
 from test_data_files import FILES
 
 from semiseg.config import Data, SettingError
-from semiseg.data import load, memory, split
+from semiseg.data import load, split
 from semiseg.data.known import StandIn
 
 PICTURES = ("camvid", "oxford_pets", "cityscapes", "voc_aug")
@@ -168,13 +168,13 @@ def test_a_stand_in_of_absurd_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "usable_memory", lambda: 1000)
-    assert memory.available_memory() == 1000
-    memory.need_memory("x", 1, 1000, "it")
+    monkeypatch.setattr(machine, "usable_memory", lambda: 1000)
+    assert machine.available_memory() == 1000
+    machine.need_memory("x", 1, 1000, "it")
     with pytest.raises(
         SettingError, match=r"x: got 1, with which it takes 1.02 kB of memory; allowed: what fits the 1 kB that are free"
     ):
-        memory.need_memory("x", 1, 1024, "it")
+        machine.need_memory("x", 1, 1024, "it")
 
 
 # ---- the cache

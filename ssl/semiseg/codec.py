@@ -69,7 +69,7 @@ def spelled(hint: Any) -> str:
     if len(kinds_of(hint)) > 1:
         return " or ".join(map(spelled, kinds_of(hint)))
     if hint in FAMILIES:
-        return ", ".join(FAMILIES[hint])
+        return ", ".join(_singles(hint)) + (", or several joined by +" if _chain(hint) else "")
     if hint is type(None):
         return "None"
     return hint.__name__ if get_origin(hint) is None else str(hint)
@@ -82,6 +82,12 @@ def _chain(base: type) -> tuple[type, str] | None:
         if list(hints.values()) == [tuple[base, ...]]:
             return kind, next(iter(hints))
     return None
+
+
+def _singles(base: type) -> list[str]:
+    """Names of the family's kinds that a word alone makes: not the chain."""
+    chain = _chain(base)
+    return [name for name, kind in FAMILIES[base].items() if chain is None or kind is not chain[0]]
 
 
 def _family(value: Any, hint: Any) -> type | None:
@@ -104,7 +110,7 @@ def read_text(hint: Any, text: str) -> Any:
             return one
     for base in (one for one in kinds_of(hint) if one in FAMILIES):
         names, chain = [name for name in text.split("+") if name], _chain(base)
-        if set(names) <= set(FAMILIES[base]):
+        if set(names) <= set(_singles(base)):
             values = tuple(FAMILIES[base][name]() for name in names)
             if "+" in text and chain:
                 return chain[0](**{chain[1]: values})
@@ -220,7 +226,8 @@ def method_of(row: Row, methods: Mapping[str, Method]) -> Method:
     """The method that a row changes. SettingError when it is none of those."""
     if row.method is None:
         return next(iter(methods.values()))
-    found = next((one for one in methods.values() if type(one) is row.method.kind), None)
+    kind = row.method.kind
+    found = next((one for one in sorted(methods.values(), key=lambda one: type(one) is not kind) if isinstance(one, kind)), None)
     if found is None:
         name = next((name for name, kind in METHODS.items() if kind is row.method.kind), row.method.kind.__name__)
         raise SettingError(f"no method {name!r}; there are {', '.join(methods)}")

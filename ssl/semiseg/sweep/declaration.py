@@ -79,7 +79,7 @@ class Quick:
     def apply(self, preset: Preset) -> Preset:
         def smaller(method: Method) -> Method:
             for one in self.methods:
-                method = one.of(method) if type(method) is one.kind else method
+                method = one.of(method) if isinstance(method, one.kind) else method
             return method
 
         return replace(

@@ -15,7 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ablate_three_stage import TABLE
+from semiseg.sweep.command import main
+
 Found = TypeVar("Found")
+Run = Callable[..., tuple[int, str, str]]
 SCRIPT = Path(__file__).parent.parent / "sweeps" / "ablate_three_stage.py"
 TINY = ["--train.steps", "6", "--train.evaluations", "2", "--net.width", "2", "--data.labelled", "8"]
 
@@ -138,3 +142,33 @@ def below(driver: subprocess.Popen[str]) -> dict[int, str]:
 def workers(driver: subprocess.Popen[str]) -> list[int]:
     """Processes of the driver's own Ray in which a stage is in progress."""
     return [pid for pid, title in below(driver).items() if re.match(r"ray::.*\.train", title)]
+
+
+@pytest.fixture
+def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """main() in this process with tiny settings, in an empty folder: exit status, output, errors."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setitem(sys.modules, "ray", None)  # importing it fails: nothing here may need it
+
+    def call(*words: str) -> tuple[int, str, str]:
+        try:
+            status = main(TABLE, ["--cache", str(cache), *TINY, *words])
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+def refuses(run: Run, words: list[str], *said: str) -> None:
+    """Exit status 2 and one line on stderr that holds all of `said`."""
+    status, out, err = run(*words)
+    assert status == 2, err
+    assert len(err.splitlines()) == 1, err
+    for text in said:
+        assert text in err
+    assert "mIoU" not in out, "it has trained"
+    assert not list(Path("results").glob("*/*.parquet")), "it has written results"

@@ -8,43 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SCRIPT, TINY, environment
+from conftest import SCRIPT, Run, environment, refuses
 from PIL import Image
-
-from ablate_three_stage import TABLE
-from semiseg.sweep.command import main
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """main() in this process with tiny settings, in an empty folder: exit status, output, errors."""
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    monkeypatch.setitem(sys.modules, "ray", None)  # importing it fails: nothing here may need it
-
-    def call(*words: str) -> tuple[int, str, str]:
-        try:
-            status = main(TABLE, ["--cache", str(cache), *TINY, *words])
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return call
-
-
-def refuses(run: Run, words: list[str], *said: str) -> None:
-    """Exit status 2 and one line on stderr that holds all of `said`."""
-    status, out, err = run(*words)
-    assert status == 2, err
-    assert len(err.splitlines()) == 1, err
-    for text in said:
-        assert text in err
-    assert "mIoU" not in out, "it has trained"
-    assert not list(Path("results").glob("*/*.parquet")), "it has written results"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from semiseg.config import SettingError
-from semiseg.store import STAGE_FILE, Store, writable_folder
+from semiseg.outside import writable_folder
+from semiseg.store import STAGE_FILE, Store
 
 INFO = {"seconds": 2.5}
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from semiseg.config import SettingError
+
 GIB = 1 << 30
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -45,3 +47,31 @@ def _text(file: Path) -> str:
         return file.read_text()
     except OSError:
         return ""
+
+
+def available_memory() -> int:
+    """Bytes that this process can still take: what is free on the machine, or its container's limit where that is lower."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError, IndexError):  # another system than Linux
+        free = []
+    return min([usable_memory(), *free])
+
+
+def need_memory(name: str, value: object, needed: int, what: str) -> None:
+    """Raise SettingError when a setting needs more bytes of memory than there are; `what` says what for."""
+    available = available_memory()
+    if needed > available:
+        raise SettingError(
+            f"{name}: got {value!r}, with which {what} takes {readable(needed)} of memory; allowed: what fits the {readable(available)} "
+            "that are free"
+        )
+
+
+def readable(count: int) -> str:
+    """Bytes in the unit that leaves few digits, such as "12.3 GB"."""
+    for unit, factor in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count} bytes"

@@ -1,10 +1,10 @@
 """Paths and addresses as people write them on a command line, read in one place: `~`, URIs where a folder is meant, folders one may write to."""
 
 import re
+import uuid
 from pathlib import Path
 
 from semiseg.config import SettingError
-from semiseg.store import writable_folder
 
 URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 """Path() has made one slash out of two by the time it is seen."""
@@ -30,3 +30,16 @@ def local_folder(path: Path, name: str) -> Path:
 def store_location(text: str) -> str:
     """A store's folder made absolute, or a URI as it is."""
     return text if "://" in text else str(local_path(Path(text), "store"))
+
+
+def writable_folder(path: Path, name: str) -> None:
+    """Make the folder and try to write into it. Raises SettingError naming it when that does not work."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingError(
+            f"{name}: cannot write to {str(path)!r} ({error.strerror}); allowed: a folder you may write to"
+        ) from None

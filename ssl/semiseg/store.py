@@ -14,6 +14,7 @@ from typing import Any
 from pyarrow import fs
 
 from semiseg.config import SettingError
+from semiseg.outside import writable_folder
 from semiseg.waiting import LIMIT, Result, wait_for
 
 STAGE_FILE = "stage.json"
@@ -226,16 +227,3 @@ def describe(path: Path) -> dict[str, Any]:
     """Size in bytes and sha256 of a file, as stage.json notes them."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def writable_folder(path: Path, name: str) -> None:
-    """Make the folder and try to write into it. Raises SettingError naming it when that does not work."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe-{uuid.uuid4().hex}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise SettingError(
-            f"{name}: cannot write to {str(path)!r} ({error.strerror}); allowed: a folder you may write to"
-        ) from None

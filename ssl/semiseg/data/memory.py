@@ -1,33 +1,13 @@
-"""How much memory and disk there are, and one line instead of an end by the kernel where a setting needs more."""
+"""Sizes of images that would not fit into memory or on the disk, refused before anything is decoded."""
 
 import shutil
 from pathlib import Path
 
 from semiseg.config import SettingError
-from semiseg.machine import usable_memory
+from semiseg.machine import need_memory, readable
 
 COPIES = 4
 """Of an image and its mask while it is packed: decoded, resized, as bytes, in Arrow's buffer."""
-
-
-def available_memory() -> int:
-    """Bytes that this process can still take: what is free on the machine, or its container's limit where that is lower."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    except (OSError, ValueError, IndexError):  # another system than Linux
-        free = []
-    return min([usable_memory(), *free])
-
-
-def need_memory(name: str, value: object, needed: int, what: str) -> None:
-    """Raise SettingError when a setting needs more bytes of memory than there are; `what` says what for."""
-    available = available_memory()
-    if needed > available:
-        raise SettingError(
-            f"{name}: got {value!r}, with which {what} takes {readable(needed)} of memory; allowed: what fits the {readable(available)} "
-            "that are free"
-        )
 
 
 def check_size(size: tuple[int, int], images: int, cache: Path | None = None) -> None:
@@ -43,11 +23,3 @@ def check_size(size: tuple[int, int], images: int, cache: Path | None = None) ->
             f"data.size: got {size!r}, with which {images} images take {readable(needed)} while they are packed; "
             f"allowed: what fits the {readable(free)} that are free in {cache}"
         )
-
-
-def readable(count: int) -> str:
-    """Bytes in the unit that leaves few digits, such as "12.3 GB"."""
-    for unit, factor in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count} bytes"

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from semiseg.config import Net, SettingError, Train, require
+from semiseg.machine import need_memory
 from semiseg.nets.blocks import BlockNet, freeze_norm
 from semiseg.nets.deeplabv2 import DeepLabV2
 from semiseg.nets.multitask import MultiTask
@@ -17,7 +18,7 @@ from semiseg.nets.strided import guard_backward, has_the_fault
 from semiseg.nets.swiftnet import SwiftNet
 from semiseg.nets.unet import UNet
 from semiseg.nets.unet_mri import UNetMRI
-from semiseg.nets.weights import load_weights, located
+from semiseg.nets.weights import brief, load_weights, located
 from semiseg.nets.wide_resnet import WideResNet
 
 __all__ = [
@@ -36,6 +37,9 @@ __all__ = [
     "net_kind",
     "net_named",
 ]
+
+FLOAT = 4
+"""Bytes of a number."""
 
 NETS: Mapping[str, type[Net]] = {
     "deeplabv2": DeepLabV2,
@@ -101,14 +105,26 @@ def sample(net: Net, classes: int) -> BlockNet:
     return network
 
 
-def check_network(net: Net, classes: int, train: Train, image_level: bool = False, branch: int = 0) -> None:
+def check_network(
+    net: Net,
+    classes: int,
+    train: Train,
+    image_level: bool = False,
+    branch: int = 0,
+    smallest: tuple[int, int] | None = None,
+) -> None:
     """Raise SettingError when the network cannot be built or cannot train on the crops, such as too small ones for its depth.
 
     `branch` is the largest number of blocks that an auxiliary branch is to have of its own; the network must have more.
 
     Data with one class per image (`image_level`) need a network with one output per image, other data one with an output per pixel.
+    `smallest` is the height and width of the smallest image that is scored.
     """
     assert train.crop is not None
+    images = train.batch_labelled + train.batch_unlabelled
+    pixels = images * train.crop[0] * train.crop[1]
+    need_memory("train.crop", train.crop, pixels * (3 + 2 * classes) * FLOAT, f"a step of {images} images")
+    check_parameters(net, classes)
     network = sample(net, classes)
     if network.image_level != image_level:
         fitting = [name for name in NETS if sample(NETS[name](), classes).image_level == image_level]
@@ -117,7 +133,6 @@ def check_network(net: Net, classes: int, train: Train, image_level: bool = Fals
     count = len(network.blocks)
     enough = f"one of more than {branch} blocks, as the method's second branch has {branch} of its own; this one has {count}"
     require(branch < count, "net.name", net.name, enough)
-    images = train.batch_labelled + train.batch_unlabelled
     what = f"{net.name} cannot train on {images} crops of {train.crop}"
     try:
         with torch.no_grad():
@@ -131,3 +146,23 @@ def check_network(net: Net, classes: int, train: Train, image_level: bool = Fals
         if not isinstance(error, RuntimeError | ValueError):
             raise
         raise SettingError(f"train.crop: {what} ({str(error).splitlines()[0]}); allowed: larger ones") from None
+    if smallest is not None:
+        try:
+            with torch.inference_mode():
+                network.eval()(torch.zeros(1, 3, *smallest))
+        except Exception as error:  # noqa: BLE001  a network of one's own may raise anything
+            said = reason(error, net.name) if isinstance(net, OwnNet) else brief(error)
+            raise SettingError(
+                f"data.size: {net.name} cannot score images of {smallest[0]}x{smallest[1]} pixels ({said}); allowed: larger ones"
+            ) from None
+
+
+def check_parameters(net: Net, classes: int) -> None:
+    """Raise SettingError for a network that is too large for this machine, before any memory is taken for it."""
+    if isinstance(net, OwnNet):  # its file may do anything; it is built to be checked
+        return
+    with torch.device("meta"):
+        count = sum(value.numel() for block in net.blocks(classes).values() for value in block.parameters())
+    setting = "net.width" if hasattr(net, "width") else "net.name"
+    value = getattr(net, "width", net.name)
+    need_memory(setting, value, count * FLOAT * 4, "the network with its gradients and Adam's averages")

@@ -5,6 +5,7 @@ import fcntl
 import json
 import math
 import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -237,17 +238,39 @@ def _locked(path: Path) -> int:
     descriptor = os.open(path.with_name(f"{path.name}.driver"), os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(descriptor)
         raise SettingError(f"out: {path} is being written by another search; allowed: wait for it, or another --out") from None
+    except OSError as error:  # ENOLCK of a network disk
+        os.close(descriptor)
+        reason = error.strerror or error
+        raise SettingError(f"out: {path} cannot be locked ({reason}); allowed: a folder on a disk that has locks") from None
     return descriptor
 
 
 def mend(path: Path) -> None:
-    """Undo what a killed driver left half done: a last line without an end, which Optuna would refuse, and Optuna's own lock."""
+    """Undo what a killed driver left half done: a last line without an end, which Optuna would refuse, and Optuna's own lock.
+
+    Other lines that are no JSON, which a disk may have damaged, are taken out; the journal as it was is kept beside it and named.
+    """
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     if path.exists():
         content = path.read_bytes()
         if not content.endswith(b"\n"):
             with path.open("r+b") as file:
                 file.truncate(content.rfind(b"\n") + 1)
+        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+        whole = [line for line in lines if _is_record(line)]
+        if len(whole) < len(lines):
+            kept = path.with_name(f"{path.name}.damaged")
+            path.replace(kept)
+            path.write_bytes(b"".join(whole))
+            count = len(lines) - len(whole)
+            print(f"out: {path} had {count} damaged line{'s' * (count > 1)}, left out now; as it was: {kept}", file=sys.stderr)
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from semiseg.change import Row
 from semiseg.codec import difference, write_row
 from semiseg.methods import Method, name_of
+from semiseg.outside import writable_folder
 from semiseg.report.metrics import pretty
 from semiseg.report.scores import score_table
 from semiseg.results import read
@@ -28,8 +28,7 @@ from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.report import write_search_report
 from semiseg.search.space import Space, extent, first_points, grid_points, shared_stages
 from semiseg.stage import Stage, by_content, plain
-from semiseg.store import writable_folder
-from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, run_name
+from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.declaration import Ablation, Preset
 from semiseg.sweep.estimate import stage_seconds, timed_stage
 from semiseg.sweep.saved import Saved, write_config
@@ -50,7 +49,7 @@ class Hunt:
     ) -> None:
         self.search, self.preset, self.arguments, self.space, self.words = search, preset, arguments, space, words
         self.default: Method = preset.method
-        self.out = (arguments.out or Path("results") / run_name(search.name, preset, arguments)).resolve()
+        self.out = results_folder(arguments, run_name(search.name, preset, arguments))
 
     def open(self) -> None:
         """Open the data, and refuse a default that cannot be trained on them."""

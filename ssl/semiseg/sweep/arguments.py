@@ -45,6 +45,8 @@ class Common(Generic[M]):
     """Finished stages, shared by all studies: a folder or a URI of pyarrow.fs such as s3://bucket/store."""
     cache: Path = Path("results/cache")
     """Decoded images."""
+    wait_seconds: float = 60.0
+    """For how long an answer from outside is awaited: a cluster, its free resources, a remote store."""
     checkpoint_seconds: float = 30.0
     """A running stage saves a checkpoint this often."""
     ray: Ray = field(default_factory=Ray)

@@ -12,15 +12,16 @@ from typing import Any, Literal
 
 import torch
 
-from semiseg.batch import IGNORE
-from semiseg.config import Train, require
-from semiseg.data import Pack, Splits
+from semiseg.config import SettingError, Train, require
+from semiseg.data import Pack, Splits, understood
 from semiseg.device import resolve
+from semiseg.machine import usable_cpus
 from semiseg.methods import Method
 from semiseg.nets import check_network, located
+from semiseg.nets.weights import brief
+from semiseg.outside import local_folder, local_path, store_location
 from semiseg.runner import Place, git_revision, split_of
 from semiseg.stage import Split, Stage
-from semiseg.store import writable_folder
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.dry_run import KnownPlace, absent, notice, offline, printed, sections
@@ -50,11 +51,9 @@ class Bench:
     def _open(self) -> tuple[Place, Pack, Splits]:
         a, data = self.arguments, self.preset.data
         if self.ray.address is None:  # of a joined cluster the resources are known only when it is joined
-            check_resources(self.ray, os.cpu_count() or 1, torch.cuda.device_count())
-        data = replace(data, root=data.root.expanduser().resolve() if data.root else None)
-        cache = a.cache.expanduser().resolve()
-        writable_folder(cache, "cache")
-        store = a.store if "://" in a.store else str(Path(a.store).expanduser().resolve())
+            check_resources(self.ray, usable_cpus(), torch.cuda.device_count())
+        data = replace(data, root=local_path(data.root, "data.root") if data.root else None)
+        cache, store = local_folder(a.cache, "cache"), store_location(a.store)
         place = (KnownPlace if a.dry_run and absent(data) else Place)(
             data=data,
             cache=cache,
@@ -62,6 +61,7 @@ class Bench:
             device="cuda" if self.ray.gpus > 0 else "cpu",
             threads=self.ray.cpus_per_trial,
             checkpoint_seconds=a.checkpoint_seconds,
+            wait_seconds=a.wait_seconds,
             git=git_revision(),
         )
         place.open_store()
@@ -78,20 +78,20 @@ class Bench:
         return self._splits[labelled]
 
     def check_data(self, methods: Mapping[str, Method]) -> None:
-        """Raise SettingError for a row whose method cannot be trained on the data, or data that cannot be scored."""
+        """Say what the data were understood to be. Raise SettingError for a row whose method cannot be trained on them."""
         name = self.preset.data.name
         for row, method in methods.items():
             dense = method.IMAGE_LEVEL or not self.pack.image_level
             require(dense, f"data.name in row {row!r}", name, "a data set with a mask per image")
-        for split, rows in (("selection", self.splits.selection), ("test", self.splits.test)):
-            counted = any((self.pack.mask(row) != IGNORE).any() for row in rows.tolist())
-            require(counted, f"{split} masks of {name}", "only ignored pixels", "at least one pixel of a class")
+        if not isinstance(self.place, KnownPlace):
+            print(understood(self.pack, self.splits), flush=True)
 
     def check_stages(self, stages: Sequence[Stage]) -> None:
         """Raise SettingError for a network that cannot be trained with these stages on the data."""
         branch = max(stage.rule.own_blocks for stage in stages)
         net = offline(self.net) if self.arguments.dry_run else self.net
-        check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch)
+        scored = (int(self.pack.heights.min()), int(self.pack.widths.min()))
+        check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch, scored)
 
     def show_settings(self, rows: Mapping[str, str], used: Mapping[str, Method]) -> None:
         """Print all settings as a dry run does: rows as words, and of the methods those that are used."""
@@ -107,13 +107,17 @@ class Bench:
             return measure(self.ray.expected_slots())
         except StageError as error:  # it will fail alone when it is trained
             return f"cost unknown: {error}"
+        except (RuntimeError, ValueError, MemoryError) as error:  # of BatchNorm, of shapes, of memory: so would all of them
+            raise SettingError(
+                f"{self.name}: a training step fails here ({brief(error)}); allowed: settings with which it does not"
+            ) from None
 
     @contextmanager
     def cluster(self) -> Iterator[int]:
         """Ray, started, joined or as it runs already; how many stages it trains at a time."""
         from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
 
-        with tune.cluster(self.ray):
+        with tune.cluster(self.ray, self.arguments.wait_seconds):
             yield tune.slots(self.ray)
 
     def feed(self, feed: Feed, slots: int) -> int:
@@ -121,7 +125,12 @@ class Bench:
         from semiseg.sweep import tune
 
         with feed.monitor:
-            return tune.run(feed, self.place, self.ray, study=self.name, count=slots)
+            return tune.run(feed, self.place, self.ray, study=self.name, count=slots, limit=self.arguments.wait_seconds)
+
+
+def results_folder(arguments: Common[Any], name: str) -> Path:
+    """Where the results of a run go, absolute. SettingError for what is no folder of this machine."""
+    return local_path(arguments.out or Path("results") / name, "out")
 
 
 def run_name(name: str, preset: Preset, arguments: Common[Any]) -> str:

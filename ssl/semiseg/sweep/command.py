@@ -1,8 +1,10 @@
 """The command line that every ablation script shares."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from semiseg.config import SettingError
 from semiseg.sweep.arguments import parse
@@ -28,9 +30,46 @@ def main(table: Ablation, argv: Sequence[str] | None = None) -> int:
     return guarded(run, argv)
 
 
+class Unbroken:
+    """A stream that loses what nobody reads any more, as after `... | head -2`, instead of ending what goes on."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except BrokenPipeError:
+            self._close()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except BrokenPipeError:
+            self._close()
+
+    def _close(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # what is in its buffer goes there too
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def speak_safely() -> None:
+    """Let no character that a terminal does not know and no closed pipe end a run."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+        if hasattr(stream, "fileno") and not isinstance(stream, Unbroken) and stream in (sys.__stdout__, sys.__stderr__):
+            setattr(sys, name, Unbroken(stream))
+
+
 def guarded(run: Callable[[list[str]], int], argv: Sequence[str] | None) -> int:
     """The exit status of `run(words)`, or that of what it raised, after one line about it."""
     words = list(sys.argv[1:] if argv is None else argv)
+    speak_safely()
     try:
         with stopping():
             return run(words)

@@ -1,6 +1,5 @@
 """How long a plan will take, from a few measured steps of every kind of stage in it."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from semiseg.device import autocast
+from semiseg.machine import usable_cpus
 from semiseg.pseudo import blank
 from semiseg.runner import Place
 from semiseg.stage import Stage, hash_of, plain
@@ -76,7 +76,7 @@ def timed_stage(stage: Stage, place: Place) -> Cost:
     a whole step takes more than SLOW seconds, as with DeepLabv2, time is taken to grow with the number of pixels, and whole steps,
     which may not fit into memory either, are not made.
     """
-    torch.set_num_threads(min(place.threads, os.cpu_count() or 1))
+    torch.set_num_threads(min(place.threads, usable_cpus()))
     if place.device == "cpu" and (cost := probed(stage, place)) is not None and cost.step > SLOW:
         return cost
     trainer = small(stage, place, steps=WARM_STEPS + STEPS)

@@ -71,6 +71,8 @@ class Monitor:
         now, key = time.monotonic(), stage.key
         first = key not in self._said
         self.stages[key], self.figures[key] = stage, figures
+        for note in figures.get("notes", ()):
+            self.say(note)
         if self._live is None and not figures.get("finished") and (first or now - self._said[key] >= LINE_SECONDS):
             self._said[key] = now
             self.say(f"  {self._line(key)}")

@@ -1,11 +1,11 @@
 """Resources of a run, without importing ray: what stages may take, and how many of them fit at a time."""
 
-import os
 from dataclasses import dataclass
 
 import torch
 
 from semiseg.config import require
+from semiseg.machine import usable_cpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Ray:
 
     def expected_slots(self) -> int:
         """Stages that this machine would run at a time."""
-        fit = max((os.cpu_count() or 1) // self.cpus_per_trial, 1)
+        fit = max(usable_cpus() // self.cpus_per_trial, 1)
         if self.gpus > 0:
             fit = min(fit, max(int(torch.cuda.device_count() / self.gpus), 1))
         return min(fit, self.trials or fit)

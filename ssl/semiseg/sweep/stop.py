@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP as an exception that says which signal came."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 
@@ -31,10 +32,33 @@ def stopping() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def sigterm_blocked() -> Iterator[None]:
-    """SIGTERM waits until the block ends; processes and threads that start inside it never see one."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+def endings_blocked() -> Iterator[None]:
+    """SIGTERM and SIGHUP wait until the block ends; processes and threads that start inside it never see one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def as_user_signal() -> Iterator[list[int]]:
+    """SIGINT, SIGTERM and SIGHUP reach Tune as SIGUSR1, which stops it in good order; the list says which one came.
+
+    Left alone, SIGTERM aborts the process with nothing saved.
+    """
+    came: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        came.append(number)
+        if len(came) > 1 or signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # the second time, or Tune is not listening yet
+            raise Stopped(number)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -6,17 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from semiseg import report
 from semiseg.codec import write_row
 from semiseg.methods import name_of
+from semiseg.outside import writable_folder
 from semiseg.results import StudyRecord, read
 from semiseg.runner import Place
-from semiseg.store import writable_folder
 from semiseg.sweep.arguments import Common
-from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, run_name
+from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.collect import collect
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.estimate import estimate
@@ -45,7 +44,9 @@ class Study:
         self.rows = {name: write_row(row, methods) for name, row in rows.items()}
         """As words."""
         self.name = run_name(table.name, preset, arguments)
-        self.out = (arguments.out or Path("results") / self.name).resolve()
+        self.out = results_folder(arguments, self.name)
+        self.unwritten = ""
+        """Why results could not be written, if so."""
         self.refreshing: subprocess.Popen[bytes] | None = None
         self.refreshed = 0.0
         self.wall, self.slots = self._measured_before()
@@ -72,7 +73,18 @@ class Study:
         writable_folder(self.out, "out")
 
         def write() -> None:
-            collect(self.out, plan, queue, bench.place.open_store(), self._record(plan, bench))
+            """Training goes on whatever becomes of the results: the store has all of them."""
+            try:
+                collect(self.out, plan, queue, bench.place.open_store(), self._record(plan, bench))
+                self.unwritten = ""
+            except OSError as error:
+                if not self.unwritten:
+                    print(
+                        f"out: cannot write to {self.out} ({error.strerror or error}); training goes on",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                self.unwritten = f"out: cannot write to {self.out} ({error.strerror or error})"
 
         stopped = self._train(plan, queue, bench, write) if plan.to_train else 0
         write()
@@ -127,7 +139,14 @@ class Study:
         """Write the report, print the table; the exit status."""
         if self.refreshing is not None:
             self.refreshing.wait()
-        page = report.write_report(self.out)
+        try:
+            if self.unwritten:
+                raise OSError(self.unwritten)
+            page = report.write_report(self.out)
+        except OSError as error:
+            said = self.unwritten or f"out: cannot write to {self.out} ({error.strerror or error})"
+            print(f"{said}; allowed: the same command again, which trains nothing twice, or another --out", file=sys.stderr)
+            return FAILED
         results = read(self.out)
         print(f"\n{report.text_table(results, shutil.get_terminal_size((132, 24)).columns)}\n")
         print(f"report: {page}")

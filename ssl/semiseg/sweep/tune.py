@@ -5,8 +5,11 @@ import logging
 import math
 import os
 import signal
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry; read when ray is imported
@@ -22,15 +25,22 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.util.metrics import Gauge
 
+from semiseg.config import SettingError
+from semiseg.machine import usable_cpus
+from semiseg.nets.weights import brief
 from semiseg.runner import Place, StageRun
 from semiseg.stage import Stage
+from semiseg.sweep.address import host_and_port, reached
 from semiseg.sweep.feed import Feed
 from semiseg.sweep.resources import Ray, check_resources
-from semiseg.sweep.stop import SIGNALS, Stopped, sigterm_blocked, stopping
+from semiseg.sweep.stop import as_user_signal, endings_blocked, stopping
 from semiseg.train import StageError
+from semiseg.waiting import SAY_AFTER, wait_for
 
 REPORT_SECONDS = 2.0
 """A running stage says how it is doing this often."""
+LONGEST_FOLDER = 40
+"""Characters of a temporary folder below which Ray can make its sockets."""
 RETRIES = 2
 """Restarts of a stage whose process died; a StageError is final at once."""
 TAGS: tuple[str, ...] = ("study", "row", "seed", "stage")
@@ -160,6 +170,45 @@ class Failures(tune.Callback):
         feed.fail(stage.key, f"{feed.label(stage)}: {cause} (tried {RETRIES + 1} times)")
 
 
+class Starting(tune.Callback):
+    """Says when a cluster has no resources free for a first stage, and gives up after a while; Tune itself waits without a word."""
+
+    def __init__(self, settings: Ray, limit: float) -> None:
+        self.needs = f"{settings.cpus_per_trial} CPUs" + (f" and {settings.gpus:g} GPUs" if settings.gpus else "")
+        self.limit, self.began, self.said, self.started = limit, time.monotonic(), False, False
+        self.gave_up = ""
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.started = True
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        waited = time.monotonic() - self.began
+        if self.started or self.gave_up or not trials:
+            return
+        if waited >= SAY_AFTER and not self.said:
+            self.said = True
+            print(f"waiting for {self.needs} free on the cluster, for at most {self.limit:.0f} s", file=sys.stderr, flush=True)
+        if waited >= self.limit:
+            self.gave_up = (
+                f"ray: {self.needs} did not become free on the cluster within {self.limit:.0f} s; allowed: a larger --wait-seconds"
+            )
+            os.kill(os.getpid(), signal.SIGUSR1)  # Tune ends in good order
+
+
+def connected(address: str | None, options: dict[str, Any], limit: float) -> Any:
+    """What `ray.init` says. SettingError, one line, when Ray cannot start, or nothing answers at the address within `limit` seconds."""
+    allowed = "the address of a running cluster (host:port, ray://host:port, or auto on one of its machines)"
+    if address is not None and (place := host_and_port(address)) is not None:
+        wait_for(partial(reached, *place, address, limit), f"ray.address {address}", limit=limit + 5, allowed=allowed)
+    try:
+        return ray.init(address=address or "local", **options)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        name, what = ("ray.address", allowed) if address else ("ray", "a machine on which Ray starts")
+        raise SettingError(
+            f"{name}: Ray cannot {'join ' + address if address else 'start'} ({brief(error)}); allowed: {what}"
+        ) from None
+
+
 def slots(settings: Ray) -> int:
     """Stages that fit on the cluster at once. Raises SettingError when not even one does."""
     resources = ray.cluster_resources()
@@ -172,21 +221,23 @@ def slots(settings: Ray) -> int:
 
 
 @contextlib.contextmanager
-def cluster(settings: Ray) -> Iterator[None]:
-    """Ray, started or joined, for the time of a with block."""
+def cluster(settings: Ray, limit: float) -> Iterator[None]:
+    """Ray, started or joined, for the time of a with block. SettingError when that does not work within `limit` seconds."""
     if settings.address is None and not os.access(os.path.expanduser("~"), os.W_OK):
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # Ray keeps its token at home; the private cluster is loopback only
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if settings.address is None:
-        options |= {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1", "num_cpus": os.cpu_count()}
+        options |= {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1", "num_cpus": usable_cpus()}
+        if len(tempfile.gettempdir()) > LONGEST_FOLDER:  # Ray's sockets lie below, whose paths have at most 107 characters
+            options["_temp_dir"] = "/tmp/ray"
     logging.getLogger("ray").setLevel(logging.ERROR)
     joined = ray.is_initialized()
     try:
         if not joined:
             # `timeout`, systemd and slurm send SIGTERM to the whole process group: Ray's processes inherit the mask, so that the
             # trials live on until they have saved their checkpoints
-            with sigterm_blocked():
-                context = ray.init(address=settings.address or "local", **options)
+            with endings_blocked():
+                context = connected(settings.address, options, limit)
             if settings.dashboard:
                 url = context.dashboard_url or "not offered by the cluster"
                 url = url if "://" in url else f"http://{url}"
@@ -198,14 +249,15 @@ def cluster(settings: Ray) -> Iterator[None]:
             ray.shutdown()
 
 
-def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int) -> int:
+def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limit: float) -> int:
     """Train what the feed gives, `count` stages at a time; returns the signal that stopped it, or 0.
 
-    SIGINT and SIGTERM let running stages save a checkpoint.
+    SIGINT, SIGTERM and SIGHUP let running stages save a checkpoint. Raises SettingError when a cluster has had no free resources for a
+    first stage for `limit` seconds.
     """
     trainable = tune.with_parameters(StageTrial, place=place, study=study)
     trainable = tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": settings.gpus})
-    with tempfile.TemporaryDirectory(prefix="semiseg-tune-", ignore_cleanup_errors=True) as folder, stop_signals() as stopped_by:
+    with tempfile.TemporaryDirectory(prefix="semiseg-tune-", ignore_cleanup_errors=True) as folder, as_user_signal() as stopped_by:
         searcher = FeedSearcher(feed)
         tuner = tune.Tuner(
             trainable,
@@ -224,36 +276,15 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int) -> i
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Failures(searcher)],
+                callbacks=[Failures(searcher), starting := Starting(settings, limit)],
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the monitor and at the end
         with contextlib.redirect_stdout(None):  # Tune prints a box about a folder that is about to go
             tuner.fit()
+    if starting.gave_up:
+        raise SettingError(starting.gave_up)
     return stopped_by[0] if stopped_by else 0
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM both reach Tune as SIGUSR1, which stops it in good order; the list says which one came.
-
-    Left alone, SIGTERM aborts the process with nothing saved.
-    """
-    came: list[int] = []
-
-    def handle(number: int, _frame: object) -> None:
-        came.append(number)
-        if len(came) > 1 or signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # the second time, or Tune is not listening yet
-            raise Stopped(number)
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 _gauges: dict[str, Gauge] = {}

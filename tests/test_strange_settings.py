@@ -1,0 +1,226 @@
+"""Numbers, paths, addresses, disks and pipes that a stranger's machine may bring: one line and status 2, or the right result."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import SCRIPT, TINY, Run, command, environment, finish, refuses
+
+from semiseg import machine
+from semiseg.config import SettingError
+from semiseg.sweep.address import host_and_port, reached
+
+QUICK = [*TINY, "--seeds", "0", "--rows", "mine=S1", "full", "--train.steps", "4"]
+HUGE = [
+    ("--train.crop 1000000 1000000", ("train.crop", "(1000000, 1000000)", "of memory", "what fits")),
+    ("--train.crop 8 99999999999", ("train.crop", "of memory")),
+    ("--data.size 1000000 1000000", ("data.size", "(1000000, 1000000)", "allowed")),
+    ("--net.width 1000000", ("net.width", "1000000", "of memory", "what fits")),
+    ("--train.batch-labelled 100000000", ("train.crop", "100000004 images", "of memory")),
+    ("--data.split-seed -1", ("data.split_seed", "-1")),
+    ("--data.selection nan", ("data.selection", "nan")),
+    ("--data.labelled nan", ("data.labelled", "nan")),
+    ("--data.labelled 1.5", ("data.labelled", "1.5")),
+    ("--train.scale 0 1", ("train.scale", "0 < low")),
+    ("--train.threshold 1", ("train.threshold",)),
+    ("--train.score iou", ("train.score", "'iou'", "miou")),
+    ("--method.ema.decay 2", ("ema.decay", "(2.0,)", "[0, 1]")),
+    ("--method.perturbation.levels 5 2", ("randaugment.levels", "(5, 2)")),
+    ("--method.perturbation blur", ("perturbation", "'blur'", "gentle")),
+    ("--net.weights /no/such/file.pth", ("net.weights", "/no/such/file.pth", "cannot be read")),
+    ("--config /no/such/best.json", ("config", "/no/such/best.json")),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), HUGE)
+def test_numbers_and_names_that_cannot_be_are_refused(run: Run, words: str, said: tuple[str, ...]) -> None:
+    refuses(run, words.split(), *said)
+
+
+@pytest.mark.parametrize("flag", ["--out", "--cache", "--data.root"])
+@pytest.mark.parametrize("place", ["s3://bucket/r", "gs://b/r", "file:///tmp/r", "~nobody-of-that-name/r"])
+def test_a_place_that_is_no_folder_here_is_refused(run: Run, flag: str, place: str) -> None:
+    words = ["--data.name", "folder"] if flag == "--data.root" else []
+    refuses(run, [*words, f"{flag}={place}"], flag.removeprefix("--"), "allowed: a folder on this machine")
+    assert not [path for path in Path().rglob("*") if path.name.startswith(("~", "s3", "gs", "file"))]
+
+
+def test_a_home_written_as_a_tilde_is_the_home(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    status, _, err = run("--dry-run", "--out=~/r", "--store=~/s", "--cache=~/c")
+    assert status == 0, err
+    assert (tmp_path / "home" / "c").is_dir()
+    assert not list(Path().rglob("~*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("Expected more than 1 value per channel when training, got input size [1, 64, 1, 1]"), "more than 1 value"),
+        (RuntimeError("not enough memory: you tried to allocate 4 bytes"), "not enough memory"),
+    ],
+)
+def test_a_step_that_fails_while_its_cost_is_measured_is_one_line(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    said: str,
+) -> None:
+    def fails(*_: object) -> float:
+        raise error
+
+    monkeypatch.setattr("semiseg.sweep.study.estimate", fails)
+    refuses(run, [], "a training step fails here", said, "allowed")
+
+
+def test_what_was_understood_of_the_data_is_said_before_anything_trains(run: Run, folder: Path) -> None:
+    status, out, err = run(
+        "--data.name", "folder", "--data.root", str(folder), "--data.labelled", "1", "--data.size", "16", "16", "--dry-run"
+    )
+    assert status == 0, err
+    assert out.startswith("folder: 4 training (1 labelled), 1 selection, 1 test images; 16x16 pixels; ")
+    assert "2 classes: class 0 " in out.splitlines()[0]
+
+
+def test_memory_that_a_setting_needs_is_compared_with_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "usable_memory", lambda: 10**9)
+    machine.need_memory("net.width", 8, 10**8, "the network")
+    with pytest.raises(
+        SettingError, match=r"^net.width: got 9, with which the network takes 2 GB of memory; allowed: what fits the "
+    ):
+        machine.need_memory("net.width", 9, 2 * 10**9, "the network")
+
+
+# ---- clusters
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """A port that accepts connections and never says a word."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("auto", None),
+        ("local", None),
+        ("127.0.0.1:6379", ("127.0.0.1", 6379)),
+        ("ray://head:10001", ("head", 10001)),
+        ("ray://head", ("head", 10001)),
+    ],
+)
+def test_addresses_are_read(address: str, found: tuple[str, int] | None) -> None:
+    assert host_and_port(address) == found
+
+
+@pytest.mark.parametrize("address", ["head:port", "head:0", "head:70000", "ray://head:x"])
+def test_addresses_without_a_port_number_are_refused(address: str) -> None:
+    with pytest.raises(SettingError, match=r"^ray.address: got '.*'; allowed: host:port, ray://host:port or auto$"):
+        host_and_port(address)
+
+
+def test_a_port_where_nothing_listens_is_found_out_at_once() -> None:
+    began = time.monotonic()
+    with pytest.raises(SettingError, match=r"^ray.address: nothing answers at here \(Connection refused\)"):
+        reached("127.0.0.1", free_port(), "here", 5)
+    assert time.monotonic() - began < 4
+    with silent_server() as port:
+        reached("127.0.0.1", port, "here", 5)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_dead_address_ends_a_study_with_one_line(cache: Path, tmp_path: Path, scheme: str) -> None:
+    ran = finish(tmp_path, cache, *QUICK, "--ray.address", f"{scheme}127.0.0.1:{free_port()}", timeout=120)
+    assert ran.returncode == 2, ran.stderr
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
+    assert "ray.address: nothing answers at" in line
+    assert "Traceback" not in ran.stderr
+
+
+def test_auto_without_a_cluster_is_one_line(cache: Path, tmp_path: Path) -> None:
+    ran = finish(tmp_path, cache, *QUICK, "--ray.address", "auto", timeout=120, RAY_TMPDIR=str(tmp_path))
+    assert ran.returncode == 2, ran.stderr
+    assert [line for line in ran.stderr.splitlines() if line.startswith("error: ray.address: Ray cannot join auto (")]
+    assert "Traceback" not in ran.stderr
+
+
+# ---- disks and pipes
+
+
+def test_results_that_cannot_be_written_cost_no_training(cache: Path, tmp_path: Path) -> None:
+    """A full disk under --out, as /dev/full is none: a folder in which no file can be made bigger than nothing."""
+    code = (
+        "import errno, sys; from semiseg.results import tables, files; import semiseg.results as results\n"
+        "def full(path, content): raise OSError(errno.ENOSPC, 'No space left on device', str(path))\n"
+        "import semiseg.results.files; semiseg.results.files.write_bytes = full\n"
+        "for module in (tables, results): setattr(module, 'write_bytes', full)\n"
+        f"sys.argv[0] = {str(SCRIPT)!r}\n"
+        "sys.path.insert(0, sys.argv[0].rsplit('/', 1)[0])\n"
+        "from ablate_three_stage import TABLE\n"
+        "from semiseg.sweep.command import main\n"
+        "sys.exit(main(TABLE))\n"
+    )
+    script = tmp_path / "full_disk.py"
+    script.write_text(code)
+    ran = finish(tmp_path, cache, *QUICK, script=script)
+    assert ran.returncode == 1, ran.stderr
+    assert "Traceback" not in ran.stderr + ran.stdout
+    assert ran.stderr.count("training goes on") == 1
+    assert f"out: cannot write to {tmp_path / 'out'} (No space left on device); allowed: the same command again" in ran.stderr
+    assert "FAILED" not in ran.stdout
+    assert len(list((tmp_path / "store").glob("*/stage.json"))) == 3
+    again = finish(tmp_path, cache, *QUICK)
+    assert again.returncode == 0, again.stderr
+    assert "3 done, 0 to train" in again.stdout
+
+
+def test_a_closed_pipe_and_an_ascii_terminal_end_nothing(cache: Path, tmp_path: Path) -> None:
+    words = " ".join(map(repr, command(tmp_path, cache, *QUICK)))
+    shell = f"set -o pipefail; {words} 2> {tmp_path / 'errors'} | head -1"
+    ran = subprocess.run(
+        ["bash", "-c", shell],
+        cwd=tmp_path,
+        env=environment(PYTHONIOENCODING="ascii"),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    said = (tmp_path / "errors").read_text()
+    assert ran.returncode == 0, said
+    assert len(ran.stdout.splitlines()) == 1
+    assert "Traceback" not in said
+    assert "Broken" not in said
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_garbage_in_the_store_is_set_aside_and_made_again(cache: Path, tmp_path: Path) -> None:
+    assert finish(tmp_path, cache, *QUICK).returncode == 0
+    one, two, _ = sorted((tmp_path / "store").glob("*/stage.json"))
+    weights = {path.parent.name: path.read_bytes() for path in (tmp_path / "store").glob("*/weights.safetensors")}
+    one.write_text("")
+    metrics = two.parent / "metrics.parquet"
+    metrics.write_bytes(metrics.read_bytes()[:100])
+    (tmp_path / "store" / "unfinished").mkdir(exist_ok=True)
+    (tmp_path / "store" / "unfinished" / f"{one.parent.name}.pt").write_bytes(b"garbage")
+    again = finish(tmp_path, cache, *QUICK)
+    assert again.returncode == 0, again.stderr + again.stdout
+    said = again.stdout + again.stderr
+    assert said.count("is damaged (") == 3, said
+    assert "Traceback" not in said
+    found = {path.parent.name: path.read_bytes() for path in (tmp_path / "store").glob("*/weights.safetensors")}
+    assert {key: found[key] == content for key, content in weights.items()} == dict.fromkeys(weights, True)

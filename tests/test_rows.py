@@ -172,7 +172,8 @@ def test_a_whole_number_and_its_float_are_one_stage(word: str) -> None:
 
 
 def test_the_default_written_out_is_the_same_stage() -> None:
-    assert key("pseudo_label rounds=1 weight=3 rise=(0.1,0.6) threshold=0") == key("pseudo_label")
+    for words in ("pseudo_label rounds=1 weight=3 rise=(0.1,0.6) threshold=0", "supervised perturbation=None"):
+        assert key(words) == key(words.split()[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,8 +293,7 @@ def test_quick_changes_the_methods_of_the_classes_that_it_names() -> None:
 def test_rows_reach_into_the_parts_of_a_method() -> None:
     found = line("S1 S2 perturbation.ops=1 perturbation.levels=(2,3) ema.decay=(0.5,0.6,0.7,0.8)").method
     assert isinstance(found, ThreeStage)
-    assert found.perturbation == RandAugment(ops=1, levels=(2, 3))
-    assert found.ema.decay == (0.5, 0.6, 0.7, 0.8)
+    assert (found.perturbation, found.ema.decay) == (RandAugment(ops=1, levels=(2, 3)), (0.5, 0.6, 0.7, 0.8))
     with pytest.raises(SettingError, match=r"table row 'row': no setting 'gentle.noise' in ThreeStage; there are S1"):
         line("S1 gentle.noise=1")
     with pytest.raises(SettingError, match=r"no setting 'opps' in RandAugment; there are ops"):

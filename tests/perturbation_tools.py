@@ -13,7 +13,7 @@ from semiseg.augment import PERTURBATIONS, Chain, CutMix, Cutout, Gentle, Pertur
 from semiseg.augment.cutmix import box_masks, boxes
 from semiseg.augment.phtps import SplineWarp
 from semiseg.augment.tps import Spline
-from semiseg.augment.views import plain
+from semiseg.augment.views import unaugmented
 from semiseg.batch import Views
 
 COUNT, SIZE, CLASSES = 4, (40, 56), 4
@@ -35,7 +35,7 @@ def moving(name: str) -> Perturbation:
 def scenes(first: int = 0) -> tuple[View, Tensor]:
     """Images that show every class in its colour, and their labels (N,H,W)."""
     images, masks = zip(*(painted(*SIZE, seed) for seed in range(first, first + COUNT)), strict=True)
-    views = plain(images, [masks], device=torch.device("cpu"))
+    views = unaugmented(images, [masks], device=torch.device("cpu"))
     return View(views.image, views.valid), views.masks[0]
 
 

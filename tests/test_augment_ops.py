@@ -11,7 +11,7 @@ from test_augment_weak import painted
 
 from semiseg.augment.operations import OPS, PHOTOMETRIC
 from semiseg.augment.randaugment import Draws, apply_draws
-from semiseg.augment.views import plain
+from semiseg.augment.views import unaugmented
 from semiseg.batch import IGNORE, Views
 
 PILLOW: dict[str, Callable[[Image.Image, int], Image.Image]] = {
@@ -54,14 +54,14 @@ def one_op(views: Views, name: str, level: int, sign: int = 1, translate: float 
 
 def painted_views(count: int = 8, size: tuple[int, int] = (64, 48)) -> Views:
     images, masks = zip(*(painted(*size, seed) for seed in range(count)), strict=True)
-    return plain(images, [masks], device=torch.device("cpu"))
+    return unaugmented(images, [masks], device=torch.device("cpu"))
 
 
 def noisy_views(count: int = 6, size: int = 32) -> Views:
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(count)]
     masks = [rng.integers(0, 5, (size, size), dtype=np.uint8) for _ in range(count)]
-    return plain(images, [masks], device=torch.device("cpu"))
+    return unaugmented(images, [masks], device=torch.device("cpu"))
 
 
 def test_table_has_the_papers_fourteen_operations() -> None:
@@ -71,7 +71,7 @@ def test_table_has_the_papers_fourteen_operations() -> None:
 
 @pytest.mark.parametrize("name", PHOTOMETRIC)
 def test_photometric_operation_is_pillows(name: str) -> None:
-    views = plain(pictures(), [[np.zeros((48, 64), np.uint8)] * 5], device=torch.device("cpu"))
+    views = unaugmented(pictures(), [[np.zeros((48, 64), np.uint8)] * 5], device=torch.device("cpu"))
     for level in range(10 if name == "Posterize" else 11):  # 0 bits: Pillow 13 refuses
         after = one_op(views, name, level)
         expected = np.stack([np.asarray(PILLOW[name](Image.fromarray(picture), level)) for picture in pictures()])

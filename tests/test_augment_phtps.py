@@ -16,7 +16,7 @@ from torch import Tensor
 
 from semiseg.augment import PhTPS
 from semiseg.augment.phtps import photometric
-from semiseg.augment.tps import CONTROLS, OUTSIDE, Spline, evaluate, fit, frame, invert, random_spline, warp, warp_valid
+from semiseg.augment.tps import CONTROLS, OUTSIDE, Spline, fit, frame, invert, random_spline, spline_at, warp, warp_valid
 from semiseg.config import SettingError
 
 CPU = torch.device("cpu")
@@ -93,12 +93,12 @@ def test_spline_is_scipys_thin_plate_spline(points: int) -> None:
     controls, targets = rng.uniform(-1, 1, (5, points, 2)), rng.uniform(-1, 1, (5, points, 2))
     spline = fit(torch.from_numpy(controls), torch.from_numpy(targets - controls))
     at = frame((13, 8), CPU) * 1.5
-    moved = evaluate(spline, at)
+    moved = spline_at(spline, at)
     for i in range(5):
         truth = RBFInterpolator(controls[i], targets[i], kernel="thin_plate_spline", degree=1)(at.view(-1, 2).double().numpy())
         np.testing.assert_allclose(moved[i].view(-1, 2), truth, atol=2e-5 * max(1, np.abs(truth).max()))
     torch.testing.assert_close(
-        evaluate(spline, spline.controls[:, None])[:, 0], torch.from_numpy(targets).float(), atol=2e-5, rtol=0
+        spline_at(spline, spline.controls[:, None])[:, 0], torch.from_numpy(targets).float(), atol=2e-5, rtol=0
     )
 
 
@@ -107,7 +107,7 @@ def test_affine_displacements_give_an_affine_map() -> None:
     matrix, shift = torch.tensor([[0.8, 0.3], [-0.2, 1.1]]), torch.tensor([0.1, -0.4])
     spline = fit(controls, controls @ matrix + shift - controls)
     at = frame((6, 5), CPU)
-    torch.testing.assert_close(evaluate(spline, at), at @ matrix + shift, atol=1e-6, rtol=0)
+    torch.testing.assert_close(spline_at(spline, at), at @ matrix + shift, atol=1e-6, rtol=0)
     torch.testing.assert_close(invert(spline, at), (at - shift) @ matrix.inverse(), atol=1e-5, rtol=0)
 
 
@@ -119,7 +119,7 @@ def test_control_points_move_by_normal_draws(grid: str) -> None:
     moved = (spline.controls - lattice) / 2
     assert kstest(moved.flatten().numpy(), "norm", (0, 0.2)).pvalue > 0.001
     assert moved.flatten(1).T.corrcoef().fill_diagonal_(0).abs().max() < 0.2
-    back = evaluate(spline, spline.controls[:, None])[:, 0]
+    back = spline_at(spline, spline.controls[:, None])[:, 0]
     torch.testing.assert_close(back, lattice.expand_as(back), atol=1e-3, rtol=0)
 
 
@@ -128,7 +128,7 @@ def test_content_goes_from_the_control_point_to_the_displaced_one() -> None:
         spline = splines("quarter", 1, 0.05, seed)
         at = frame((101, 101), CPU)
         blob = (-200 * (at - torch.tensor([0.5, -0.5])).square().sum(3)).exp()[:, None]  # on the upper right control point
-        moved = warp(blob, evaluate(spline, at))
+        moved = warp(blob, spline_at(spline, at))
         peak = at.view(-1, 2)[moved.argmax()]
         assert (peak - spline.controls[0, 1]).abs().max() < 0.03
 
@@ -140,7 +140,7 @@ def test_content_goes_from_the_control_point_to_the_displaced_one() -> None:
 def test_warp_is_as_strong_as_the_authors_code(grid: str, mean: float, valid: float, corners: tuple[float, float] | None) -> None:
     """Mean displacement in image sides, valid share, displacement top left and bottom right: measured there (methods.md 1.3)."""
     still = frame((65, 65), CPU)
-    moved = evaluate(splines(grid, 1000), still)
+    moved = spline_at(splines(grid, 1000), still)
     distance = (moved - still).norm(dim=3) / 2
     assert distance.mean() == pytest.approx(mean, abs=0.008)
     assert warp_valid(torch.ones(1000, 65, 65) > 0, moved).float().mean() == pytest.approx(valid, abs=0.015)
@@ -155,8 +155,8 @@ def test_inverse_leads_back(grid: str) -> None:
     back = invert(spline, still)
     answered = back[..., 0] != OUTSIDE
     assert answered.float().mean() > 0.995
-    assert (evaluate(spline, back) - still).norm(dim=3)[answered].max() < 2e-4
-    there = evaluate(spline, still)
+    assert (spline_at(spline, back) - still).norm(dim=3)[answered].max() < 2e-4
+    there = spline_at(spline, still)
     right, down = there[:, :-1, 1:] - there[:, :-1, :-1], there[:, 1:, :-1] - there[:, :-1, :-1]
     area = (right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]) * (40 * 32 / 4)
     smooth = area.amin((1, 2), keepdim=True) > 0.2  # draws that are far from folding over
@@ -168,7 +168,7 @@ def test_inverse_leads_back(grid: str) -> None:
 def test_warping_there_and_back_restores_a_smooth_image() -> None:
     spline, still = splines("as_coded", 20), frame((97, 129), CPU)
     image = waves(still).expand(20, -1, -1, -1)
-    there, back = evaluate(spline, still), invert(spline, still)
+    there, back = spline_at(spline, still), invert(spline, still)
     valid = warp_valid(warp_valid(torch.ones(20, 97, 129) > 0, there), back)
     assert 0.3 < valid.float().mean() < 0.9
     error = (warp(warp(image, there), back) - image)[:, 0].abs()[valid]

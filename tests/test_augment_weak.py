@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semiseg.augment.views import plain, weak
+from semiseg.augment.views import unaugmented, weak
 from semiseg.batch import IGNORE, Views
 
 CPU = torch.device("cpu")
@@ -82,7 +82,7 @@ def test_whole_image_at_scale_one_is_the_plain_view() -> None:
     images = [rng.integers(0, 256, (45, 67, 3), dtype=np.uint8) for _ in range(3)]
     masks = [[rng.integers(0, 256, (45, 67), dtype=np.uint8) for _ in range(3)] for _ in range(2)]
     same = weak(images, masks, crop=(45, 67), scale=(1, 1), flip=0, generator=seeded(), device=CPU)
-    view = plain(images, masks, device=CPU)
+    view = unaugmented(images, masks, device=CPU)
     torch.testing.assert_close(same.image, view.image, atol=1e-6, rtol=0)
     assert all(torch.equal(one, other) for one, other in zip(same.masks, view.masks, strict=True))
     assert same.valid.all()
@@ -186,7 +186,7 @@ def test_the_seed_decides_and_neighbours_do_not() -> None:
 def test_without_masks_there_are_none() -> None:
     image, _ = painted(20, 20, 0)
     assert weak([image], [], crop=(8, 8), scale=(1, 1), flip=0.5, generator=seeded(), device=CPU).masks == ()
-    assert plain([image], [], device=CPU).masks == ()
+    assert unaugmented([image], [], device=CPU).masks == ()
 
 
 def test_wrong_shapes_are_named() -> None:
@@ -208,4 +208,4 @@ def test_wrong_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"masks\[0\]\[0\]: .* got \(20, 20\) int64"):
         run([image], [[mask.astype(np.int64)]])
     with pytest.raises(ValueError, match="one size"):
-        plain([image, image[:10]], [], device=CPU)
+        unaugmented([image, image[:10]], [], device=CPU)

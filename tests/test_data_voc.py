@@ -18,7 +18,7 @@ from semiseg.data import Pack, load, split
 from semiseg.data.voc_aug import voc_colour
 from semiseg.device import resolve
 from semiseg.methods import Supervised
-from semiseg.pseudo import load as load_weights
+from semiseg.pseudo import load_role as load_weights
 from semiseg.pseudo import network
 from semiseg.runner import split_of
 from semiseg.train import Trainer

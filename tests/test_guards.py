@@ -196,3 +196,18 @@ def test_a_registry_is_a_dict_that_can_be_read(module: str, name: str) -> None:
     assert isinstance(value, ast.Dict)
     assert all(isinstance(key, ast.Constant) and isinstance(key.value, str) for key in value.keys)
     assert all(isinstance(entry, ast.Name | ast.Attribute) for entry in value.values)
+
+
+def taken_twice(modules: Sources) -> dict[str, list[str]]:
+    """Public classes and functions of one name in several modules. Every command has its own `main`."""
+    found: dict[str, list[str]] = {}
+    for name, text in modules.items():
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_") and node.name != "main":
+                found.setdefault(node.name, []).append(name)
+    return {name: places for name, places in sorted(found.items()) if len(places) > 1}
+
+
+def test_no_two_things_share_a_name() -> None:
+    assert taken_twice(sources()) == {}
+    assert taken_twice({"a": "def f(): ...\nclass _G: ...", "b": "class f: ...\nclass _G: ..."}) == {"f": ["a", "b"]}

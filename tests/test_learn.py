@@ -22,7 +22,7 @@ from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised
 from semiseg.methods.rule import Needs, Pick, PseudoMasks
 from semiseg.nets import WideResNet
-from semiseg.pseudo import load, network, pseudo_masks, read_masks
+from semiseg.pseudo import load_role, network, pseudo_masks, read_masks
 from semiseg.results import write_table
 from semiseg.runner import Place, StageRun, picked, run_stage, selection_score, split_of
 from semiseg.stage import Stage
@@ -283,7 +283,7 @@ def test_methods_train_on_images_of_one_class_each_from_batches_to_the_store(nam
         run_stage(stage, place)
     last = chain[-1]
     net = network(last, pack, tiny.CPU)
-    load(net, load_file(tmp_path / last.key / "weights.safetensors"), f"best.{last.rule.evaluated}.")
+    load_role(net, load_file(tmp_path / last.key / "weights.safetensors"), f"best.{last.rule.evaluated}.")
     images = torch.stack([torch.from_numpy(pack.image(row).copy()).permute(2, 0, 1) / 255 for row in splits.test])
     found = net.eval()(images).argmax(1).flatten().tolist()
     wanted = {"split": "test", "class": "", "metric": "accuracy", "role": last.rule.evaluated, "weights": "best"}

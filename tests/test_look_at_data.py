@@ -15,7 +15,7 @@ from semiseg.augment import PERTURBATIONS
 from semiseg.config import Data
 from semiseg.data import findings, load, split, understood
 from semiseg.data.known import StandIn
-from semiseg.data.understood import percent
+from semiseg.data.understood import as_percent
 
 Capture = pytest.CaptureFixture[str]
 
@@ -64,7 +64,7 @@ def test_a_stand_in_has_a_line_too() -> None:
     ("share", "text"), [(0, "0 %"), (1, "100 %"), (1e-5, "< 0.1 %"), (0.99999, "> 99.9 %"), (0.12345, "12.3 %"), (0.001, "0.1 %")]
 )
 def test_a_share_never_reads_as_0_or_100_where_it_is_neither(share: float, text: str) -> None:
-    assert percent(share) == text
+    assert as_percent(share) == text
 
 
 TWO = np.minimum(TRUTH, 1)

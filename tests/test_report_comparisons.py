@@ -22,7 +22,7 @@ from semiseg.report.data import report_data
 from semiseg.report.deltas import forest_figure, forest_info
 from semiseg.report.grid import as_text
 from semiseg.report.metrics import metrics_info
-from semiseg.report.scores import comparisons, parts, score_table
+from semiseg.report.scores import comparisons, part_deltas, score_table
 from semiseg.results import read, write_table
 
 SHARES = {"0.05": "5 %", "0.1": "10 %", "0.25": "25 %"}
@@ -214,7 +214,7 @@ def test_rows_that_are_not_named_are_compared_with_the_reference(tmp_path):
 
 def test_a_comparison_says_better_worse_or_unclear(table):
     said = answer(table, "test mIoU")
-    assert said.parts == parts(table) == ()
+    assert said.parts == part_deltas(table) == ()
     assert said.compared == comparisons(table)
     assert said.sentences == (
         "'mean teacher, 5 %' is +3.50 [+2.26, +4.74] points against 'supervised, 5 %': better here.",

@@ -14,7 +14,7 @@ from semiseg.report.answer import answer, gaps, sharing
 from semiseg.report.data import report_data
 from semiseg.report.grid import escape_latex
 from semiseg.report.markup import dotted
-from semiseg.report.scores import parts, score_table, unfinished
+from semiseg.report.scores import part_deltas, score_table, unfinished
 from semiseg.results import read
 
 DATA = Path(__file__).parent / "data_report"
@@ -152,7 +152,7 @@ def test_a_finished_stage_with_nan_counts_as_failed(tmp_path):
 
 
 def test_parts_are_what_the_reference_has_more(complete):
-    found = {part.row: part for part in parts(score_table(complete))}
+    found = {part.row: part for part in part_deltas(score_table(complete))}
     assert {row: part.removed for row, part in found.items()} == {
         "S1+S2": ("S3", "N2"), "no CR": ("CR",), "no T2": ("T2",), "no SA": ("SA",), "no N2": ("N2",)
     }  # fmt: skip

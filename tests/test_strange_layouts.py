@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageOps
 from strange import IMAGES, TRUTH, base
 from test_data_files import FILES
 
+from semiseg import machine
 from semiseg.config import Data, SettingError
 from semiseg.data import load, split
 from semiseg.data.known import StandIn

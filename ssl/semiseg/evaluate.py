@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg.augment.views import plain
+from semiseg.augment.views import unaugmented
 from semiseg.config import Train
 from semiseg.data.pack import Pack
 from semiseg.device import autocast
@@ -35,7 +35,7 @@ def predict(
     `batch` at a time.
     """
     for group in _same_size(pack, rows, batch):
-        views = plain([pack.image(row) for row in group], [], device=device)
+        views = unaugmented([pack.image(row) for row in group], [], device=device)
         with evaluating(network), autocast(device, train.precision):
             probs = network(views.image).float().softmax(1)
         yield from zip(group, probs, strict=True)

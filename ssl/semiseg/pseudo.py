@@ -52,7 +52,7 @@ def network(stage: Stage, pack: Pack, device: torch.device, role: str = "student
     return net.to(device)
 
 
-def load(net: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:
+def load_role(net: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:
     """Load the entries of `weights` that start with `prefix` into the network, strictly."""
     net.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)})
 
@@ -65,7 +65,7 @@ def pseudo_masks(
     Of ke2020 y^ and y~, of feng2020_dmt y and c; 65535 stands for probability 1.
     """
     net = network(stage, pack, device)
-    load(net, weights, prefix)
+    load_role(net, weights, prefix)
     for row, probs in predict(net, pack, rows, stage.train, batch=16, device=device):
         confidence, mask = probs.max(0)
         yield whole(mask, pack, row), whole((confidence * 65535).round().int(), pack, row).astype(np.uint16)

@@ -20,7 +20,7 @@ from semiseg.evaluate import evaluate, predict
 from semiseg.metrics import decide
 from semiseg.nets import BlockNet, MultiTask
 from semiseg.nets.optimiser import optimiser
-from semiseg.pseudo import Learned, load, network, whole
+from semiseg.pseudo import Learned, load_role, network, whole
 from semiseg.schedules import DECAYS, Moment, warmed_up
 from semiseg.stage import Stage, stream
 
@@ -292,7 +292,7 @@ class Trainer:
         samples: list[np.ndarray] = []
         for which, step in (("last", self.progress.step), ("best", self.progress.best_step)):
             for role, net in self.state.scored().items():
-                load(net, weights, f"{which}.{role}.")
+                load_role(net, weights, f"{which}.{role}.")
                 for split, rows in (("selection", self.splits.selection), ("test", self.splits.test)):
                     place = {"key": self.stage.key, "role": role, "weights": which, "split": split, "step": step}
                     for (name, metric), value in self._scores(net, rows).items():

@@ -10,7 +10,7 @@ from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torch import Tensor
 
 from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View, as_maps, like, nothing
-from semiseg.augment.tps import Spline, evaluate, frame, invert, random_spline, warp, warp_valid
+from semiseg.augment.tps import Spline, frame, invert, random_spline, spline_at, warp, warp_valid
 from semiseg.config import require, require_choices
 
 
@@ -57,7 +57,7 @@ class PhTPS(Perturbation):
         for_colours, for_points = torch.rand((count, 12), generator=generator).split([4, 8], 1)
         drawn = random_spline(for_points, self.tps_grid, self.tps_sd)
         spline = Spline(*(part.to(image.device, non_blocking=True) for part in drawn))
-        move = SplineWarp(evaluate(spline, frame((height, width), image.device)), spline)
+        move = SplineWarp(spline_at(spline, frame((height, width), image.device)), spline)
         moved = warp(photometric(image, for_colours, order, self), move.grid)
         if whole:
             return Perturbed(moved, valid, STAY, image)

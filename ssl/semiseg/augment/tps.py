@@ -73,7 +73,7 @@ def frame(size: tuple[int, int], device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), 2)[None]
 
 
-def evaluate(spline: Spline, points: Tensor) -> Tensor:
+def spline_at(spline: Spline, points: Tensor) -> Tensor:
     """Where the spline takes points (N or 1,H,W,2): as many (N,H,W,2) float32."""
     return _linearise(spline, points.permute(0, 3, 1, 2), derivatives=False)[0].permute(0, 2, 3, 1)
 
@@ -81,7 +81,7 @@ def evaluate(spline: Spline, points: Tensor) -> Tensor:
 def invert(spline: Spline, points: Tensor) -> Tensor:
     """The positions that the spline takes to points (N or 1,H,W,2), by Newton's method.
 
-    `warp(warp(x, evaluate(spline, f)), invert(spline, f))` with f = `frame(...)` is x up to the blur of sampling twice. Two
+    `warp(warp(x, spline_at(spline, f)), invert(spline, f))` with f = `frame(...)` is x up to the blur of sampling twice. Two
     perturbed views meet in one sampling (variant 1w-p2 of grubisic2021): `warp(logits, invert(teacher.spline, student.grid))`,
     valid where the student's view is and where `warp_valid` of the teacher's `valid` by that grid is True.
 

@@ -81,7 +81,7 @@ def weak(
     return Views(image, tuple(moved.long().unbind(1)), valid)
 
 
-def plain(images: Images, masks: Sequence[Images], *, device: torch.device) -> Views:
+def unaugmented(images: Images, masks: Sequence[Images], *, device: torch.device) -> Views:
     """Images as they are, for evaluation; all N of one size.
 
     Args: images, N of (H,W,3) uint8; masks, K sequences of N (H,W) uint8.
@@ -90,7 +90,7 @@ def plain(images: Images, masks: Sequence[Images], *, device: torch.device) -> V
     _check_arrays(images, masks)
     sizes = {image.shape[:2] for image in images}
     if len(sizes) > 1:
-        raise ValueError(f"plain: images of one size expected, got {sorted(sizes)}")
+        raise ValueError(f"unaugmented: images of one size expected, got {sorted(sizes)}")
     pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().contiguous() / 255
     labels = tuple(torch.from_numpy(np.stack(mask)).to(device).long() for mask in masks)
     return Views(pixels, labels, torch.ones((len(images), *sizes.pop()), dtype=torch.bool, device=device))

@@ -18,7 +18,7 @@ def understood(pack: Pack, splits: Splits) -> str:
     counts = pack.counts[rows].sum(0)
     total = max(1, int(counts.sum()))
     shares = [
-        f"{name} {percent(count / max(1, int(counts[:-1].sum())))}" for name, count in zip(pack.classes, counts, strict=False)
+        f"{name} {as_percent(count / max(1, int(counts[:-1].sum())))}" for name, count in zip(pack.classes, counts, strict=False)
     ]
     if len(shares) > SHOWN:
         shares = [*shares[:SHOWN], f"and {len(shares) - SHOWN} more"]
@@ -28,7 +28,7 @@ def understood(pack: Pack, splits: Splits) -> str:
         sizes(pack, rows),
         *([", ".join(f"{count} {kind}" for kind, count in sorted(pack.kinds.items()))] if pack.kinds else []),
         f"{len(pack.classes)} classes: {', '.join(shares)}",
-        f"{percent(counts[-1] / total)} of the pixels ignored",
+        f"{as_percent(counts[-1] / total)} of the pixels ignored",
     ]
     return "; ".join(parts)
 
@@ -54,7 +54,7 @@ def sizes(pack: Pack, rows: np.ndarray) -> str:
     return f"{height}x{width}{several} pixels"
 
 
-def percent(share: float) -> str:
+def as_percent(share: float) -> str:
     """A share in few digits that never reads as 0 or 100 where it is neither."""
     number = 100 * float(share)
     if 0 < number < 0.1 or 99.9 < number < 100:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from semiseg.report.grid import percent
-from semiseg.report.scores import Compared, Part, ScoredTable, comparisons, parts, unfinished
+from semiseg.report.scores import Compared, PartDelta, ScoredTable, comparisons, part_deltas, unfinished
 from semiseg.report.statistics import Paired, Standing, needed_seeds, verdict
 from semiseg.report.tables import interval
 from semiseg.results import Results
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     """The first lines of the page: an ablation has parts, a comparison has compared rows."""
 
     sentences: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[PartDelta, ...]
     compared: tuple[Compared, ...]
     caveat: str
 
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 def answer(table: ScoredTable, label: str) -> Answer:
     """What helped: of an ablation one sentence on the whole method and one on its parts, else one on each compared row; and a
     caveat."""
-    found = parts(table)
+    found = part_deltas(table)
     rows = () if found else comparisons(table)
     if table.comparison:
         if not any(row.delta.n for row in rows):

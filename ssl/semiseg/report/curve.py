@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from semiseg.report.data import ReportData
-from semiseg.report.scores import Row, ScoredTable
+from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import Spread
 from semiseg.report.style import CYCLE, Drawn, faded, figure
 from semiseg.results.records import CurveRecord
@@ -65,7 +65,7 @@ def curve_info(asked: CurveRecord, table: ScoredTable) -> CurveInfo:
     return CurveInfo(asked.x, asked.log, tuple(series), tuple(levels))
 
 
-def _point(x: float, row: Row) -> CurvePoint:
+def _point(x: float, row: ScoredRow) -> CurvePoint:
     seeds = {seed: 100 * cell.value for seed, cell in row.cells.items() if math.isfinite(cell.value)}
     return CurvePoint(x, row.name, _percent(row.score), seeds)
 

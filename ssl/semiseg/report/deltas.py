@@ -7,7 +7,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from semiseg.report.data import ReportData
-from semiseg.report.scores import ScoredTable, comparisons, parts
+from semiseg.report.scores import ScoredTable, comparisons, part_deltas
 from semiseg.report.statistics import Standing, standing
 from semiseg.report.style import NEUTRAL, ORANGE, STANDING_COLOURS, Drawn, figure, named_points
 
@@ -19,7 +19,7 @@ def draw_deltas(data: ReportData) -> Drawn | str:
     if not info.deltas:
         other = "the row it is compared with" if table.comparison else f"'{table.reference}'"
         return f"No row shares a finished seed with {other} yet."
-    better = f"'{table.reference}'" if parts(table) else "the row"
+    better = f"'{table.reference}'" if part_deltas(table) else "the row"
     note = f"Squares: mean with its 95 % interval, green where {better} is better, red where it is worse, grey where unclear. "
     note += "Dots: seeds. Hollow: the paper's own differences." if info.paper_columns else "Dots: seeds."
     return Drawn(note, (forest_figure(info),))
@@ -48,7 +48,7 @@ class ForestInfo(NamedTuple):
 
 def forest_info(table: ScoredTable) -> ForestInfo:
     """Mean, interval, seeds and the paper's own difference per row."""
-    deltas, ablated = [], bool(parts(table))
+    deltas, ablated = [], bool(part_deltas(table))
     for row, against, delta, outcome, paper in comparisons(table):
         if delta.n == 0:
             continue

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from semiseg.report.style import Drawn
 
-T = TypeVar("T")
+Shown = TypeVar("Shown")
 HERE = Path(__file__).parent
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 
@@ -20,12 +20,12 @@ Section = tuple[str, str, str]
 """Anchor, name in the navigation, content."""
 
 
-class PageFigure(NamedTuple, Generic[T]):
-    """A figure of a page that is made from a T: one line in a registry."""
+class PageFigure(NamedTuple, Generic[Shown]):
+    """A figure of a page that is made from a Shown: one line in a registry."""
 
     anchor: str
     heading: str
-    draw: Callable[[T], Drawn | str | None]
+    draw: Callable[[Shown], Drawn | str | None]
     """What is drawn; a sentence that says what is missing; or None, which leaves the figure out of the page."""
     wide: bool = False
     """Scrolls sideways on a phone instead of shrinking."""
@@ -33,7 +33,7 @@ class PageFigure(NamedTuple, Generic[T]):
     """Stands before the page's own tables."""
 
 
-def figure_sections(figures: Iterable[PageFigure[T]], data: T) -> list[Section]:
+def figure_sections(figures: Iterable[PageFigure[Shown]], data: Shown) -> list[Section]:
     """The sections of all figures that are not left out."""
     found = []
     for one in figures:

@@ -23,7 +23,7 @@ class Cell(NamedTuple):
     key: str
 
 
-class Row(NamedTuple):
+class ScoredRow(NamedTuple):
     """One line of the table. `delta` is this row minus the row `against`; both are None for a row that is compared with none."""
 
     name: str
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     paper_delta: tuple[float, ...]  # NaN too in columns of another metric than the score
 
 
-class Part(NamedTuple):
+class PartDelta(NamedTuple):
     """What the reference row has and another row lacks. `gain` is the reference minus that row: positive when the part helps."""
 
     removed: tuple[str, ...]
@@ -64,14 +64,14 @@ class ScoredTable(NamedTuple):
     switches: tuple[str, ...]
     columns: tuple[str, ...]
     seeds: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ScoredRow, ...]
     reference: str
     baseline: str | None
     paper_columns: tuple[str, ...]
     paper_beside: tuple[bool, ...]  # per column, whether it stands beside the score; others stand in the table of all metrics
     comparison: bool  # study.json says who is against whom
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> ScoredRow:
         """The row called `name`."""
         return next(row for row in self.rows if row.name == name)
 
@@ -108,7 +108,7 @@ def score_table(results: Results) -> ScoredTable:
     for name in study.rows:
         other = (study.against or {}).get(name, reference)
         other = None if other == name else other
-        row = Row(
+        row = ScoredRow(
             name=name,
             switches=words.switches[name],
             facts=words.facts[name],
@@ -197,7 +197,7 @@ def _cell(key: str, stages: dict, numbers: dict) -> Cell:
     return Cell(value, "done", "", role, key)
 
 
-def parts(table: ScoredTable) -> tuple[Part, ...]:
+def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:
     """Every row that is the reference with something switched off, the baseline apart: what was removed and what it was worth.
 
     A comparison has no parts.
@@ -210,7 +210,7 @@ def parts(table: ScoredTable) -> tuple[Part, ...]:
         if table.comparison or row.delta is None or row.name == table.baseline or not removed or changed:
             continue
         gain = row.delta.opposite()
-        found.append(Part(removed, row.name, gain, standing(gain), tuple(-delta for delta in row.paper_delta)))
+        found.append(PartDelta(removed, row.name, gain, standing(gain), tuple(-delta for delta in row.paper_delta)))
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
 from semiseg.report.metrics import Metrics, metrics_grid
-from semiseg.report.scores import Row, ScoredTable
+from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import Paired, Spread, verdict
 
 
@@ -44,7 +44,7 @@ def paper_text(value: float, delta: float) -> str:
     return f"{value:.2f}" if math.isnan(delta) or delta == 0 else f"{value:.2f} ({round(delta, 2) + 0.0:+.2f})"
 
 
-def line(row: Row, table: ScoredTable) -> TableLine:
+def line(row: ScoredRow, table: ScoredTable) -> TableLine:
     """Format one row."""
     seeds = len(table.seeds)
     n = f"n = {row.score.n}" + (f" of {seeds}" if row.score.n < seeds else "")

@@ -62,20 +62,21 @@ def sections(
 ) -> Sections:
     """All settings of a study; of the methods those that rows use, without the switches, which are the rows'."""
     return {
-        **{name: dotted(plain(settings)) for name, settings in (("data", data), ("net", net), ("train", train))},
+        **{name: by_dotted_name(plain(settings)) for name, settings in (("data", data), ("net", net), ("train", train))},
         **{
-            name: {key: value for key, value in dotted(plain(one)).items() if key not in one.SWITCHES} for name, one in used.items()
+            name: {key: value for key, value in by_dotted_name(plain(one)).items() if key not in one.SWITCHES}
+            for name, one in used.items()
         },
         "rows": dict(rows),
         "seeds": {"seeds": list(seeds)},
     }
 
 
-def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings under dotted names."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        found |= dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        found |= by_dotted_name(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from semiseg.report.data import ReportData
-from semiseg.report.scores import ScoredTable
+from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Spread
 from semiseg.report.style import CYCLE, Drawn, faded, figure
 from semiseg.results.records import CurveRecord

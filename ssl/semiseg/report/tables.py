@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
 from semiseg.report.metrics import Metrics, metrics_grid
-from semiseg.report.scores import ScoredTable
+from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Paired, Spread, verdict
 
 

@@ -81,7 +81,7 @@ def test_the_two_models_start_and_end_differently(trained: Path) -> None:
     stages = named()
     networks = [StageRun(stages[name], tiny.place(trained)).trainer for name in ("a0", "b0")]
     assert not tiny.flat(networks[0].state.student).equal(tiny.flat(networks[1].state.student))
-    assert set(networks[0].labelled.tolist()) != set(networks[1].labelled.tolist())
+    assert set(networks[0].batches.labelled.tolist()) != set(networks[1].batches.labelled.tolist())
     assert not equal(weights(trained, stages["a0"]), weights(trained, stages["b0"]))
 
 

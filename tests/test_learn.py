@@ -209,8 +209,8 @@ def test_a_stage_opens_the_labelled_subset_of_its_own(tmp_path: Path) -> None:
         split = split_of(*place.open(labelled))
         stage = replace(tiny.chain(Supervised())[0], split=split, train=replace(tiny.TRAIN, steps=1, evaluations=1))
         run = StageRun(stage, place)
-        found[labelled] = set(run.trainer.labelled.tolist())
-        drawn = {row for step in range(30) for row in run.trainer._rows(step)[0]}
+        found[labelled] = set(run.trainer.batches.labelled.tolist())
+        drawn = {row for step in range(30) for row in run.trainer.batches.rows(step)[0]}
         assert drawn == found[labelled]
         run_stage(stage, place)
     assert [len(rows) for rows in found.values()] == [4, 9, 24]
@@ -264,10 +264,10 @@ def test_methods_train_on_images_of_one_class_each_from_batches_to_the_store(nam
     for stage in chain:
         if stage.train.steps > 0:
             batch, count = (
-                (made := StageRun(stage, place).trainer)._batch(0, torch.Generator().manual_seed(0)),
+                (made := StageRun(stage, place).trainer).batches.make(0, torch.Generator().manual_seed(0)),
                 made.images_per_step,
             )
-            rows, labelled = made._rows(0)
+            rows, labelled = made.batches.rows(0)
             assert batch.image.shape == (count, 3, 24, 24)
             assert batch.valid.all()
             assert batch.mask.flatten().tolist() == [labels[row] if i < labelled else 255 for i, row in enumerate(rows)]

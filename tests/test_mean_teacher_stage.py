@@ -190,7 +190,7 @@ def test_a_stage_shorter_than_an_epoch_that_would_never_update_its_teacher_is_re
 ) -> None:
     """The length of an epoch is the training loop's own."""
     train = replace(tiny.TRAIN, batch_labelled=batch[0], batch_unlabelled=batch[1])
-    epoch = tiny.trainer(tiny.chain(rule, train=replace(train, steps=100))[0]).epoch_steps
+    epoch = tiny.trainer(tiny.chain(rule, train=replace(train, steps=100))[0]).batches.epoch_steps
     said = f"^method.ema.every: got 'epoch'; allowed: step, as an epoch has {epoch} steps and the stage {epoch - 1}$"
     with pytest.raises(SettingError, match=said):
         tiny.chain(rule, train=replace(train, steps=epoch - 1))

@@ -37,7 +37,7 @@ def test_partners_are_training_images_without_their_masks_as_many_as_unlabelled_
     made, (_, splits) = trainer(MIXING, batch_unlabelled=3, scale=(1.0, 1.0), flip=0.0), tiny.opened()
     seen: list[int] = []
     for step in range(16):  # two epochs of the unlabelled images
-        batch = made._batch(step, torch.Generator().manual_seed(step))
+        batch = made.batches.make(step, torch.Generator().manual_seed(step))
         partner = batch.partner
         assert partner is not None
         assert (len(batch.image), len(partner.image), partner.labelled, partner.partner) == (5, 3, 0, None)
@@ -50,7 +50,7 @@ def test_partners_are_training_images_without_their_masks_as_many_as_unlabelled_
 def test_a_second_draw_changes_nothing_of_the_first_and_is_the_same_at_every_start() -> None:
     plain, one, other = (trainer(method) for method in (CrossPseudo(), MIXING, MIXING))
     for step in (0, 1, 5):
-        batches = [made._batch(step, torch.Generator().manual_seed(step)) for made in (plain, one, other)]
+        batches = [made.batches.make(step, torch.Generator().manual_seed(step)) for made in (plain, one, other)]
         assert batches[0].partner is None
         assert batches[0].image.equal(batches[1].image)
         assert batches[0].mask.equal(batches[1].mask)
@@ -64,6 +64,6 @@ def test_a_second_draw_changes_nothing_of_the_first_and_is_the_same_at_every_sta
 def test_a_second_draw_goes_with_every_kind_of_batch(draw: Any) -> None:
     made = trainer(Paired(draw=draw))
     for step in range(6):
-        batch = made._batch(step, torch.Generator().manual_seed(step))
+        batch = made.batches.make(step, torch.Generator().manual_seed(step))
         assert batch.partner is not None
         assert len(batch.partner.image) == max(len(batch.image) - batch.labelled, 1)

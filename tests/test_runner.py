@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import semiseg.provenance
 import semiseg.runner
+from semiseg.provenance import provenance
 from semiseg.pseudo import read_masks, write_masks
 from semiseg.results import SCHEMAS
-from semiseg.runner import StageRun, provenance, run_stage
+from semiseg.runner import StageRun, run_stage
 from semiseg.stage import Stage
 from semiseg.store import Store
 from semiseg.train import StageError
@@ -160,5 +162,5 @@ def test_provenance_is_known_where_ray_is_not_installed(monkeypatch: pytest.Monk
             raise PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr(semiseg.runner, "version", version)
+    monkeypatch.setattr(semiseg.provenance, "version", version)
     assert provenance(tiny.CPU, "abc")["versions"]["torch"] == "1.0"

@@ -34,7 +34,7 @@ def semi(**train: Any) -> Stage:
 
 
 def drawn(trainer: Trainer, name: str, rows: np.ndarray, count: int, steps: int) -> list[list[int]]:
-    return [trainer._draw(name, rows, step, count) for step in range(steps)]
+    return [trainer.batches.draw(name, rows, step, count) for step in range(steps)]
 
 
 def test_every_image_is_drawn_equally_often() -> None:
@@ -47,7 +47,7 @@ def test_every_image_is_drawn_equally_often() -> None:
 
 
 def test_a_batch_larger_than_the_set_takes_its_images_again() -> None:
-    assert sorted(tiny.trainer(supervised())._draw("labelled", np.array([3, 4]), 5, 4)) == [3, 3, 4, 4]
+    assert sorted(tiny.trainer(supervised()).batches.draw("labelled", np.array([3, 4]), 5, 4)) == [3, 3, 4, 4]
 
 
 def test_draws_are_a_function_of_the_step_the_seed_and_the_stage() -> None:
@@ -55,7 +55,7 @@ def test_draws_are_a_function_of_the_step_the_seed_and_the_stage() -> None:
     rows = np.arange(24)
     one, same = (drawn(tiny.trainer(stage), "unlabelled", rows, 2, 12) for _ in range(2))
     assert one == same
-    assert one[7] == tiny.trainer(stage)._draw("unlabelled", rows, 7, 2)
+    assert one[7] == tiny.trainer(stage).batches.draw("unlabelled", rows, 7, 2)
     assert one != drawn(tiny.trainer(replace(stage, seed=1)), "unlabelled", rows, 2, 12)
     assert one != drawn(tiny.trainer(replace(stage, number=3)), "unlabelled", rows, 2, 12)
     assert one != drawn(tiny.trainer(stage), "labelled", rows, 2, 12)
@@ -73,13 +73,13 @@ def test_another_augmentation_or_loss_weight_does_not_reshuffle_the_images(monke
         monkeypatch.setattr(type(pack), "image", lambda self, row, rows=rows: rows.append(row) or read(self, row))
         trainer = tiny.trainer(tiny.chain(method, train=replace(tiny.TRAIN, **train))[1])
         for step in range(6):
-            trainer._batch(step, torch.Generator())
+            trainer.batches.make(step, torch.Generator())
     assert seen["default"] == seen["changed"]
     assert len(seen["default"]) == 24
 
 
 def test_a_semi_supervised_batch_has_labelled_rows_first_and_ignores_the_masks_of_the_others() -> None:
-    batch = tiny.trainer(semi(scale=(1.0, 1.0), flip=0.0))._batch(0, torch.Generator())
+    batch = tiny.trainer(semi(scale=(1.0, 1.0), flip=0.0)).batches.make(0, torch.Generator())
     assert batch.image.shape == (4, 3, *tiny.SIZE)
     assert batch.labelled == 2
     assert (batch.mask[2:] == 255).all()
@@ -91,7 +91,7 @@ def test_a_semi_supervised_batch_has_labelled_rows_first_and_ignores_the_masks_o
 
 def test_a_supervised_stage_sees_as_many_images_all_labelled() -> None:
     trainer = tiny.trainer(supervised())
-    batch = trainer._batch(0, torch.Generator())
+    batch = trainer.batches.make(0, torch.Generator())
     assert trainer.images_per_step == len(batch.image) == batch.labelled == 4
     assert batch.pseudo is None
     assert ((batch.mask != 255).flatten(1).sum(1) > 0).all()

@@ -38,7 +38,7 @@ def stage(method: Method, number: int = 0, **train: Any) -> Stage:
 
 def batches(trainer: Trainer, steps: int) -> Iterator[Batch]:
     for step in range(steps):
-        yield trainer._batch(step, torch.Generator().manual_seed(step))
+        yield trainer.batches.make(step, torch.Generator().manual_seed(step))
 
 
 def rows_of(batch: Batch) -> list[int]:
@@ -105,7 +105,7 @@ def test_batches_are_the_same_at_every_start(method: Method) -> None:
         assert a.labelled == b.labelled
         assert a.image.equal(b.image)
         assert a.mask.equal(b.mask)
-    last = tiny.trainer(stage(method))._batch(7, torch.Generator().manual_seed(7))  # without the steps before it
+    last = tiny.trainer(stage(method)).batches.make(7, torch.Generator().manual_seed(7))  # without the steps before it
     assert last.image.equal(one[7].image)
 
 
@@ -118,7 +118,7 @@ def test_batches_are_the_same_at_every_start(method: Method) -> None:
 )  # fmt: skip
 def test_an_epoch_shows_every_image_of_the_stage_once(method: Method, batch: tuple[int, int], steps: int) -> None:
     trainer = tiny.trainer(stage(method, batch_labelled=batch[0], batch_unlabelled=batch[1]))
-    assert trainer.epoch_steps == steps
+    assert trainer.batches.epoch_steps == steps
 
 
 SHORT = DMT(phases=(0.5, 1.0))

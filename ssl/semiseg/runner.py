@@ -1,12 +1,9 @@
 """One stage from the plan to the store: open the data, go on from a checkpoint, train, publish. Needs no ray."""
 
-import contextlib
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +20,7 @@ from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.methods.rule import Pick
 from semiseg.nets import located
+from semiseg.provenance import provenance
 from semiseg.pseudo import Learned, pseudo_masks, read_masks, write_masks
 from semiseg.results import write_table
 from semiseg.stage import Split, Stage, hash_of
@@ -30,7 +28,6 @@ from semiseg.store import Store
 from semiseg.train import Outcome, StageError, Trainer
 
 WEIGHTS_FILE = "weights.safetensors"
-LIBRARIES = ("torch", "torchvision", "kornia", "numpy", "pyarrow", "ray")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,34 +266,6 @@ def selection_score(stage: Stage, store: Store) -> float:
     table = pq.read_table(store.folder(stage.key) / "metrics.parquet").to_pylist()
     (value,) = [line["value"] for line in table if all(line[name] == text for name, text in wanted.items())]
     return -1.0 if np.isnan(value) else value
-
-
-def provenance(device: torch.device, git: str) -> dict[str, Any]:
-    """Where a stage was trained: device, versions of the libraries, git revision, host's CPU count."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(torch.cpu.get_capabilities().get("cpu_name", "CPU"))
-    return {"device": name, "git": git, "versions": versions(), "threads": torch.get_num_threads()}
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that are installed; a stage can be trained where ray is not."""
-    found = {}
-    for name in LIBRARIES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def git_revision() -> str:
-    """Commit of the project this package runs from, with "+" when files differ from it; "" outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 @lru_cache(maxsize=2)

@@ -1,18 +1,15 @@
 """The training loop of one stage. It asks nothing about the method it runs; every random number is a function of (seed, step)."""
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from semiseg.augment.views import weak
-from semiseg.batch import IGNORE, Batch
+from semiseg.batches import Batches
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.device import autocast
@@ -71,19 +68,16 @@ class Trainer:
         self.stage, self.pack, self.splits, self.device = stage, pack, splits, device
         self.learned = learned or Learned()
         self.rule, self.train = stage.rule, stage.train
-        self.needs = self.rule.needs
-        self.labelled = self.needs.subset(splits.labelled, stage.seed) if self.needs.subset else splits.labelled
+        self.batches = Batches(stage, pack, splits, device, self.learned)
         torch.manual_seed(stream(stage.seed, "start", stage.number))  # of what a rule adds itself, such as a projection head
         self.state = self.rule.start(self._initial_network)
         self.optimisers = {role: optimiser(net, self.train) for role, net in self.state.trained.items()}
-        drawn = max(self.train.batch_unlabelled if self.needs.draw == "mixed" else self.images_per_step, 1)
-        self.epoch_steps = math.ceil(len(splits.training if self.needs.unlabelled else self.labelled) / drawn)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
 
     @property
     def images_per_step(self) -> int:
-        return self.train.batch_labelled + self.train.batch_unlabelled
+        return self.batches.per_step
 
     @property
     def finished(self) -> bool:
@@ -106,7 +100,7 @@ class Trainer:
         """One optimiser step, with the random numbers of its number. Raises StageError naming step and term when a loss is not
         finite."""
         step = self.progress.step
-        now = Moment(step, self.train.steps, self.epoch_steps)
+        now = Moment(step, self.train.steps, self.batches.epoch_steps)
 
         # learning rate
         decayed = warmed_up(now.progress, DECAYS[self.train.decay], self.train.warmup)
@@ -115,7 +109,7 @@ class Trainer:
 
         # batch
         generator = torch.Generator().manual_seed(stream(self.stage.seed, "augment", self.stage.number, step))
-        batch = self._batch(step, generator)
+        batch = self.batches.make(step, generator)
         torch.manual_seed(stream(self.stage.seed, "dropout", self.stage.number, step))  # it knows no other generator
 
         # loss
@@ -137,75 +131,6 @@ class Trainer:
         """(step, selection score) of the network that is reported, for every scoring so far."""
         name = f"selection/{self.rule.evaluated}/{self.train.score}"
         return [(line["step"], line["value"]) for line in self.progress.curves if line["name"] == name]
-
-    def _batch(self, step: int, generator: torch.Generator) -> Batch:
-        """The mini-batch of a step, as the rule wants it: labelled rows, then unlabelled ones."""
-        rows, known = self._rows(step)
-        batch = self._views(rows, known, generator)
-        if not self.needs.partner:
-            return batch
-        beside = self._draw("partner", self.splits.training, step, max(len(rows) - known, 1))
-        return batch._replace(partner=self._views(beside, 0, generator))
-
-    def _views(self, rows: list[int], n_labelled: int, generator: torch.Generator) -> Batch:
-        """Those rows of the pack, weakly augmented; the first ones with their true masks."""
-        images = [self.pack.image(row) for row in rows]
-        maps = [
-            [self._mask(row) if i < n_labelled else np.full(images[i].shape[:2], IGNORE, np.uint8) for i, row in enumerate(rows)]
-        ]
-        for learned in (self.learned.masks, self.learned.confidences):
-            if learned is not None:
-                maps.append([learned[row] for row in rows])
-        assert self.train.crop is not None
-        views = weak(
-            images,
-            maps,
-            crop=self.train.crop,
-            scale=self.train.scale,
-            scale_law=self.train.scale_law,
-            flip=self.train.flip,
-            generator=generator,
-            device=self.device,
-        )
-        image, valid, (truth, *more) = views.image.contiguous(memory_format=torch.channels_last), views.valid, views.masks
-        pseudo = more.pop(0) if self.learned.masks is not None else None
-        # outside the frame: the largest number, as IGNORE is for masks
-        confidence = torch.where(valid, more.pop(0), 65535) / 65535 if self.learned.confidences is not None else None
-        if not self.pack.image_level:
-            return Batch(image, truth, pseudo, valid, n_labelled, confidence)
-
-        def least(one: Tensor) -> Tensor:  # the class of an image is that of any pixel that shows it
-            return one.amin((1, 2), keepdim=True)
-
-        pseudo, confidence = (one if one is None else least(one) for one in (pseudo, confidence))
-        return Batch(image, least(truth), pseudo, valid[:, :1, :1] | True, n_labelled, confidence)
-
-    def _rows(self, step: int) -> tuple[list[int], int]:
-        """Rows of the mini-batch of a step, and how many of them, the first ones, are labelled."""
-        if self.needs.draw == "labelled":
-            return self._draw("labelled", self.labelled, step, self.images_per_step), self.images_per_step
-        if self.needs.draw == "joint":
-            known = set(self.labelled.tolist())
-            rows = sorted(
-                self._draw("unlabelled", self.splits.training, step, self.images_per_step), key=lambda row: row not in known
-            )
-            return rows, sum(row in known for row in rows)
-        rows = self._draw("labelled", self.labelled, step, self.train.batch_labelled)
-        return rows + self._draw("unlabelled", self.splits.training, step, self.train.batch_unlabelled), len(rows)
-
-    def _draw(self, name: str, rows: np.ndarray, step: int, count: int) -> list[int]:
-        """The next `count` rows of an endless sequence of permutations, as a function of the step."""
-        drawn = []
-        for position in range(step * count, (step + 1) * count):
-            epoch, place = divmod(position, len(rows))
-            order = _permutation(stream(self.stage.seed, "order", self.stage.number, epoch), name, len(rows))
-            drawn.append(int(rows[order[place]]))
-        return drawn
-
-    def _mask(self, row: int) -> np.ndarray:
-        mask = self.pack.mask(row)
-        assert mask is not None, self.pack.ids[row]
-        return mask
 
     def _log(self, terms: Mapping[str, Tensor], total: Tensor, step: int) -> None:
         values = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
@@ -305,9 +230,3 @@ class Trainer:
         chosen = self.progress.best_step if self.train.weights == "best" else self.progress.step
         images = self.progress.step * self.images_per_step
         return Outcome(weights, metrics, self.progress.curves, samples, chosen, self.progress.seconds, images)
-
-
-@lru_cache(maxsize=16)
-def _permutation(seed: int, name: str, count: int) -> np.ndarray:
-    generator = torch.Generator().manual_seed(stream(seed, name))
-    return torch.randperm(count, generator=generator).numpy()

@@ -16,10 +16,10 @@ from semiseg.change import Row
 from semiseg.codec import difference, write_row
 from semiseg.methods import Method, name_of
 from semiseg.outside import writable_folder
+from semiseg.provenance import provenance
 from semiseg.report.metrics import pretty
 from semiseg.report.scores import score_table
 from semiseg.results import read
-from semiseg.runner import provenance
 from semiseg.search.arguments import SearchArguments
 from semiseg.search.closing import closing, finite, spent
 from semiseg.search.declaration import Search

@@ -20,7 +20,8 @@ from semiseg.methods import Method
 from semiseg.nets import check_network, located
 from semiseg.nets.weights import brief
 from semiseg.outside import local_folder, local_path, store_location
-from semiseg.runner import Place, git_revision, split_of
+from semiseg.provenance import git_revision
+from semiseg.runner import Place, split_of
 from semiseg.stage import Split, Stage
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.declaration import Preset

@@ -10,8 +10,9 @@ import torch
 from semiseg.config import Net
 from semiseg.data import Pack, Splits
 from semiseg.methods import METHODS, Method, name_of
+from semiseg.provenance import provenance
 from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ScoreRecord, StudyRecord
-from semiseg.runner import Place, provenance
+from semiseg.runner import Place
 from semiseg.stage import by_content, plain
 from semiseg.sweep.declaration import Ablation, Curve, Paper
 from semiseg.sweep.plan import Plan

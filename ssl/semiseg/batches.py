@@ -1,0 +1,107 @@
+"""The mini-batch of a step, as a function of the step: which images, weakly augmented, with what the teacher stages made of them."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiseg.augment.views import weak
+from semiseg.batch import IGNORE, Batch
+from semiseg.data.pack import Pack
+from semiseg.data.splits import Splits
+from semiseg.pseudo import Learned
+from semiseg.stage import Stage, stream
+
+
+class Batches:
+    """Mini-batches of a stage: `needs` of its rule says what is in them.
+
+    labelled     rows of the pack whose true masks the stage learns
+    epoch_steps  steps that show every training image once
+    """
+
+    def __init__(self, stage: Stage, pack: Pack, splits: Splits, device: torch.device, learned: Learned) -> None:
+        self.stage, self.train, self.needs = stage, stage.train, stage.rule.needs
+        self.pack, self.splits, self.device, self.learned = pack, splits, device, learned
+        self.labelled = self.needs.subset(splits.labelled, stage.seed) if self.needs.subset else splits.labelled
+        drawn = max(self.train.batch_unlabelled if self.needs.draw == "mixed" else self.per_step, 1)
+        self.epoch_steps = -(-len(splits.training if self.needs.unlabelled else self.labelled) // drawn)
+
+    @property
+    def per_step(self) -> int:
+        """Images of a mini-batch."""
+        return self.train.batch_labelled + self.train.batch_unlabelled
+
+    def make(self, step: int, generator: torch.Generator) -> Batch:
+        """The mini-batch of a step, as the rule wants it: labelled rows, then unlabelled ones."""
+        rows, known = self.rows(step)
+        batch = self._views(rows, known, generator)
+        if not self.needs.partner:
+            return batch
+        beside = self.draw("partner", self.splits.training, step, max(len(rows) - known, 1))
+        return batch._replace(partner=self._views(beside, 0, generator))
+
+    def _views(self, rows: list[int], n_labelled: int, generator: torch.Generator) -> Batch:
+        """Those rows of the pack, weakly augmented; the first ones with their true masks."""
+        images = [self.pack.image(row) for row in rows]
+        maps = [
+            [self._mask(row) if i < n_labelled else np.full(images[i].shape[:2], IGNORE, np.uint8) for i, row in enumerate(rows)]
+        ]
+        for learned in (self.learned.masks, self.learned.confidences):
+            if learned is not None:
+                maps.append([learned[row] for row in rows])
+        assert self.train.crop is not None
+        views = weak(
+            images,
+            maps,
+            crop=self.train.crop,
+            scale=self.train.scale,
+            scale_law=self.train.scale_law,
+            flip=self.train.flip,
+            generator=generator,
+            device=self.device,
+        )
+        image, valid, (truth, *more) = views.image.contiguous(memory_format=torch.channels_last), views.valid, views.masks
+        pseudo = more.pop(0) if self.learned.masks is not None else None
+        # outside the frame: the largest number, as IGNORE is for masks
+        confidence = torch.where(valid, more.pop(0), 65535) / 65535 if self.learned.confidences is not None else None
+        if not self.pack.image_level:
+            return Batch(image, truth, pseudo, valid, n_labelled, confidence)
+
+        def least(one: Tensor) -> Tensor:  # the class of an image is that of any pixel that shows it
+            return one.amin((1, 2), keepdim=True)
+
+        pseudo, confidence = (one if one is None else least(one) for one in (pseudo, confidence))
+        return Batch(image, least(truth), pseudo, valid[:, :1, :1] | True, n_labelled, confidence)
+
+    def rows(self, step: int) -> tuple[list[int], int]:
+        """Rows of the mini-batch of a step, and how many of them, the first ones, are labelled."""
+        if self.needs.draw == "labelled":
+            return self.draw("labelled", self.labelled, step, self.per_step), self.per_step
+        if self.needs.draw == "joint":
+            known = set(self.labelled.tolist())
+            rows = sorted(self.draw("unlabelled", self.splits.training, step, self.per_step), key=lambda row: row not in known)
+            return rows, sum(row in known for row in rows)
+        rows = self.draw("labelled", self.labelled, step, self.train.batch_labelled)
+        return rows + self.draw("unlabelled", self.splits.training, step, self.train.batch_unlabelled), len(rows)
+
+    def draw(self, name: str, rows: np.ndarray, step: int, count: int) -> list[int]:
+        """The next `count` rows of an endless sequence of permutations, as a function of the step."""
+        drawn = []
+        for position in range(step * count, (step + 1) * count):
+            epoch, place = divmod(position, len(rows))
+            order = _permutation(stream(self.stage.seed, "order", self.stage.number, epoch), name, len(rows))
+            drawn.append(int(rows[order[place]]))
+        return drawn
+
+    def _mask(self, row: int) -> np.ndarray:
+        mask = self.pack.mask(row)
+        assert mask is not None, self.pack.ids[row]
+        return mask
+
+
+@lru_cache(maxsize=16)
+def _permutation(seed: int, name: str, count: int) -> np.ndarray:
+    generator = torch.Generator().manual_seed(stream(seed, name))
+    return torch.randperm(count, generator=generator).numpy()

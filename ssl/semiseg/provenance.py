@@ -1,0 +1,39 @@
+"""Where results come from: device, versions of libraries, revision of the code."""
+
+import contextlib
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LIBRARIES = ("torch", "torchvision", "kornia", "numpy", "pyarrow", "ray")
+
+
+def provenance(device: torch.device, git: str) -> dict[str, Any]:
+    """Where a stage was trained: device, versions of the libraries, git revision, host's CPU count."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(torch.cpu.get_capabilities().get("cpu_name", "CPU"))
+    return {"device": name, "git": git, "versions": versions(), "threads": torch.get_num_threads()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that are installed; a stage can be trained where ray is not."""
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def git_revision() -> str:
+    """Commit of the project this package runs from, with "+" when files differ from it; "" outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -6,7 +6,7 @@ printed), mean squared error for cross-entropy, a confidence threshold, and cons
 scenes (five classes, so the metrics are means over four of them) 3 seeds take about 6 minutes on 2 CPU cores.
 
     python sweeps/ablate_mean_teacher_mri.py
-    python sweeps/ablate_mean_teacher_mri.py --preset mri --data.root ../shared/data/spinal_gm
+    python sweeps/ablate_mean_teacher_mri.py --preset mri --data.root PATH
     python sweeps/ablate_mean_teacher_mri.py --preset paper --dry-run
 """
 

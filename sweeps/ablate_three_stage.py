@@ -5,7 +5,7 @@ wider sharing of stage 3's branch (N2). On the built-in scenes with 8 labelled i
 minutes on 2 CPU cores; expect full about 7 points above S1, and wide intervals. The README has the numbers.
 
     python sweeps/ablate_three_stage.py
-    python sweeps/ablate_three_stage.py --preset small --data.name camvid --data.root ../shared/data/camvid
+    python sweeps/ablate_three_stage.py --preset small --data.name camvid --data.root PATH
     python sweeps/ablate_three_stage.py --preset paper --dry-run
     python sweeps/ablate_three_stage.py --preset paper-voc --data.root VOCdevkit --net.weights coco.pth
 """

@@ -5,8 +5,8 @@ PhTPS; 1w-pt MT once more with the slip of the authors' code. Then PhTPS against
 labels. On the built-in scenes the directions take about 10 minutes for 2 seeds on 2 CPU cores; `--rows` names the others.
 
     python sweeps/compare_consistency_directions.py
-    python sweeps/compare_consistency_directions.py --preset camvid --data.root ../shared/data/camvid
-    python sweeps/compare_consistency_directions.py --preset cifar10 --data.root ../shared/data/cifar10_small
+    python sweeps/compare_consistency_directions.py --preset camvid --data.root PATH
+    python sweeps/compare_consistency_directions.py --preset cifar10 --data.root PATH
     python sweeps/compare_consistency_directions.py --preset paper --dry-run
 """
 

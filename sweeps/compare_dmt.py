@@ -6,7 +6,7 @@ phase. All start from the same labelled images; DMT trains two models through fi
 baseline, as in the paper. On the built-in scenes, with 5 epochs a phase and 3 seeds, about 8 minutes on 2 CPU cores.
 
     python sweeps/compare_dmt.py
-    python sweeps/compare_dmt.py --preset pets --data.root ../shared/data/oxford-iiit-pet
+    python sweeps/compare_dmt.py --preset pets --data.root PATH
     python sweeps/compare_dmt.py --preset paper --dry-run
 """
 

@@ -6,7 +6,7 @@ cores. The presets `paper` (Cityscapes, 100, 372, 744, 1488 labels) and `paper-v
 and the labelled images in a batch per number of labels, as the paper does; its text has 1448 for the 1488 = 2975/2 of Table 1.
 
     python sweeps/compare_label_counts.py
-    python sweeps/compare_label_counts.py --preset small --data.root ../shared/data/camvid
+    python sweeps/compare_label_counts.py --preset small --data.root PATH
     python sweeps/compare_label_counts.py --preset paper --dry-run
     python sweeps/compare_label_counts.py --preset paper-voc --dry-run
 """

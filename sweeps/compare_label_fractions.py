@@ -8,7 +8,7 @@ images, scored every 20th of a stage (pets_mean_teacher: every 5th of 100 epochs
 scenes 2 seeds take about 15 minutes on 2 CPU cores.
 
     python sweeps/compare_label_fractions.py
-    python sweeps/compare_label_fractions.py --preset pets --data.root ../shared/data/oxford-iiit-pet
+    python sweeps/compare_label_fractions.py --preset pets --data.root PATH
     python sweeps/compare_label_fractions.py --preset paper --dry-run
 """
 

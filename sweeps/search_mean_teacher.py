@@ -6,7 +6,7 @@ test with all seeds. Searching is in `results/search_mean_teacher`, best.json th
 method.
 
     python sweeps/search_mean_teacher.py
-    python sweeps/search_mean_teacher.py --preset pets --data.root ../shared/data/oxford-iiit-pet
+    python sweeps/search_mean_teacher.py --preset pets --data.root PATH
     python sweeps/search_mean_teacher.py --space.weight 0.1 10 --space.ema-decay 0.9 0.999 --space.log weight
 """
 

@@ -6,7 +6,7 @@ the best configuration and that default are scored on test with all seeds. Searc
 there is read by `--config` of any sweep of the method.
 
     python sweeps/search_three_stage.py
-    python sweeps/search_three_stage.py --trials 48 --preset small --data.name camvid --data.root ../shared/data/camvid
+    python sweeps/search_three_stage.py --trials 48 --preset small --data.name camvid --data.root PATH
     python sweeps/search_three_stage.py --space.lambda1 0.05 2.0 --space.log lambda1 --space.tie lambda1 lambda2
 """
 

@@ -4,7 +4,7 @@ Stage 1 is shared by all values, and 1/2 is the full row of `ablate_three_stage.
 On the built-in scenes 3 seeds take about 7 minutes on 2 CPU cores, or 5 after the ablation.
 
     python sweeps/sweep_lambda.py
-    python sweeps/sweep_lambda.py --preset small --data.name camvid --data.root ../shared/data/camvid
+    python sweeps/sweep_lambda.py --preset small --data.name camvid --data.root PATH
     python sweeps/sweep_lambda.py --preset paper --dry-run
 """
 

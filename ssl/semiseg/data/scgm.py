@@ -9,7 +9,7 @@ holds bytes: z-scores from -4 to 4 become 0..255, those beyond are clipped, and 
 Data.size resizes after that. A pixel is grey matter when more than half of the raters say so.
 
 Persons are never on two sides of a split: subjects are drawn, or whole sites when fewer than 8 subjects have masks, since in so
-small a collection subjects of one site may be one person's scans (as in ../shared/data/spinal_gm). Unlabelled scans of a site or
+small a collection subjects of one site may be one person's scans. Unlabelled scans of a site or
 subject that selects or tests are left out. Slices without grey matter are left out of training and selection, not of test (the
 authors' code).
 """

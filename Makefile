@@ -12,7 +12,7 @@ quick: $(VENV)/.installed
 	$(BIN)/python sweeps/ablate_three_stage.py --quick
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # files in two processes; one thread each
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

@@ -1,6 +1,5 @@
 """The built-in scenes are deterministic, varied, imbalanced and quick to draw."""
 
-
 import numpy as np
 import pytest
 

@@ -158,37 +158,58 @@ def test_auto_without_a_cluster_is_one_line(cache: Path, tmp_path: Path) -> None
 # ---- disks and pipes
 
 
-def test_results_that_cannot_be_written_cost_no_training(cache: Path, tmp_path: Path) -> None:
-    """A full disk under --out, as /dev/full is none: a folder in which no file can be made bigger than nothing."""
-    code = (
-        "import errno, sys; from semiseg.results import tables, files; import semiseg.results as results\n"
-        "def full(path, content): raise OSError(errno.ENOSPC, 'No space left on device', str(path))\n"
-        "import semiseg.results.files; semiseg.results.files.write_bytes = full\n"
-        "for module in (tables, results): setattr(module, 'write_bytes', full)\n"
-        f"sys.argv[0] = {str(SCRIPT)!r}\n"
-        "sys.path.insert(0, sys.argv[0].rsplit('/', 1)[0])\n"
-        "from ablate_three_stage import TABLE\n"
-        "from semiseg.sweep.command import main\n"
-        "sys.exit(main(TABLE))\n"
-    )
+FULL_DISK = f"""
+import errno, sys
+import semiseg.results as results
+from semiseg.results import files, tables
+
+def full(path, content):
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+for module in (files, tables, results):
+    module.write_bytes = full
+sys.argv[0] = {str(SCRIPT)!r}
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+from ablate_three_stage import TABLE
+from semiseg.sweep.command import main
+sys.exit(main(TABLE))
+"""
+"""The front door on a machine whose results folder cannot take a byte."""
+
+
+def test_a_full_disk_damage_and_a_closed_pipe_cost_nothing(cache: Path, tmp_path: Path) -> None:
     script = tmp_path / "full_disk.py"
-    script.write_text(code)
+    script.write_text(FULL_DISK)
     ran = finish(tmp_path, cache, *QUICK, script=script)
     assert ran.returncode == 1, ran.stderr
     assert "Traceback" not in ran.stderr + ran.stdout
     assert ran.stderr.count("training goes on") == 1
     assert f"out: cannot write to {tmp_path / 'out'} (No space left on device); allowed: the same command again" in ran.stderr
     assert "FAILED" not in ran.stdout
-    assert len(list((tmp_path / "store").glob("*/stage.json"))) == 3
+    one, two, three = sorted((tmp_path / "store").glob("*/stage.json"))
+    weights = {path.parent.name: path.read_bytes() for path in (tmp_path / "store").glob("*/weights.safetensors")}
+
+    # garbage where stages, their metrics and checkpoints were
+    one.write_text("")
+    metrics = two.parent / "metrics.parquet"
+    metrics.write_bytes(metrics.read_bytes()[:100])
+    (tmp_path / "store" / "unfinished").mkdir(exist_ok=True)
+    (tmp_path / "store" / "unfinished" / f"{one.parent.name}.pt").write_bytes(b"garbage")
     again = finish(tmp_path, cache, *QUICK)
-    assert again.returncode == 0, again.stderr
-    assert "3 done, 0 to train" in again.stdout
+    said = again.stdout + again.stderr
+    assert again.returncode == 0, said
+    assert "1 done, 2 to train" in said
+    assert said.count("is damaged (") == 3, said
+    assert "Traceback" not in said
+    found = {path.parent.name: path.read_bytes() for path in (tmp_path / "store").glob("*/weights.safetensors")}
+    assert {key: found[key] == content for key, content in weights.items()} == dict.fromkeys(weights, True)
+    assert three.parent.name in found
 
-
-def test_a_closed_pipe_and_an_ascii_terminal_end_nothing(cache: Path, tmp_path: Path) -> None:
+    # the finished study once more, into a pipe that closes, on a terminal that knows no "±"
+    (tmp_path / "out" / "report.html").unlink()
     words = " ".join(map(repr, command(tmp_path, cache, *QUICK)))
     shell = f"set -o pipefail; {words} 2> {tmp_path / 'errors'} | head -1"
-    ran = subprocess.run(
+    piped = subprocess.run(
         ["bash", "-c", shell],
         cwd=tmp_path,
         env=environment(PYTHONIOENCODING="ascii"),
@@ -198,26 +219,7 @@ def test_a_closed_pipe_and_an_ascii_terminal_end_nothing(cache: Path, tmp_path: 
         check=False,
     )
     said = (tmp_path / "errors").read_text()
-    assert ran.returncode == 0, said
-    assert len(ran.stdout.splitlines()) == 1
+    assert (piped.returncode, len(piped.stdout.splitlines())) == (0, 1), said
     assert "Traceback" not in said
     assert "Broken" not in said
     assert (tmp_path / "out" / "report.html").is_file()
-
-
-def test_garbage_in_the_store_is_set_aside_and_made_again(cache: Path, tmp_path: Path) -> None:
-    assert finish(tmp_path, cache, *QUICK).returncode == 0
-    one, two, _ = sorted((tmp_path / "store").glob("*/stage.json"))
-    weights = {path.parent.name: path.read_bytes() for path in (tmp_path / "store").glob("*/weights.safetensors")}
-    one.write_text("")
-    metrics = two.parent / "metrics.parquet"
-    metrics.write_bytes(metrics.read_bytes()[:100])
-    (tmp_path / "store" / "unfinished").mkdir(exist_ok=True)
-    (tmp_path / "store" / "unfinished" / f"{one.parent.name}.pt").write_bytes(b"garbage")
-    again = finish(tmp_path, cache, *QUICK)
-    assert again.returncode == 0, again.stderr + again.stdout
-    said = again.stdout + again.stderr
-    assert said.count("is damaged (") == 3, said
-    assert "Traceback" not in said
-    found = {path.parent.name: path.read_bytes() for path in (tmp_path / "store").glob("*/weights.safetensors")}
-    assert {key: found[key] == content for key, content in weights.items()} == dict.fromkeys(weights, True)

@@ -174,8 +174,12 @@ class Starting(tune.Callback):
     """Says when a cluster has no resources free for a first stage, and gives up after a while; Tune itself waits without a word."""
 
     def __init__(self, settings: Ray, limit: float) -> None:
-        self.needs = f"{settings.cpus_per_trial} CPUs" + (f" and {settings.gpus:g} GPUs" if settings.gpus else "")
-        self.limit, self.began, self.said, self.started = limit, time.monotonic(), False, False
+        cpus = settings.cpus_per_trial
+        self.needs = f"{cpus} CPU{'s' * (cpus > 1)}" + (
+            f" and {settings.gpus:g} GPU{'s' * (settings.gpus > 1)}" if settings.gpus else ""
+        )
+        self.limit, self.began, self.said = limit, time.monotonic(), False
+        self.started = settings.address is None  # a cluster of one's own has nobody else on it
         self.gave_up = ""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -259,6 +263,7 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limi
     trainable = tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": settings.gpus})
     with tempfile.TemporaryDirectory(prefix="semiseg-tune-", ignore_cleanup_errors=True) as folder, as_user_signal() as stopped_by:
         searcher = FeedSearcher(feed)
+        starting = Starting(settings, limit)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -276,7 +281,7 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limi
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Failures(searcher), starting := Starting(settings, limit)],
+                callbacks=[Failures(searcher), starting],
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the monitor and at the end

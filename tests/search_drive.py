@@ -1,4 +1,4 @@
-"""A search without training: stages whose scores are a formula, driven through the real pool, ledger and store. Not a test
+"""A search without training: stages whose scores are a formula, driven through the real feed, ledger and store. Not a test
 module."""
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Method
-from semiseg.search.feed import Pool, evaluations
+from semiseg.search.feed import TrialFeed, evaluations
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.space import Space
 from semiseg.stage import Stage
@@ -58,7 +58,7 @@ def open_ledger(folder: Path, trials: int, **settings: Any) -> Ledger:
     return Ledger(folder / JOURNAL, trials=trials, **settings)
 
 
-def make_pool(folder: Path, ledger: Ledger, space: Space = SPACE, base: Method = BASE, **settings: Any) -> Pool:
+def make_feed(folder: Path, ledger: Ledger, space: Space = SPACE, base: Method = BASE, **settings: Any) -> TrialFeed:
     store = Store(str(folder / "store"), folder / "mirror")
     options: dict[str, Any] = {
         "chain_of": chain_of,
@@ -67,7 +67,7 @@ def make_pool(folder: Path, ledger: Ledger, space: Space = SPACE, base: Method =
         "slots": 1,
         "console": Console(file=StringIO()),
     } | settings
-    return Pool(ledger, space, base, store=store, **options)
+    return TrialFeed(ledger, space, base, store=store, **options)
 
 
 def publish(store: Store, stage: Stage, score: Score, seconds: float) -> None:
@@ -83,17 +83,19 @@ def publish(store: Store, stage: Stage, score: Score, seconds: float) -> None:
     store.publish(stage.key, write, {"seconds": seconds})
 
 
-def drive(pool: Pool, score: Score, *, most: int | None = None, dies: Callable[[Stage], bool] = lambda stage: False) -> list[str]:
+def drive(
+    feed: TrialFeed, score: Score, *, most: int | None = None, dies: Callable[[Stage], bool] = lambda stage: False
+) -> list[str]:
     """Train as Tune would, an evaluation of every running stage a round; keys of finished stages. After `most` rounds the driver
     dies."""
     done: list[str] = []
     running: dict[str, tuple[Stage, int]] = {}
     rounds = 0
     while most is None or rounds < most:
-        while len(running) < pool.slots and (stage := pool.take()) is not None:
+        while len(running) < feed.slots and (stage := feed.take()) is not None:
             running[stage.key] = (stage, 0)
         if not running:
-            assert pool.exhausted
+            assert feed.exhausted
             return done
         rounds += 1
         for key, (stage, number) in list(running.items()):
@@ -101,17 +103,17 @@ def drive(pool: Pool, score: Score, *, most: int | None = None, dies: Callable[[
             running[key] = (stage, number)
             if dies(stage):
                 del running[key]
-                pool.fail(key, "its process died")
+                feed.fail(key, "its process died")
                 continue
             curve = [(one, score(stage, one)) for one in range(1, number + 1)]
             figures = {"training_step": 2 * number, "steps": stage.train.steps, "images_per_second": 1.0, "seconds": float(number)}
-            stop = pool.progress(key, figures | {"selection_curve": curve, "selection_score": max(score for _, score in curve)})
+            stop = feed.progress(key, figures | {"selection_curve": curve, "selection_score": max(score for _, score in curve)})
             if stop:
-                pool.stop(key)
+                feed.stop(key)
                 del running[key]
             elif number == evaluations(stage):
-                publish(pool.store, stage, score, seconds=float(number))
-                pool.finish(key)
+                publish(feed.store, stage, score, seconds=float(number))
+                feed.finish(key)
                 done.append(key)
                 del running[key]
     return done

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tiny
 from rich.console import Console
-from search_drive import drive, hill, make_pool, open_ledger
+from search_drive import drive, hill, make_feed, open_ledger
 from test_three_stage import ROWS
 
 from semiseg.sweep.feed import PlanFeed, Queue
@@ -141,13 +141,13 @@ def test_a_search_is_watched_by_the_same_lines_and_table(tmp_path: Path, termina
     out = io.StringIO()
     console = Console(file=out, width=200, highlight=False, force_terminal=terminal, soft_wrap=True)
     with open_ledger(tmp_path, 3) as ledger:
-        pool = make_pool(tmp_path, ledger, console=console)
-        with pool.monitor:
-            drive(pool, hill)
+        feed = make_feed(tmp_path, ledger, console=console)
+        with feed.monitor:
+            drive(feed, hill)
     shown = out.getvalue()
     running = "of 3 trials" if terminal else "  trial 0/seed 0/mean_teacher: step 2/18, selection mIoU "
     assert running in shown
     assert "[1/3] trial 0 selection " in shown
     assert "[3/3] trial 2 selection " in shown
-    assert pool.counts() == (3, 3, "trials", 0)
-    assert not pool.monitor.figures
+    assert feed.counts() == (3, 3, "trials", 0)
+    assert not feed.monitor.figures

@@ -16,21 +16,21 @@ from semiseg.methods import ThreeStage
 from semiseg.search.arguments import parse_search
 from semiseg.search.declaration import Search
 from semiseg.search.space import first_points
-from semiseg.search.study import Hunt
+from semiseg.search.study import SearchStudy
 from semiseg.sweep.rows import resolve_row
 from semiseg.sweep.saved import Saved, write_config
 
 PRESETS = [pytest.param(search, preset, id=f"{search.name}-{preset}") for search in SEARCHES.values() for preset in search.presets]
 
 
-def hunt(search: Search, line: str = "") -> Hunt:
+def search_study(search: Search, line: str = "") -> SearchStudy:
     arguments, preset, space = parse_search(search, line.split())
-    return Hunt(search, preset, arguments, space, line.split())
+    return SearchStudy(search, preset, arguments, space, line.split())
 
 
 @pytest.mark.parametrize(("search", "preset"), PRESETS)
 def test_the_best_of_any_draw_becomes_a_row_that_means_it(search: Search, preset: str) -> None:
-    made = hunt(search, f"--preset {preset}")
+    made = search_study(search, f"--preset {preset}")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     made.bench = None  # type: ignore[assignment]
     assert made.comparison(made.default).rows.keys() == {"default"}
@@ -45,7 +45,9 @@ def test_the_best_of_any_draw_becomes_a_row_that_means_it(search: Search, preset
 
 
 def test_the_first_point_is_the_default_and_words_make_a_space_of_their_own() -> None:
-    made = hunt(search_three_stage.SEARCH, "--trials 5 --space.lambda1 0.1 1 --space.ema.decay 0.9 0.999 --space.log lambda1")
+    made = search_study(
+        search_three_stage.SEARCH, "--trials 5 --space.lambda1 0.1 1 --space.ema.decay 0.9 0.999 --space.log lambda1"
+    )
     assert first_points(made.space, made.default) == [{"lambda1": 0.5, "ema.decay": 0.98}]
     assert (made.arguments.trials, made.preset.seeds) == (5, (0, 1, 2))
 
@@ -63,7 +65,7 @@ def test_the_first_point_is_the_default_and_words_make_a_space_of_their_own() ->
 )
 def test_what_cannot_be_searched_is_refused(line: str, said: str) -> None:
     with pytest.raises(SettingError) as caught:
-        hunt(search_three_stage.SEARCH, line)
+        search_study(search_three_stage.SEARCH, line)
     assert said in str(caught.value)
 
 
@@ -71,10 +73,10 @@ def test_a_saved_configuration_is_the_default_and_quick_makes_it_small(tmp_path:
     demo = search_three_stage.SEARCH.presets["demo"]
     best = ThreeStage(lambda1=0.3, ema=Ema(decay=(0.9,), warmup=True))
     write_config(tmp_path / "best.json", Saved(demo.data, demo.net, demo.train, best), {})
-    made = hunt(search_three_stage.SEARCH, f"--config {tmp_path / 'best.json'}")
+    made = search_study(search_three_stage.SEARCH, f"--config {tmp_path / 'best.json'}")
     assert made.default == best
     assert made.preset.train == demo.train
-    quick = hunt(search_three_stage.SEARCH, f"--quick --config {tmp_path / 'best.json'}")
+    quick = search_study(search_three_stage.SEARCH, f"--quick --config {tmp_path / 'best.json'}")
     assert quick.default == best
     assert quick.preset.train.steps == 12
 
@@ -82,7 +84,7 @@ def test_a_saved_configuration_is_the_default_and_quick_makes_it_small(tmp_path:
 def test_spaces_and_settings_are_part_of_what_a_search_is(cache: Path, tmp_path: Path) -> None:
     """The same results folder with another space is refused in one line, before anything trains."""
     (tmp_path / "out").mkdir()
-    made = hunt(
+    made = search_study(
         search_mean_teacher.SEARCH, f"--out {tmp_path / 'out'} --store {tmp_path / 'store'} --cache {cache} --space.weight 0.1 3"
     )
     made.open()

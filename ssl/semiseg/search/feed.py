@@ -38,7 +38,7 @@ class Candidate:
         return [stage for seed in self.seeds for stage in self.chains[seed]]
 
 
-class Pool:
+class TrialFeed:
     """The feed of a search: trials in training, `slots` at a time, and the stages they wait for.
 
     `chain_of(method, seed)` are the stages of a configuration, of which the first `shared` are the same for all; scores of the

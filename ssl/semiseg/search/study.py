@@ -23,7 +23,7 @@ from semiseg.results import read
 from semiseg.search.arguments import SearchArguments
 from semiseg.search.closing import closing, finite, spent
 from semiseg.search.declaration import Search
-from semiseg.search.feed import Pool, evaluations
+from semiseg.search.feed import TrialFeed, evaluations
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.report import write_search_report
 from semiseg.search.space import Space, extent, first_points, grid_points, shared_stages
@@ -41,7 +41,7 @@ FINAL = "final"
 """Folder of the comparison inside the results of the search."""
 
 
-class Hunt:
+class SearchStudy:
     """One run of a search with a resolved preset: everything between the command line and the exit status."""
 
     def __init__(
@@ -97,17 +97,17 @@ class Hunt:
 
     def _train(self, ledger: Ledger, stack: ExitStack) -> None:
         """Train until all trials have ended. Raises Stopped when a signal came, StageError when a stage that all share failed."""
-        pool = self._pool(ledger, self.arguments.ray.expected_slots())
-        first = pool.take()
+        feed = self._feed(ledger, self.arguments.ray.expected_slots())
+        first = feed.take()
         if first is None:
             return
-        pool.stop(first.key)
-        pool.slots = stack.enter_context(self.bench.cluster())
-        if stopped := self.bench.feed(pool, pool.slots):
+        feed.stop(first.key)
+        feed.slots = stack.enter_context(self.bench.cluster())
+        if stopped := self.bench.feed(feed, feed.slots):
             raise Stopped(stopped)
-        if pool.broken:
-            raise StageError(f"{pool.broken}; all trials need this stage, and the same command tries it again")
-        pool.tidy()
+        if feed.broken:
+            raise StageError(f"{feed.broken}; all trials need this stage, and the same command tries it again")
+        feed.tidy()
 
     def chain_of(self, method: Method, seed: int) -> tuple[Stage, ...]:
         """The stages of a configuration."""
@@ -159,8 +159,8 @@ class Hunt:
             },
         )
 
-    def _pool(self, ledger: Ledger, slots: int) -> Pool:
-        return Pool(
+    def _feed(self, ledger: Ledger, slots: int) -> TrialFeed:
+        return TrialFeed(
             ledger,
             self.space,
             self.default,

@@ -1,4 +1,4 @@
-"""What a search trains next: simulated stages through the real pool, ledger and store."""
+"""What a search trains next: simulated stages through the real feed, ledger and store."""
 
 import random
 from pathlib import Path
@@ -8,12 +8,12 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import BaseTrial, TrialState
-from search_drive import BASE, RESOURCE, SPACE, chain_of, drive, hill, make_pool, open_ledger, publish, states
+from search_drive import BASE, RESOURCE, SPACE, chain_of, drive, hill, make_feed, open_ledger, publish, states
 
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Method, ThreeStage
 from semiseg.search.closing import spent
-from semiseg.search.feed import Pool
+from semiseg.search.feed import TrialFeed
 from semiseg.search.space import Space
 from semiseg.stage import Stage
 
@@ -21,12 +21,12 @@ POINT = {"weight": 0.3, "ema_decay": 0.6}
 
 
 def search(
-    folder: Path, trials: int, *, most: int | None = None, score: Any = hill, pool: dict[str, Any] | None = None, **ledger: Any
-) -> Pool:
+    folder: Path, trials: int, *, most: int | None = None, score: Any = hill, feed: dict[str, Any] | None = None, **ledger: Any
+) -> TrialFeed:
     folder.mkdir(exist_ok=True)
     with open_ledger(folder, trials, **ledger) as opened:
         opened.enqueue([POINT])
-        made = make_pool(folder, opened, **(pool or {}))
+        made = make_feed(folder, opened, **(feed or {}))
         drive(made, score, most=most)
         return made
 
@@ -37,24 +37,24 @@ def proposals(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_every_trial_is_told_its_score(tmp_path: Path) -> None:
-    pool = search(tmp_path, 6)
-    assert states(pool.ledger) == [TrialState.COMPLETE] * 6
-    for trial in pool.ledger.all():
+    feed = search(tmp_path, 6)
+    assert states(feed.ledger) == [TrialState.COMPLETE] * 6
+    for trial in feed.ledger.all():
         (stage,) = chain_of(SPACE.suggest(optuna.trial.FixedTrial(trial.params), BASE), 0)
         assert trial.value == hill(stage, RESOURCE)
         assert trial.intermediate_values == {number: hill(stage, number) for number in range(1, RESOURCE + 1)}
         assert trial.user_attrs["used"] == trial.user_attrs["alone"] == RESOURCE
-    assert [trial.user_attrs["default"] for trial in pool.ledger.all()] == [True] + [False] * 5
+    assert [trial.user_attrs["default"] for trial in feed.ledger.all()] == [True] + [False] * 5
 
 
 @pytest.mark.parametrize("slots", [1, 3])
 def test_halving_spends_less_and_never_stops_the_default(tmp_path: Path, slots: int) -> None:
-    whole = search(tmp_path / "whole", 24, pool={"slots": slots})
-    halved = search(tmp_path / "halved", 24, pool={"slots": slots}, total=RESOURCE)
+    whole = search(tmp_path / "whole", 24, feed={"slots": slots})
+    halved = search(tmp_path / "halved", 24, feed={"slots": slots}, total=RESOURCE)
     assert states(whole.ledger) == [TrialState.COMPLETE] * 24
     assert set(states(halved.ledger)) == {TrialState.COMPLETE, TrialState.PRUNED}
     assert states(halved.ledger)[0] == TrialState.COMPLETE
-    cost = [spent(pool.ledger) for pool in (whole, halved)]
+    cost = [spent(feed.ledger) for feed in (whole, halved)]
     assert cost[0] == {"spent": 24 * RESOURCE, "alone": 24 * RESOURCE, "saved_by_sharing": 0, "saved_by_pruning": 0}
     assert cost[1]["spent"] < 0.8 * cost[0]["spent"]
     assert cost[1]["saved_by_pruning"] == cost[1]["alone"] - cost[1]["spent"] == cost[0]["spent"] - cost[1]["spent"]
@@ -83,7 +83,7 @@ def test_a_configuration_in_the_store_is_answered_without_training(tmp_path: Pat
     (tmp_path / "search.journal").unlink()
     with open_ledger(tmp_path, 8) as ledger:
         ledger.enqueue([POINT])
-        assert drive(make_pool(tmp_path, ledger), hill) == []
+        assert drive(make_feed(tmp_path, ledger), hill) == []
         assert [trial.value for trial in ledger.all()] == [trial.value for trial in first.ledger.all()]
         assert {trial.user_attrs["used"] for trial in ledger.all()} == {float(RESOURCE)}
         assert spent(ledger) == {"spent": 0.0, "alone": 8 * RESOURCE, "saved_by_sharing": 8 * RESOURCE, "saved_by_pruning": 0.0}
@@ -105,22 +105,22 @@ def by_lambda(stage: Stage, evaluation: int) -> float:
 def test_stages_that_trials_share_are_trained_once_and_give_no_scores(tmp_path: Path) -> None:
     settings = {"space": CHAIN, "base": ThreeStage(), "shared": 1, "slots": 2}
     with open_ledger(tmp_path, 5) as ledger:
-        pool = make_pool(tmp_path, ledger, **settings)
-        done = drive(pool, by_lambda)
+        feed = make_feed(tmp_path, ledger, **settings)
+        done = drive(feed, by_lambda)
     assert len(done) == len(set(done)) == 1 + 2 * 5
-    for trial in pool.ledger.all():
+    for trial in feed.ledger.all():
         assert sorted(trial.intermediate_values) == list(range(1, 2 * RESOURCE + 1))
         assert trial.intermediate_values[1] == pytest.approx(0.7 - 0.1 * abs(trial.params["lambda1"] - 0.7) + 0.001)
-    assert spent(pool.ledger) == {
+    assert spent(feed.ledger) == {
         "spent": 11 * RESOURCE, "alone": 15 * RESOURCE, "saved_by_sharing": 4 * RESOURCE, "saved_by_pruning": 0
     }  # fmt: skip
-    assert {trial.user_attrs["alone"] for trial in pool.ledger.all()} == {3.0 * RESOURCE}
+    assert {trial.user_attrs["alone"] for trial in feed.ledger.all()} == {3.0 * RESOURCE}
 
 
 def test_a_failed_stage_fails_its_trial_alone(tmp_path: Path) -> None:
     with open_ledger(tmp_path, 6) as ledger:
-        pool = make_pool(tmp_path, ledger)
-        drive(pool, hill, dies=lambda stage: stage.rule.weight > 2)
+        feed = make_feed(tmp_path, ledger)
+        drive(feed, hill, dies=lambda stage: stage.rule.weight > 2)
         failed = [trial.params["weight"] > 2 for trial in ledger.all()]
         assert [state == TrialState.FAIL for state in states(ledger)] == failed
         assert 0 < sum(failed) < 6
@@ -129,18 +129,18 @@ def test_a_failed_stage_fails_its_trial_alone(tmp_path: Path) -> None:
 def test_a_failed_stage_that_all_share_stops_the_search_and_the_next_run_tries_it_again(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"space": CHAIN, "base": ThreeStage(), "shared": 1, "slots": 2}
     with open_ledger(tmp_path, 4) as ledger:
-        pool = make_pool(tmp_path, ledger, **settings)
-        assert drive(pool, by_lambda, dies=lambda stage: stage.number == 1) == []
-        assert "died" in pool.broken
+        feed = make_feed(tmp_path, ledger, **settings)
+        assert drive(feed, by_lambda, dies=lambda stage: stage.number == 1) == []
+        assert "died" in feed.broken
         assert set(states(ledger)) == {TrialState.RUNNING}
     with open_ledger(tmp_path, 4) as ledger:
-        drive(make_pool(tmp_path, ledger, **settings), by_lambda)
+        drive(make_feed(tmp_path, ledger, **settings), by_lambda)
         assert states(ledger) == [TrialState.COMPLETE] * 4
 
 
 def test_a_failed_further_seed_leaves_the_score_of_the_others(tmp_path: Path) -> None:
     with open_ledger(tmp_path, 3) as ledger:
-        drive(make_pool(tmp_path, ledger, seeds=(0, 1, 2)), hill, dies=lambda stage: stage.seed == 1)
+        drive(make_feed(tmp_path, ledger, seeds=(0, 1, 2)), hill, dies=lambda stage: stage.seed == 1)
         assert states(ledger) == [TrialState.COMPLETE] * 3
         assert {tuple(trial.user_attrs["scores"]) for trial in ledger.all()} <= {("0",), ("0", "2")}
         assert tuple(ledger.all()[0].user_attrs["scores"]) == ("0", "2")
@@ -185,20 +185,20 @@ def test_further_seeds_are_for_those_that_lead(tmp_path: Path) -> None:
     def noisy(stage: Stage, evaluation: int) -> float:
         return hill(stage, evaluation) + 0.01 * stage.seed
 
-    pool = search(tmp_path, 12, score=noisy, sampler="random", pool={"seeds": (0, 1, 2)})
+    feed = search(tmp_path, 12, score=noisy, sampler="random", feed={"seeds": (0, 1, 2)})
     seen: list[float] = []
-    for trial in pool.ledger.all():
+    for trial in feed.ledger.all():
         scores = trial.user_attrs["scores"]
         better = sum(other > scores["0"] for other in seen)
         assert len(scores) == (3 if trial.user_attrs["default"] or 3 * better <= len(seen) else 1)
         assert trial.value == pytest.approx(scores["0"] + (0.01 if len(scores) == 3 else 0.0))
         seen.append(scores["0"])
-    assert {len(trial.user_attrs["scores"]) for trial in pool.ledger.all()} == {1, 3}
+    assert {len(trial.user_attrs["scores"]) for trial in feed.ledger.all()} == {1, 3}
 
 
 def test_two_objectives_are_score_and_seconds(tmp_path: Path) -> None:
-    pool = search(tmp_path, 4, objectives=2, pool={"costs": True})
-    for trial in pool.ledger.all():
+    feed = search(tmp_path, 4, objectives=2, feed={"costs": True})
+    for trial in feed.ledger.all():
         assert trial.values[1] == RESOURCE
         assert trial.values[0] == trial.user_attrs["scores"]["0"]
 
@@ -222,21 +222,21 @@ def test_tpe_beats_random_search_on_a_hill(tmp_path: Path) -> None:
 
 def test_scores_of_no_class_are_failures(tmp_path: Path) -> None:
     with open_ledger(tmp_path, 1) as ledger:
-        pool = make_pool(tmp_path, ledger)
-        stage = pool.take()
+        feed = make_feed(tmp_path, ledger)
+        stage = feed.take()
         assert stage is not None
-        publish(pool.store, stage, lambda stage, number: float("nan"), 1.0)
-        pool.finish(stage.key)
+        publish(feed.store, stage, lambda stage, number: float("nan"), 1.0)
+        feed.finish(stage.key)
         assert states(ledger) == [TrialState.FAIL]
 
 
 def test_labels_name_trial_seed_and_stage(tmp_path: Path) -> None:
     with open_ledger(tmp_path, 2) as ledger:
-        pool = make_pool(tmp_path, ledger, slots=2)
-        labels = [pool.label(stage) for stage in (pool.take(), pool.take()) if stage is not None]
+        feed = make_feed(tmp_path, ledger, slots=2)
+        labels = [feed.label(stage) for stage in (feed.take(), feed.take()) if stage is not None]
         assert labels == ["trial 0/seed 0/mean_teacher", "trial 1/seed 0/mean_teacher"]
-        assert pool.take() is None
-        assert isinstance(pool.active[0].method, MeanTeacher)
+        assert feed.take() is None
+        assert isinstance(feed.active[0].method, MeanTeacher)
 
 
 def test_values_that_do_not_go_together_fail_alone(tmp_path: Path) -> None:
@@ -246,8 +246,8 @@ def test_values_that_do_not_go_together_fail_alone(tmp_path: Path) -> None:
 
     space = Space("mean_teacher", hard_or_soft, lambda method: {})
     with open_ledger(tmp_path, 8, sampler="random") as ledger:
-        pool = make_pool(tmp_path, ledger, space=space)
-        done = drive(pool, hill)
+        feed = make_feed(tmp_path, ledger, space=space)
+        done = drive(feed, hill)
         hard = [trial.params["target"] == "hard" for trial in ledger.all()]
         assert [state == TrialState.FAIL for state in states(ledger)] == hard
         assert len(done) == 8 - sum(hard)

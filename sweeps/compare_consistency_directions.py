@@ -64,8 +64,8 @@ def figure(numbers: dict[str, tuple[float, ...]]) -> dict[str, dict[float, float
 
 
 # grubisic2021 through its authors' code (vidlu v0.1.0); docs/paper_presets.md has the source of every value. A supervised batch
-# has no
-# images in the place of the unlabelled ones. The paper draws the labelled subset anew for every run, ours is that of split_seed 0.
+# has no images in the place of the unlabelled ones. The paper draws the labelled subset anew for every run, ours is that of
+# split_seed 0.
 CITYSCAPES = Preset(
     data=Data(name="cityscapes", labelled=0.25, size=(512, 1024), selection=100),  # half resolution; the code reports on val alone
     method=OneWay(weight=0.5),
@@ -137,8 +137,8 @@ TABLE = Ablation(
             rows=SHARED,
         ),
         "paper": CITYSCAPES,
-        # the figure's DeepLabv2 curves: half the epochs in batches of 4 are as many steps; code: from COCO weights (--net.weights
-        # FILE)
+        # the figure's DeepLabv2 curves: half the epochs in batches of 4 are as many steps
+        # code: from COCO weights (--net.weights FILE)
         "paper-deeplab": replace(
             CITYSCAPES,
             net=DeepLabV2(weights="imagenet"),

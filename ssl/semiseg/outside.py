@@ -1,4 +1,4 @@
-"""Paths and addresses as people write them on a command line, read in one place: `~`, URIs where a folder is meant, folders one may write to."""
+"""Paths as people write them on a command line, read in one place: `~`, URIs where a folder is meant, folders to write to."""
 
 import re
 import uuid

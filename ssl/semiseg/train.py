@@ -36,17 +36,22 @@ class Outcome:
     weights: dict[str, Tensor]
     """"best.student.NAME", "last.teacher.NAME" ... on the CPU."""
     metrics: list[dict[str, Any]]
+    """A score each: key, role, weights, split, step, class, metric, and value in [0,1] or nan."""
     curves: list[dict[str, Any]]
+    """A point each: key, step, name, such as "loss/total", and value."""
     samples: list[np.ndarray]
     """Predicted masks (H,W) uint8 of the first SAMPLES test images, by the reported weights."""
     chosen_step: int
+    """Steps after which the reported weights were taken."""
     seconds: float
+    """Wall time of training and scoring."""
     images: int
+    """Images that its mini-batches held in all."""
 
 
 @dataclass
 class Progress:
-    """What changes while a stage runs, besides its networks and optimiser; a checkpoint holds all of it."""
+    """What changes while a stage runs, besides its networks, their optimisers and the best weights; a checkpoint holds all of it."""
 
     step: int = 0
     best_score: float = -1.0

@@ -59,7 +59,7 @@ class MeanTeacher(OneStage):
     printed, the teacher sees the image moved by a draw of its own, and its output is not brought back."""
     mask_out_of_frame: bool = True
     """Only what lies in the frame counts in the consistency term; off: the padding of crops counts (perone2018's code, together with
-    gentle.background, which does the same for what g brings in)."""
+    perturbation.background of `Gentle`, which does the same for what g brings in)."""
     ema: Ema = field(default_factory=lambda: Ema(decay=(0.9,), every="epoch"))
     """How the teacher follows. pets_mean_teacher: an update at the end of each epoch, and no decay given; 0.99 is slow then. perone2018:
     after each step, 0.99 and from epoch 50 (0.143) on 0.999; in its code with warm-up, own buffers and mode train."""

@@ -73,9 +73,9 @@ def build(
 ) -> BlockNet | MultiTask:
     """The network with initial weights that depend on `seed` and `net` alone; `own` > 0 adds an auxiliary branch with own blocks.
 
-    The weights of f are the same with and without a branch. Where a layer's backward pass could corrupt the heap, it is safe in this
-    process from here on (`guard_backward`). Raises SettingError for a branch that is too long, one output for other than two classes, or weights that
-    do not fit.
+    The weights of f are the same with and without a branch. Where a layer's backward pass could corrupt the heap, it is safe in
+    this process from here on (`guard_backward`). Raises SettingError for a branch that is too long, one output for other than two
+    classes, or weights that do not fit.
     """
     load = partial(load_if_named, net=net)
     with torch.random.fork_rng(devices=[]):

@@ -54,7 +54,7 @@ def changes_of(axes: Sequence[Axis], values: Sequence[Any]) -> dict[str, Any]:
 
 
 def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
-    """`with_values`, but one number replaces every entry of a field that holds several, such as ema_decay, and a word stands for a
+    """`with_values`, but one number replaces every entry of a field that holds several, such as ema.decay, and a word stands for a
     kind of a family."""
     spread: dict[str, Any] = {}
     for name, value in changes.items():

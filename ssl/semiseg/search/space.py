@@ -78,8 +78,8 @@ def _held(suggest: Suggest, base: Method, point: Params) -> tuple[Method, Params
 def split_words(argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """What follows each `--space.NAME` by name, and the rest of a command line; dashes in names become underscores.
 
-    >>> split_words(["--seeds", "0", "--space.ema-decay", "0.9", "0.99", "--space.log=lambda1", "--quick"])
-    ({'ema_decay': ['0.9', '0.99'], 'log': ['lambda1']}, ['--seeds', '0', '--quick'])
+    >>> split_words(["--seeds", "0", "--space.stages-total", "3", "4", "--space.log=lambda1", "--quick"])
+    ({'stages_total': ['3', '4'], 'log': ['lambda1']}, ['--seeds', '0', '--quick'])
     """
     words: dict[str, list[str]] = {}
     rest: list[str] = []
@@ -103,8 +103,8 @@ def split_words(argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
 def named_space(words: Mapping[str, Sequence[str]], base: Method) -> Space:
     """The space of `--space.FIELD` words: two numbers are a range, ends included; anything else are choices.
 
-    FIELD is a number or a choice of the method or, as in `strong.ops`, of its parts; where the method has several numbers one after
-    the other, such as ema_decay, the parameter replaces them all. `log` and `choices` name fields whose numbers are on a log scale,
+    FIELD is a number, a choice or a part of the method or, as in `perturbation.ops`, a number or a choice of its parts; where the
+    method has several numbers one after the other, such as `ema.decay`, the parameter replaces them all. `log` and `choices` name fields whose numbers are on a log scale,
     or no range; `tie` names fields with one parameter, that of the only one among them that has words.
 
     Raises SettingError for an unknown field, words that are no value of it, an empty range, a log scale from 0, or a value that the

@@ -27,14 +27,14 @@ def three_stage(trial: BaseTrial, base: Method) -> Method:
     only.
     """
     assert isinstance(base, ThreeStage)
-    strong = base.perturbation
-    assert isinstance(strong, RandAugment)
+    perturbation = base.perturbation
+    assert isinstance(perturbation, RandAugment)
     changes: dict[str, Any] = {"lambda1": trial.suggest_float("lambda1", 0.05, 2.0, log=True)}
     tied = trial.suggest_categorical("tied", (True, False))
     changes["lambda2"] = changes["lambda1"] if tied else trial.suggest_float("lambda2", 0.05, 2.0, log=True)
     changes["ema"] = replace(base.ema, decay=decays(trial, base.ema.decay))
     ops, level = trial.suggest_int("ops", 1, 4), trial.suggest_int("level", 1, 10)
-    changes["perturbation"] = replace(strong, ops=ops, levels=(min(strong.levels[0], level), level))
+    changes["perturbation"] = replace(perturbation, ops=ops, levels=(min(perturbation.levels[0], level), level))
     changes["target"] = trial.suggest_categorical("target", ("hard", "soft"))
     changes["distance"] = trial.suggest_categorical("distance", ("ce", "mse")) if changes["target"] == "soft" else "ce"
     return replace(base, **changes)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from semiseg.config import SettingError
 
-GIB = 1 << 30
 CGROUP = Path("/sys/fs/cgroup")
 
 

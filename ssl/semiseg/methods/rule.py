@@ -171,6 +171,10 @@ class Method(abc.ABC):
     IMAGE_LEVEL: ClassVar[bool] = True
     """Whether it also trains on data sets with one class per image."""
 
+    def check_switches(self) -> None:
+        """Raise SettingError for switches that do not go together."""
+        return
+
     @abc.abstractmethod
     def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
         """The stages of one seed, teachers before who learns from them; the last one is scored. SettingError when there are none."""

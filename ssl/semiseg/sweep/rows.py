@@ -7,7 +7,7 @@ from typing import Any, Literal
 from semiseg.change import Row
 from semiseg.codec import check_change, method_of
 from semiseg.config import Data, SettingError, Train, require
-from semiseg.methods import Method, ThreeStage
+from semiseg.methods import Method
 from semiseg.metrics import METRICS
 
 
@@ -37,8 +37,7 @@ def _resolved(row: Row, methods: Mapping[str, Method]) -> ResolvedRow:
     if row.method is not None:
         check_change(row.method, method)
         method = row.method.of(method)
-    if isinstance(method, ThreeStage):
-        method.check_switches()
+    method.check_switches()
     check_change(row.data, Data())
     for name, value in row.data.values.items():
         require(name == "labelled", f"data.{name}", value, "another value for the whole study; a row changes data.labelled alone")

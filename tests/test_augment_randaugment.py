@@ -8,9 +8,9 @@ from test_augment_weak import assert_image_shows_mask, interior, seeded
 
 from semiseg.augment import RandAugment
 from semiseg.augment import randaugment as module
-from semiseg.augment.cutout import grey_squares
 from semiseg.augment.operations import GEOMETRIC, OPS, PHOTOMETRIC
 from semiseg.augment.randaugment import Draws, to_draws
+from semiseg.augment.squares import grey_squares
 from semiseg.batch import IGNORE, Views
 
 NOTHING = RandAugment(probability=0, cutouts=0)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semiseg.augment.cutout import grey_squares
 from semiseg.augment.operations import GEOMETRIC, OPS, PHOTOMETRIC, Matrix
 from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View, as_maps, like, nothing
+from semiseg.augment.squares import grey_squares
 from semiseg.augment.warp import GREY, affine_grid, resample
 from semiseg.config import require
 

@@ -63,7 +63,7 @@ def test_every_sweep_method_data_set_and_network_is_described() -> None:
 def test_every_page_of_a_method_has_its_parts() -> None:
     parts = ("it supports", "numbers mean", "## Implementation details", "## Our numbers beside the paper's")
     pages = [name for name in TEXTS if name.startswith("docs/methods/") and not name.endswith("supervised.md")]
-    assert len(pages) == 5
+    assert len(pages) >= 5
     assert [(name, part) for name in pages for part in parts if part not in TEXTS[name].replace("` supports", " it supports")] == []
 
 

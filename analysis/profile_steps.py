@@ -2,7 +2,7 @@
 
 Times the steps of the full row's stages of the default study (or another preset) in this process, on one thread. "Networks" are the
 forward passes of student and teacher and the backward pass; the rest is batches, augmentation, losses, optimiser and moving
-average. The README's numbers come from
+average. The numbers of docs/measured.md come from
 
     python analysis/profile_steps.py
 """

@@ -1,4 +1,4 @@
-"""Which rows of a pack are labelled, unlabelled, for selection and for test.
+"""Which rows of a pack are labelled, for training, for selection and for test.
 
 Labelled subsets are nested: one permutation, drawn with `split_seed` and never with a training seed, of which a subset is the
 beginning, so 1 % is inside 5 %. Images carved out for selection are drawn from a random stream of their own and are never

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry; read when ray is imported
@@ -47,7 +47,7 @@ TAGS: tuple[str, ...] = ("study", "row", "seed", "stage")
 
 
 class StageTrial(tune.Trainable):
-    """A Tune trial that trains one stage of the plan; its repr is what the dashboard's Actors page shows."""
+    """A Tune trial that trains one stage; its repr is what the dashboard's Actors page shows."""
 
     def setup(self, config: dict[str, Any], place: Place, study: str) -> None:  # type: ignore[override]
         self.place, self.study = place, study
@@ -292,10 +292,6 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limi
     return stopped_by[0] if stopped_by else 0
 
 
-_gauges: dict[str, Gauge] = {}
-
-
+@cache  # one of each name in a process
 def _gauge(name: str) -> Gauge:
-    if name not in _gauges:
-        _gauges[name] = Gauge(name, description=f"{name.removeprefix('semiseg_')} of a running stage", tag_keys=TAGS)
-    return _gauges[name]
+    return Gauge(name, description=f"{name.removeprefix('semiseg_')} of a running stage", tag_keys=TAGS)

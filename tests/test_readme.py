@@ -89,6 +89,8 @@ def test_scripts_plan_their_work(
         words += [flag for flag in ("--dry-run", "--quick") if flag not in words]
     elif words[0] == "analysis/check_splits.py":
         words += ["--cache", str(cache)]
+    elif words[0] == "analysis/look_at_data.py":
+        words += ["--cache", str(cache), "--out", str(tmp_path / "data.html")]
     elif words[0] == "analysis/profile_networks.py":
         words += ["--only", "wide_resnet"]
     elif words[0] == "analysis/profile_steps.py":

@@ -251,11 +251,21 @@ def spoil(folder: Path, what: str) -> None:
         (folder / STAGE_FILE).unlink()
     elif what == "a cut file":
         (folder / "weights").write_bytes(b"w")
+    elif what == "zeros after a power cut":
+        (folder / "weights").write_bytes(bytes((folder / "weights").stat().st_size))
     elif what == "a missing file":
         (folder / "weights").unlink()
 
 
-DAMAGE = ("empty stage.json", "half a stage.json", "a list as stage.json", "no stage.json", "a cut file", "a missing file")
+DAMAGE = (
+    "empty stage.json",
+    "half a stage.json",
+    "a list as stage.json",
+    "no stage.json",
+    "a cut file",
+    "a missing file",
+    "zeros after a power cut",
+)
 
 
 @pytest.mark.parametrize("what", DAMAGE)

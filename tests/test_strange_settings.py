@@ -2,8 +2,9 @@
 
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ HUGE = [
     ("--method.perturbation.levels 5 2", ("randaugment.levels", "(5, 2)")),
     ("--method.perturbation blur", ("perturbation", "'blur'", "gentle")),
     ("--net.weights /no/such/file.pth", ("net.weights", "/no/such/file.pth", "cannot be read")),
+    ("--train.scale 1 inf", ("train.scale", "(1.0, inf)")),
+    ("--train.steps 99999999999", ("train.steps", "99999999999", "2147483647")),
+    ("--seeds 2147483648", ("seeds", "(2147483648,)", "from -2147483647 to 2147483647")),
+    ("--seeds 1 1", ("seeds", "(1, 1)", "distinct")),
+    ("--wait-seconds nan", ("wait_seconds", "nan")),
+    ("--wait-seconds 0", ("wait_seconds", "0")),
+    ("--checkpoint-seconds -1", ("checkpoint_seconds", "-1")),
+    ("--store=", ("store", "''")),
+    ("--store hdfs://nowhere/x", ("store", "hdfs://nowhere/x", "allowed")),
+    ("--rows mine=S1 mine=S2", ("rows", "'mine=S2'", "each name once")),
+    ("--rows full=S1 full", ("rows", "'full'", "each name once")),
+    ("--rows =S1", ("rows", "'=S1'", "a name that can be printed")),
     ("--config /no/such/best.json", ("config", "/no/such/best.json")),
 ]
 
@@ -46,6 +59,37 @@ def test_a_place_that_is_no_folder_here_is_refused(run: Run, flag: str, place: s
     words = ["--data.name", "folder"] if flag == "--data.root" else []
     refuses(run, [*words, f"{flag}={place}"], flag.removeprefix("--"), "allowed: a folder on this machine")
     assert not [path for path in Path().rglob("*") if path.name.startswith(("~", "s3", "gs", "file"))]
+
+
+GARBAGE = (
+    "",
+    "[]",
+    "null",
+    "3",
+    "{}",
+    '{"method": 3, "settings": {}}',
+    '{"method": "three_stage", "settings": [3]}',
+    "[" * 100_000,
+    "\0",
+)
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+def test_a_configuration_that_is_none_is_refused(run: Run, tmp_path: Path, content: str) -> None:
+    (tmp_path / "best.json").write_text(content)
+    refuses(run, ["--config", str(tmp_path / "best.json")], "config: ", "best.json", "allowed: a best.json that a search wrote")
+
+
+def test_places_may_have_spaces_and_other_letters_in_their_names(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "Größe 3 Ω"
+    status, _, err = run("--dry-run", "--out", f"{place}/o", "--store", f"{place}/s", "--cache", f"{place}/c")
+    assert (status, err) == (0, "")
+    assert (place / "c").is_dir()
+
+
+def test_a_row_may_be_named_twice_but_not_mean_two_things(run: Run) -> None:
+    status, _, err = run("--dry-run", "--rows", "mine=S1", "mine=S1", "full", "full")
+    assert (status, err) == (0, "")
 
 
 def test_a_home_written_as_a_tilde_is_the_home(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +150,22 @@ def silent_server() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@contextmanager
+def talking_server(said: bytes) -> Iterator[int]:
+    """A port that says something to whoever connects."""
+
+    def serve() -> None:
+        with suppress(OSError), server.accept()[0] as connection:
+            connection.recv(100)
+            connection.sendall(said)
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -135,8 +195,17 @@ def test_addresses_without_a_port_number_are_refused(address: str) -> None:
 def test_a_port_where_nothing_listens_is_found_out_at_once() -> None:
     with pytest.raises(SettingError, match=r"^ray.address: nothing answers at here \(Connection refused\)"):
         reached("127.0.0.1", free_port(), "here", 5)
-    with silent_server() as port:
+
+
+def test_only_what_answers_as_grpc_does_is_taken_for_a_cluster() -> None:
+    """Ray itself would talk to another server for minutes, and hears no Ctrl-C meanwhile."""
+    with talking_server(bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100])) as port:  # settings: at most 100 streams
         reached("127.0.0.1", port, "here", 5)
+    with silent_server() as port, pytest.raises(SettingError, match=r"^ray.address: nothing answers at here \(timed out\); "):
+        reached("127.0.0.1", port, "here", 0.3)
+    for said in (b"", b"HTTP/1.0 400 Bad request\r\n", b"-ERR unknown command\r\n"):
+        with talking_server(said) as port, pytest.raises(SettingError, match=r"at here \(it is no Ray cluster\); allowed: "):
+            reached("127.0.0.1", port, "here", 5)
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])

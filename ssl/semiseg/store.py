@@ -19,6 +19,8 @@ from semiseg.waiting import LIMIT, Result, wait_for
 
 STAGE_FILE = "stage.json"
 """Written last on a remote store, where a folder cannot be renamed: a key without it is not there."""
+HASHED = 1 << 20
+"""Bytes up to which the content of a file is compared too: of tables and pictures, not of a large network's weights."""
 DAMAGED = "damaged"
 """Folder of the store into which what cannot be read is moved."""
 
@@ -30,7 +32,7 @@ class Store:
     `mirror` on this machine, then copied; reading copies it back once. A remote store that does not answer within `limit` seconds is
     given up.
 
-    What is damaged (an unreadable stage.json, a file of another size than it says) is moved to `location/damaged/`, named by `say`, and
+    What is damaged (an unreadable stage.json, a file that is not what it says) is moved to `location/damaged/`, named by `say`, and
     counts as not there, so that it is made again.
     """
 
@@ -44,14 +46,17 @@ class Store:
             try:
                 self.remote = self._wait(lambda: fs.FileSystem.from_uri(location))
             except (ValueError, OSError) as error:
-                raise SettingError(f"store: cannot open {location!r} ({error}); allowed: a folder or a URI of pyarrow.fs") from None
+                reason = str(error).splitlines()[0]
+                raise SettingError(
+                    f"store: cannot open {location!r} ({reason}); allowed: a folder or a URI of pyarrow.fs"
+                ) from None
             self.local = mirror / hashlib.sha256(location.encode()).hexdigest()[:16]
         writable_folder(self.local, "store")
         if self.remote is not None:
             self._probe_remote()
 
     def has(self, key: str) -> bool:
-        """Whether the stage is finished, and whole as far as sizes of files tell."""
+        """Whether the stage is finished, and whole as far as `as_described` tells."""
         if key in self.sound:
             return True
         if (self.local / key).is_dir() and self._whole(key):
@@ -160,7 +165,7 @@ class Store:
         folder = self.local / key
         try:
             files: dict[str, Any] = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))["files"]
-            wrong = [name for name, said in files.items() if (folder / name).stat().st_size != said["bytes"]]
+            wrong = [name for name, said in files.items() if not as_described(folder / name, said)]
         except FileNotFoundError as error:
             wrong = [Path(error.filename).name]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -221,6 +226,12 @@ class Store:
                 raise OSError(f"store: could not publish {path}")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def as_described(path: Path, said: dict[str, Any]) -> bool:
+    """Whether a file is what `describe` said: of its size and, up to HASHED bytes, of its content; a power cut may leave zeros."""
+    size = path.stat().st_size
+    return size == said["bytes"] and (size > HASHED or describe(path) == said)
 
 
 def describe(path: Path) -> dict[str, Any]:

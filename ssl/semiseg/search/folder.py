@@ -45,7 +45,7 @@ def read_search(folder: Path) -> SearchResults:
         raise ValueError(f"{path}: cannot be read: no such file; expected the results folder of a search")
     try:
         study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(path))))
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}; expected the journal of a search") from error
     about, trials = study.user_attrs.get("about", {}), study.get_trials()
     spent = sum(value for name, value in study.user_attrs.items() if name.startswith(PAID))

@@ -206,7 +206,7 @@ def connected(address: str | None, options: dict[str, Any], limit: float) -> Any
         wait_for(partial(reached, *place, address, limit), f"ray.address {address}", limit=limit + 5, allowed=allowed)
     try:
         return ray.init(address=address or "local", **options)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  Ray raises Exception itself where a full disk keeps it from starting
         name, what = ("ray.address", allowed) if address else ("ray", "a machine on which Ray starts")
         raise SettingError(
             f"{name}: Ray cannot {'join ' + address if address else 'start'} ({brief(error)}); allowed: {what}"

@@ -297,6 +297,21 @@ def test_a_stage_that_is_damaged_at_a_uri_is_made_again_there(tmp_path: Path) ->
     assert remote(tmp_path, "three").info("a").items() >= INFO.items()
 
 
+@pytest.mark.parametrize("what", DAMAGE[:3] + DAMAGE[4:6])
+def test_what_is_damaged_at_the_uri_alone_is_named_and_made_again(tmp_path: Path, what: str) -> None:
+    remote(tmp_path, "one").publish("a", write, INFO)
+    spoil(tmp_path / "shared" / "store" / "a", what)
+    said: list[str] = []
+    second = Store((tmp_path / "shared" / "store").as_uri(), tmp_path / "two", say=said.append)
+    assert not second.has("a")
+    assert len(said) == 1
+    assert "/store/a is damaged (" in said[0]
+    with pytest.raises(KeyError):
+        second.folder("a")
+    second.publish("a", write, INFO)
+    assert remote(tmp_path, "three").info("a").items() >= INFO.items()
+
+
 def test_a_remote_store_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
     monkeypatch.setattr("semiseg.store.fs", SimpleNamespace(FileSystem=SimpleNamespace(from_uri=lambda uri: never.wait())))

@@ -62,14 +62,14 @@ class Store:
         if (self.local / key).is_dir() and self._whole(key):
             self.sound.add(key)
             return True
-        return self.remote is not None and self._remote_file(f"{key}/{STAGE_FILE}")
+        return self.remote is not None and self._remote_whole(key)
 
     def folder(self, key: str) -> Path:
         """The stage's folder on this machine. Raises KeyError when the store does not hold the stage."""
         path = self.local / key
         if key in self.sound or (path.is_dir() and self._whole(key)):
             return path
-        if self.remote is None or not self._remote_file(f"{key}/{STAGE_FILE}"):
+        if self.remote is None or not self._remote_whole(key):
             raise KeyError(key)
         filesystem, base = self.remote
         with self._aside(path) as aside:
@@ -173,6 +173,27 @@ class Store:
         if wrong:
             self.set_aside(folder, f"{wrong[0]} is missing, unreadable or cut")
         return not wrong
+
+    def _remote_whole(self, key: str) -> bool:
+        """Whether the URI holds what its stage.json says, as far as sizes tell; otherwise it is deleted there."""
+        assert self.remote is not None
+        filesystem, base = self.remote
+        if not self._remote_file(f"{key}/{STAGE_FILE}"):  # nothing, or what is being uploaded
+            return False
+
+        def wrong() -> str:
+            try:
+                with filesystem.open_input_stream(f"{base}/{key}/{STAGE_FILE}") as stream:
+                    said = {name: about["bytes"] for name, about in json.loads(stream.read())["files"].items()}
+            except (ValueError, KeyError, TypeError, AttributeError):
+                return STAGE_FILE
+            found = filesystem.get_file_info([f"{base}/{key}/{name}" for name in said])
+            return next((name for name, info in zip(said, found, strict=True) if info.size != said[name]), "")
+
+        if name := self._wait(wrong):
+            self.say(f"store: {self.location}/{key} is damaged ({name} is missing, unreadable or cut); it is made again")
+            self._wait(lambda: filesystem.delete_dir(f"{base}/{key}"))
+        return not name
 
     def _wait(self, call: Callable[[], Result]) -> Result:
         return wait_for(call, f"store {self.location}", limit=self.limit, allowed="a folder or a URI that answers")

@@ -1,18 +1,16 @@
 """Numbers, paths, addresses, disks and pipes that a stranger's machine may bring: one line and status 2, or the right result."""
 
-import socket
+import os
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from conftest import SCRIPT, TINY, Run, command, environment, finish, refuses
+from test_address import free_port
 
 from semiseg import machine
 from semiseg.config import SettingError
-from semiseg.sweep.address import host_and_port, reached
+from semiseg.sweep.command import FULL, guarded
 
 QUICK = [*TINY, "--seeds", "0", "--rows", "mine=S1", "full", "--train.steps", "4"]
 HUGE = [
@@ -141,73 +139,6 @@ def test_memory_that_a_setting_needs_is_compared_with_what_is_free(monkeypatch: 
 # ---- clusters
 
 
-@contextmanager
-def silent_server() -> Iterator[int]:
-    """A port that accepts connections and never says a word."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        yield server.getsockname()[1]
-
-
-@contextmanager
-def talking_server(said: bytes) -> Iterator[int]:
-    """A port that says something to whoever connects."""
-
-    def serve() -> None:
-        with suppress(OSError), server.accept()[0] as connection:
-            connection.recv(100)
-            connection.sendall(said)
-
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        threading.Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.mark.parametrize(
-    ("address", "found"),
-    [
-        ("auto", None),
-        ("local", None),
-        ("127.0.0.1:6379", ("127.0.0.1", 6379)),
-        ("ray://head:10001", ("head", 10001)),
-        ("ray://head", ("head", 10001)),
-    ],
-)
-def test_addresses_are_read(address: str, found: tuple[str, int] | None) -> None:
-    assert host_and_port(address) == found
-
-
-@pytest.mark.parametrize("address", ["head:port", "head:0", "head:70000", "ray://head:x"])
-def test_addresses_without_a_port_number_are_refused(address: str) -> None:
-    with pytest.raises(SettingError, match=r"^ray.address: got '.*'; allowed: host:port, ray://host:port or auto$"):
-        host_and_port(address)
-
-
-def test_a_port_where_nothing_listens_is_found_out_at_once() -> None:
-    with pytest.raises(SettingError, match=r"^ray.address: nothing answers at here \(Connection refused\)"):
-        reached("127.0.0.1", free_port(), "here", 5)
-
-
-def test_only_what_answers_as_grpc_does_is_taken_for_a_cluster() -> None:
-    """Ray itself would talk to another server for minutes, and hears no Ctrl-C meanwhile."""
-    with talking_server(bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100])) as port:  # settings: at most 100 streams
-        reached("127.0.0.1", port, "here", 5)
-    with silent_server() as port, pytest.raises(SettingError, match=r"^ray.address: nothing answers at here \(timed out\); "):
-        reached("127.0.0.1", port, "here", 0.3)
-    for said in (b"", b"HTTP/1.0 400 Bad request\r\n", b"-ERR unknown command\r\n"):
-        with talking_server(said) as port, pytest.raises(SettingError, match=r"at here \(it is no Ray cluster\); allowed: "):
-            reached("127.0.0.1", port, "here", 5)
-
-
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_a_dead_address_ends_a_study_with_one_line(cache: Path, tmp_path: Path, scheme: str) -> None:
     ran = finish(tmp_path, cache, *QUICK, "--ray.address", f"{scheme}127.0.0.1:{free_port()}", timeout=120)
@@ -292,3 +223,15 @@ def test_a_full_disk_damage_and_a_closed_pipe_cost_nothing(cache: Path, tmp_path
     assert "Traceback" not in said
     assert "Broken" not in said
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("number", FULL)
+def test_a_disk_that_fills_up_at_any_place_is_one_line(capsys: pytest.CaptureFixture[str], number: int) -> None:
+    def fails(_: list[str]) -> int:
+        raise OSError(number, os.strerror(number), "/disk/search.journal")
+
+    assert guarded(fails, []) == 1
+    said = f"error: cannot write to /disk/search.journal ({os.strerror(number)}); allowed: the same command again, "
+    assert capsys.readouterr().err.startswith(said)
+    with pytest.raises(FileNotFoundError):  # a mistake of ours keeps its traceback
+        guarded(lambda _: len(Path("/no/such").read_text()), [])

@@ -168,7 +168,7 @@ class Store:
             wrong = [name for name, said in files.items() if not as_described(folder / name, said)]
         except FileNotFoundError as error:
             wrong = [Path(error.filename).name]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             wrong = [STAGE_FILE]
         if wrong:
             self.set_aside(folder, f"{wrong[0]} is missing, unreadable or cut")
@@ -185,7 +185,7 @@ class Store:
             try:
                 with filesystem.open_input_stream(f"{base}/{key}/{STAGE_FILE}") as stream:
                     said = {name: about["bytes"] for name, about in json.loads(stream.read())["files"].items()}
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 return STAGE_FILE
             found = filesystem.get_file_info([f"{base}/{key}/{name}" for name in said])
             return next((name for name, info in zip(said, found, strict=True) if info.size != said[name]), "")

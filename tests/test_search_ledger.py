@@ -1,5 +1,6 @@
 """The journal of a search: what is asked, told, continued and refused."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from optuna.trial import TrialState
 from search_drive import open_ledger
 
 from semiseg.config import SettingError
+from semiseg.search.folder import read_search
 from semiseg.search.ledger import JOURNAL, STARTUP, Ledger, make_sampler, rungs
 
 
@@ -98,6 +100,66 @@ def test_a_line_that_a_killed_driver_did_not_finish_is_dropped(tmp_path: Path) -
         ask_and_tell(ledger)
     with open_ledger(tmp_path, 4) as ledger:
         assert [trial.state for trial in ledger.all()] == [TrialState.COMPLETE] * 4
+
+
+DAMAGED = {
+    "blank": b"\n",
+    "garbage": b"\xff\x00\x80 not json\n",
+    "cut": b'{"op_code":4,"worker\n',
+    "a list": b"[]\n",
+    "no record of Optuna's": b"{}\n",
+    "deep": b"[" * 100_000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("line", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_line_in_the_middle_is_left_out_named_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: bytes
+) -> None:
+    with open_ledger(tmp_path, 3) as ledger:
+        ask_and_tell(ledger)
+        expected = ledger.all()
+    journal = tmp_path / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([*lines[:7], line, *lines[7:]])
+    journal.write_bytes(damaged)
+    with pytest.raises(ValueError, match="expected the journal of a search"):
+        read_search(tmp_path)  # reads and mends nothing
+    with open_ledger(tmp_path, 4) as ledger:
+        assert ledger.all() == expected
+        ask_and_tell(ledger)
+    (kept,) = tmp_path.glob(f"{JOURNAL}.damaged-*")
+    assert kept.read_bytes() == damaged
+    assert capsys.readouterr().err == f"out: {journal} had 1 damaged line, left out now; as it was: {kept}\n"
+    assert len(read_search(tmp_path).trials) == 4
+
+
+@pytest.mark.parametrize("number", range(14))
+def test_a_journal_that_lost_any_of_its_lines_goes_on(tmp_path: Path, number: int) -> None:
+    with open_ledger(tmp_path, 3) as ledger:
+        ask_and_tell(ledger)
+    journal = tmp_path / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 14
+    journal.write_bytes(b"".join([*lines[:number], b"\xff\n", *lines[number + 1 :]]))
+    with open_ledger(tmp_path, 4) as ledger:
+        for trial in ledger.left_running():  # whose end was lost, or whose begin
+            trial.suggest_float("x", 0, 1)
+            ledger.tell(trial, [0.0], TrialState.COMPLETE, {})
+        ask_and_tell(ledger)
+        assert all(trial.state == TrialState.COMPLETE for trial in ledger.all())
+
+
+def test_a_disk_without_locks_is_not_taken_for_another_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("semiseg.search.ledger.fcntl.flock", no_locks)
+    with pytest.raises(
+        SettingError,
+        match=r"^out: .*search\.journal cannot be locked \(No locks available\); allowed: a folder on a disk that has locks$",
+    ):
+        open_ledger(tmp_path, 1)
 
 
 def test_two_drivers_and_two_kinds_of_search_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -17,7 +18,7 @@ from search_studies import SPACE, draw, make_search, score_of
 from test_report_page import browse, outside
 
 import search_report
-from semiseg.search.folder import read_search
+from semiseg.search.folder import read_search, set_damaged_aside
 from semiseg.search.report import write_search_report
 
 SECTIONS = [
@@ -219,3 +220,18 @@ def test_a_report_imports_neither_torch_nor_ray(tmp_path):
     code += "print([name for name in ('torch', 'ray') if name in sys.modules])"
     command = [sys.executable, "-c", code, str(make_search(tmp_path, 6))]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"best": ', b"\xff\xff", b"[" * 100_000])
+def test_a_damaged_end_of_an_earlier_search_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (tmp_path / "best.json").write_text("{}")
+    (tmp_path / "search.json").write_bytes(content)
+    set_damaged_aside(tmp_path)
+    (kept,) = tmp_path.glob("search.json.damaged-*")
+    assert kept.read_bytes() == content
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "search.json: cannot be read: " in said[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.json", kept.name]

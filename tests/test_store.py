@@ -251,11 +251,21 @@ def spoil(folder: Path, what: str) -> None:
         (folder / STAGE_FILE).unlink()
     elif what == "a cut file":
         (folder / "weights").write_bytes(b"w")
+    elif what == "zeros after a power cut":
+        (folder / "weights").write_bytes(bytes((folder / "weights").stat().st_size))
     elif what == "a missing file":
         (folder / "weights").unlink()
 
 
-DAMAGE = ("empty stage.json", "half a stage.json", "a list as stage.json", "no stage.json", "a cut file", "a missing file")
+DAMAGE = (
+    "empty stage.json",
+    "half a stage.json",
+    "a list as stage.json",
+    "no stage.json",
+    "a cut file",
+    "a missing file",
+    "zeros after a power cut",
+)
 
 
 @pytest.mark.parametrize("what", DAMAGE)
@@ -284,6 +294,21 @@ def test_a_stage_that_is_damaged_at_a_uri_is_made_again_there(tmp_path: Path) ->
     third = remote(tmp_path, "two")
     assert not third.has("a")
     third.publish("a", write, INFO)
+    assert remote(tmp_path, "three").info("a").items() >= INFO.items()
+
+
+@pytest.mark.parametrize("what", DAMAGE[:3] + DAMAGE[4:6])
+def test_what_is_damaged_at_the_uri_alone_is_named_and_made_again(tmp_path: Path, what: str) -> None:
+    remote(tmp_path, "one").publish("a", write, INFO)
+    spoil(tmp_path / "shared" / "store" / "a", what)
+    said: list[str] = []
+    second = Store((tmp_path / "shared" / "store").as_uri(), tmp_path / "two", say=said.append)
+    assert not second.has("a")
+    assert len(said) == 1
+    assert "/store/a is damaged (" in said[0]
+    with pytest.raises(KeyError):
+        second.folder("a")
+    second.publish("a", write, INFO)
     assert remote(tmp_path, "three").info("a").items() >= INFO.items()
 
 

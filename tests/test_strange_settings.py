@@ -1,17 +1,16 @@
 """Numbers, paths, addresses, disks and pipes that a stranger's machine may bring: one line and status 2, or the right result."""
 
-import socket
+import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import SCRIPT, TINY, Run, command, environment, finish, refuses
+from test_address import free_port
 
 from semiseg import machine
 from semiseg.config import SettingError
-from semiseg.sweep.address import host_and_port, reached
+from semiseg.sweep.command import FULL, guarded
 
 QUICK = [*TINY, "--seeds", "0", "--rows", "mine=S1", "full", "--train.steps", "4"]
 HUGE = [
@@ -31,6 +30,18 @@ HUGE = [
     ("--method.perturbation.levels 5 2", ("randaugment.levels", "(5, 2)")),
     ("--method.perturbation blur", ("perturbation", "'blur'", "gentle")),
     ("--net.weights /no/such/file.pth", ("net.weights", "/no/such/file.pth", "cannot be read")),
+    ("--train.scale 1 inf", ("train.scale", "(1.0, inf)")),
+    ("--train.steps 99999999999", ("train.steps", "99999999999", "2147483647")),
+    ("--seeds 2147483648", ("seeds", "(2147483648,)", "from -2147483647 to 2147483647")),
+    ("--seeds 1 1", ("seeds", "(1, 1)", "distinct")),
+    ("--wait-seconds nan", ("wait_seconds", "nan")),
+    ("--wait-seconds 0", ("wait_seconds", "0")),
+    ("--checkpoint-seconds -1", ("checkpoint_seconds", "-1")),
+    ("--store=", ("store", "''")),
+    ("--store hdfs://nowhere/x", ("store", "hdfs://nowhere/x", "allowed")),
+    ("--rows mine=S1 mine=S2", ("rows", "'mine=S2'", "each name once")),
+    ("--rows full=S1 full", ("rows", "'full'", "each name once")),
+    ("--rows =S1", ("rows", "'=S1'", "a name that can be printed")),
     ("--config /no/such/best.json", ("config", "/no/such/best.json")),
 ]
 
@@ -46,6 +57,37 @@ def test_a_place_that_is_no_folder_here_is_refused(run: Run, flag: str, place: s
     words = ["--data.name", "folder"] if flag == "--data.root" else []
     refuses(run, [*words, f"{flag}={place}"], flag.removeprefix("--"), "allowed: a folder on this machine")
     assert not [path for path in Path().rglob("*") if path.name.startswith(("~", "s3", "gs", "file"))]
+
+
+GARBAGE = (
+    "",
+    "[]",
+    "null",
+    "3",
+    "{}",
+    '{"method": 3, "settings": {}}',
+    '{"method": "three_stage", "settings": [3]}',
+    "[" * 100_000,
+    "\0",
+)
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+def test_a_configuration_that_is_none_is_refused(run: Run, tmp_path: Path, content: str) -> None:
+    (tmp_path / "best.json").write_text(content)
+    refuses(run, ["--config", str(tmp_path / "best.json")], "config: ", "best.json", "allowed: a best.json that a search wrote")
+
+
+def test_places_may_have_spaces_and_other_letters_in_their_names(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "Größe 3 Ω"
+    status, _, err = run("--dry-run", "--out", f"{place}/o", "--store", f"{place}/s", "--cache", f"{place}/c")
+    assert (status, err) == (0, "")
+    assert (place / "c").is_dir()
+
+
+def test_a_row_may_be_named_twice_but_not_mean_two_things(run: Run) -> None:
+    status, _, err = run("--dry-run", "--rows", "mine=S1", "mine=S1", "full", "full")
+    assert (status, err) == (0, "")
 
 
 def test_a_home_written_as_a_tilde_is_the_home(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,48 +137,6 @@ def test_memory_that_a_setting_needs_is_compared_with_what_is_free(monkeypatch: 
 
 
 # ---- clusters
-
-
-@contextmanager
-def silent_server() -> Iterator[int]:
-    """A port that accepts connections and never says a word."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        yield server.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.mark.parametrize(
-    ("address", "found"),
-    [
-        ("auto", None),
-        ("local", None),
-        ("127.0.0.1:6379", ("127.0.0.1", 6379)),
-        ("ray://head:10001", ("head", 10001)),
-        ("ray://head", ("head", 10001)),
-    ],
-)
-def test_addresses_are_read(address: str, found: tuple[str, int] | None) -> None:
-    assert host_and_port(address) == found
-
-
-@pytest.mark.parametrize("address", ["head:port", "head:0", "head:70000", "ray://head:x"])
-def test_addresses_without_a_port_number_are_refused(address: str) -> None:
-    with pytest.raises(SettingError, match=r"^ray.address: got '.*'; allowed: host:port, ray://host:port or auto$"):
-        host_and_port(address)
-
-
-def test_a_port_where_nothing_listens_is_found_out_at_once() -> None:
-    with pytest.raises(SettingError, match=r"^ray.address: nothing answers at here \(Connection refused\)"):
-        reached("127.0.0.1", free_port(), "here", 5)
-    with silent_server() as port:
-        reached("127.0.0.1", port, "here", 5)
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
@@ -223,3 +223,15 @@ def test_a_full_disk_damage_and_a_closed_pipe_cost_nothing(cache: Path, tmp_path
     assert "Traceback" not in said
     assert "Broken" not in said
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("number", FULL)
+def test_a_disk_that_fills_up_at_any_place_is_one_line(capsys: pytest.CaptureFixture[str], number: int) -> None:
+    def fails(_: list[str]) -> int:
+        raise OSError(number, os.strerror(number), "/disk/search.journal")
+
+    assert guarded(fails, []) == 1
+    said = f"error: cannot write to /disk/search.journal ({os.strerror(number)}); allowed: the same command again, "
+    assert capsys.readouterr().err.startswith(said)
+    with pytest.raises(FileNotFoundError):  # a mistake of ours keeps its traceback
+        guarded(lambda _: len(Path("/no/such").read_text()), [])

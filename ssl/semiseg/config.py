@@ -190,6 +190,6 @@ class Train:
         require(0 < self.threshold < 1, "train.threshold", self.threshold, "a probability in (0, 1)")
         require(0 <= self.flip <= 1, "train.flip", self.flip, "a probability in [0, 1]")
         low, high = self.scale
-        require(0 < low <= high, "train.scale", self.scale, "two numbers, 0 < low <= high")
+        require(0 < low <= high < math.inf, "train.scale", self.scale, "two numbers, 0 < low <= high")
         if self.crop is not None:
             require(min(self.crop) >= 8, "train.crop", self.crop, "height and width of at least 8 pixels")

@@ -1,7 +1,10 @@
 """Paths as people write them on a command line, read in one place: `~`, URIs where a folder is meant, folders to write to."""
 
 import re
+import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from semiseg.config import SettingError
@@ -43,3 +46,23 @@ def writable_folder(path: Path, name: str) -> None:
         raise SettingError(
             f"{name}: cannot write to {str(path)!r} ({error.strerror}); allowed: a folder you may write to"
         ) from None
+
+
+def temporary_place() -> str:
+    """The system's folder for temporary files. SettingError where there is none to write to."""
+    try:
+        return tempfile.gettempdir()
+    except OSError as error:
+        raise SettingError(f"TMPDIR: {error.strerror or error}; allowed: a folder with room") from None
+
+
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """A folder that goes when the block ends. SettingError where it cannot be made."""
+    place = temporary_place()
+    try:
+        made = tempfile.TemporaryDirectory(prefix="semiseg-", dir=place, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise SettingError(f"TMPDIR: cannot write to {place!r} ({error.strerror}); allowed: a folder with room") from None
+    with made as folder:
+        yield folder

@@ -19,6 +19,8 @@ from semiseg.waiting import LIMIT, Result, wait_for
 
 STAGE_FILE = "stage.json"
 """Written last on a remote store, where a folder cannot be renamed: a key without it is not there."""
+HASHED = 1 << 20
+"""Bytes up to which the content of a file is compared too: of tables and pictures, not of a large network's weights."""
 DAMAGED = "damaged"
 """Folder of the store into which what cannot be read is moved."""
 
@@ -30,7 +32,7 @@ class Store:
     `mirror` on this machine, then copied; reading copies it back once. A remote store that does not answer within `limit` seconds is
     given up.
 
-    What is damaged (an unreadable stage.json, a file of another size than it says) is moved to `location/damaged/`, named by `say`, and
+    What is damaged (an unreadable stage.json, a file that is not what it says) is moved to `location/damaged/`, named by `say`, and
     counts as not there, so that it is made again.
     """
 
@@ -44,27 +46,30 @@ class Store:
             try:
                 self.remote = self._wait(lambda: fs.FileSystem.from_uri(location))
             except (ValueError, OSError) as error:
-                raise SettingError(f"store: cannot open {location!r} ({error}); allowed: a folder or a URI of pyarrow.fs") from None
+                reason = str(error).splitlines()[0]
+                raise SettingError(
+                    f"store: cannot open {location!r} ({reason}); allowed: a folder or a URI of pyarrow.fs"
+                ) from None
             self.local = mirror / hashlib.sha256(location.encode()).hexdigest()[:16]
         writable_folder(self.local, "store")
         if self.remote is not None:
             self._probe_remote()
 
     def has(self, key: str) -> bool:
-        """Whether the stage is finished, and whole as far as sizes of files tell."""
+        """Whether the stage is finished, and whole as far as `as_described` tells."""
         if key in self.sound:
             return True
         if (self.local / key).is_dir() and self._whole(key):
             self.sound.add(key)
             return True
-        return self.remote is not None and self._remote_file(f"{key}/{STAGE_FILE}")
+        return self.remote is not None and self._remote_whole(key)
 
     def folder(self, key: str) -> Path:
         """The stage's folder on this machine. Raises KeyError when the store does not hold the stage."""
         path = self.local / key
         if key in self.sound or (path.is_dir() and self._whole(key)):
             return path
-        if self.remote is None or not self._remote_file(f"{key}/{STAGE_FILE}"):
+        if self.remote is None or not self._remote_whole(key):
             raise KeyError(key)
         filesystem, base = self.remote
         with self._aside(path) as aside:
@@ -160,14 +165,35 @@ class Store:
         folder = self.local / key
         try:
             files: dict[str, Any] = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))["files"]
-            wrong = [name for name, said in files.items() if (folder / name).stat().st_size != said["bytes"]]
+            wrong = [name for name, said in files.items() if not as_described(folder / name, said)]
         except FileNotFoundError as error:
             wrong = [Path(error.filename).name]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             wrong = [STAGE_FILE]
         if wrong:
             self.set_aside(folder, f"{wrong[0]} is missing, unreadable or cut")
         return not wrong
+
+    def _remote_whole(self, key: str) -> bool:
+        """Whether the URI holds what its stage.json says, as far as sizes tell; otherwise it is deleted there."""
+        assert self.remote is not None
+        filesystem, base = self.remote
+        if not self._remote_file(f"{key}/{STAGE_FILE}"):  # nothing, or what is being uploaded
+            return False
+
+        def wrong() -> str:
+            try:
+                with filesystem.open_input_stream(f"{base}/{key}/{STAGE_FILE}") as stream:
+                    said = {name: about["bytes"] for name, about in json.loads(stream.read())["files"].items()}
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                return STAGE_FILE
+            found = filesystem.get_file_info([f"{base}/{key}/{name}" for name in said])
+            return next((name for name, info in zip(said, found, strict=True) if info.size != said[name]), "")
+
+        if name := self._wait(wrong):
+            self.say(f"store: {self.location}/{key} is damaged ({name} is missing, unreadable or cut); it is made again")
+            self._wait(lambda: filesystem.delete_dir(f"{base}/{key}"))
+        return not name
 
     def _wait(self, call: Callable[[], Result]) -> Result:
         return wait_for(call, f"store {self.location}", limit=self.limit, allowed="a folder or a URI that answers")
@@ -221,6 +247,12 @@ class Store:
                 raise OSError(f"store: could not publish {path}")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def as_described(path: Path, said: dict[str, Any]) -> bool:
+    """Whether a file is what `describe` said: of its size and, up to HASHED bytes, of its content; a power cut may leave zeros."""
+    size = path.stat().st_size
+    return size == said["bytes"] and (size > HASHED or describe(path) == said)
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def read_study(folder: Path) -> StudyRecord:
     path = Path(folder) / STUDY_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read: {first_line(error)}; expected a results folder with study.json") from error
     version = found.get("format") if isinstance(found, dict) else type(found).__name__
     if version != STUDY_FORMAT:

@@ -6,13 +6,13 @@ from typing import Any, Generic, Literal
 
 import tyro
 
-from semiseg.config import SettingError, require
+from semiseg.config import require
 from semiseg.methods import name_of
 from semiseg.search.declaration import Search
 from semiseg.search.ledger import Sampler
 from semiseg.search.space import Space, named_space, split_words
 from semiseg.search.spaces import SPACES
-from semiseg.sweep.arguments import Common, M, defaults, flagged, resolve_preset
+from semiseg.sweep.arguments import Common, M, check_seeds, defaults, flagged, resolve_preset
 from semiseg.sweep.declaration import Preset
 
 
@@ -55,8 +55,7 @@ def parse_search(search: Search, words: Sequence[str]) -> tuple[SearchArguments[
     )
     require(arguments.trials >= 1, "trials", arguments.trials, "a whole number >= 1")
     require(arguments.eta >= 2, "eta", arguments.eta, "a whole number >= 2")
-    if not arguments.search_seeds or len(set(arguments.search_seeds)) != len(arguments.search_seeds):
-        raise SettingError(f"search_seeds: got {arguments.search_seeds}; allowed: distinct whole numbers, at least one")
+    check_seeds("search_seeds", arguments.search_seeds)
     preset, name = flagged(preset, arguments), name_of(arguments.method)
     require(bool(axes) or name in SPACES, "space", "nothing", f"--space.FIELD words, as {name} comes with no space")
     return arguments, preset, named_space(axes, preset.method) if axes else SPACES[name]

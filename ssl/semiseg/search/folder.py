@@ -5,6 +5,8 @@ Scores are fractions in [0, 1].
 
 import json
 import math
+import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +47,7 @@ def read_search(folder: Path) -> SearchResults:
         raise ValueError(f"{path}: cannot be read: no such file; expected the results folder of a search")
     try:
         study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(path))))
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}; expected the journal of a search") from error
     about, trials = study.user_attrs.get("about", {}), study.get_trials()
     spent = sum(value for name, value in study.user_attrs.items() if name.startswith(PAID))
@@ -54,10 +56,21 @@ def read_search(folder: Path) -> SearchResults:
     )
 
 
+def set_damaged_aside(folder: Path) -> None:
+    """Move what a finished search has left out of the way, and say so, where it cannot be read; it is made again at the end."""
+    for path in (folder / "best.json", folder / "search.json"):
+        try:
+            _read(path)
+        except ValueError as error:
+            place = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+            path.replace(place)
+            print(f"out: {error}; moved to {place}", file=sys.stderr)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from semiseg.config import SettingError
+from semiseg.results import write_bytes
 from semiseg.stage import stream
 
 STUDY = "search"
@@ -251,7 +253,7 @@ def _locked(path: Path) -> int:
 def mend(path: Path) -> None:
     """Undo what a killed driver left half done: a last line without an end, which Optuna would refuse, and Optuna's own lock.
 
-    Other lines that are no JSON, which a disk may have damaged, are taken out; the journal as it was is kept beside it and named.
+    Other lines that are no record of Optuna's, which a disk may have damaged, are taken out; the journal as it was is kept beside it and named.
     """
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     if path.exists():
@@ -262,15 +264,16 @@ def mend(path: Path) -> None:
         lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
         whole = [line for line in lines if _is_record(line)]
         if len(whole) < len(lines):
-            kept = path.with_name(f"{path.name}.damaged")
-            path.replace(kept)
-            path.write_bytes(b"".join(whole))
+            kept = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+            write_bytes(kept, content)
+            write_bytes(path, b"".join(whole))
             count = len(lines) - len(whole)
             print(f"out: {path} had {count} damaged line{'s' * (count > 1)}, left out now; as it was: {kept}", file=sys.stderr)
 
 
 def _is_record(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
+        record = json.loads(line)
+        return isinstance(record, dict) and {"op_code", "worker_id"} <= record.keys()
+    except (ValueError, RecursionError):
         return False

@@ -24,6 +24,7 @@ from semiseg.search.arguments import SearchArguments
 from semiseg.search.closing import closing, finite, spent
 from semiseg.search.declaration import Search
 from semiseg.search.feed import TrialFeed, evaluations
+from semiseg.search.folder import set_damaged_aside
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.report import write_search_report
 from semiseg.search.space import Space, extent, first_points, grid_points, shared_stages
@@ -68,6 +69,7 @@ class SearchStudy:
             print(f"{self._head()}, {self.bench.cost(self._cost)}")
             return DONE
         writable_folder(self.out, "out")
+        set_damaged_aside(self.out)
         with ExitStack() as stack:
             ledger = stack.enter_context(self._ledger())
             ledger.study.set_user_attr("about", self._about())
@@ -91,8 +93,10 @@ class SearchStudy:
             method = self.space.suggest(FixedTrial(best.params), self.default)
             seeds = ", ".join(map(str, self.preset.seeds))
             print(f"\ntest images, best configuration (trial {best.number}) against the default, seeds {seeds}:", flush=True)
-            status = self.comparison(method).run()
-            self._close(ledger, best, method)
+            comparison = self.comparison(method)
+            status = comparison.run()
+            if not comparison.unwritten:
+                self._close(ledger, best, method)
         return status
 
     def _train(self, ledger: Ledger, stack: ExitStack) -> None:

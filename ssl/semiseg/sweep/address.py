@@ -1,8 +1,14 @@
 """Addresses of Ray clusters: whether anything answers there, found out in seconds and without ray, which would wait for minutes."""
 
+import os
 import socket
 
 from semiseg.config import SettingError
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""With which a client begins HTTP/2, on which gRPC is built, and empty settings (RFC 9113, section 3.4)."""
+SETTINGS = 4
+"""Type of the frame with which a server must answer."""
 
 
 def host_and_port(address: str) -> tuple[str, int] | None:
@@ -18,9 +24,14 @@ def host_and_port(address: str) -> tuple[str, int] | None:
 
 
 def reached(host: str, port: int, address: str, limit: float) -> None:
-    """Raise SettingError unless something accepts connections there."""
+    """Raise SettingError unless something there answers as a Ray cluster does, by gRPC; to another server Ray would talk for minutes."""
     try:
-        socket.create_connection((host, port), timeout=limit).close()
+        with socket.create_connection((host, port), timeout=limit) as connection:
+            connection.sendall(GREETING)
+            with connection.makefile("rb") as stream:
+                answer = stream.read(9)  # a frame's head
+        if answer[3:4] != bytes([SETTINGS]) and os.environ.get("RAY_USE_TLS", "0") == "0":
+            raise OSError("it is no Ray cluster")
     except OSError as error:
         reason = error.strerror or error
         raise SettingError(

@@ -1,6 +1,7 @@
 """Settings of one run of an ablation, and how a command line changes those of a preset."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,6 +64,8 @@ class Arguments(Common[M], Generic[M]):
     """
 
 
+LARGEST = 2**31 - 1
+"""Of steps and seeds: the results have columns of 32 bits."""
 EARLY: Mapping[str, Mapping[str, Any]] = {
     "--preset": {"default": "demo"},
     "--config": {"type": Path},
@@ -131,11 +134,19 @@ def defaults(preset: Preset, early: Mapping[str, Any]) -> dict[str, Any]:
 def flagged(preset: Preset, arguments: Common[Any]) -> Preset:
     """The preset with what the command line's flags have made of its values. Raises SettingError for what makes no run."""
     a = arguments
-    require(a.train.steps >= 1, "train.steps", a.train.steps, "a whole number >= 1")
+    require(1 <= a.train.steps <= LARGEST, "train.steps", a.train.steps, f"a whole number from 1 to {LARGEST}")
+    require(0 < a.wait_seconds < math.inf, "wait_seconds", a.wait_seconds, "a number > 0")
+    require(0 <= a.checkpoint_seconds < math.inf, "checkpoint_seconds", a.checkpoint_seconds, "a number >= 0")
+    require(bool(a.store.strip()), "store", a.store, "a folder or a URI of pyarrow.fs")
     require(a.train.score in METRICS, "train.score", a.train.score, ", ".join(METRICS))
-    if len(set(a.seeds)) != len(a.seeds) or not a.seeds:
-        raise SettingError(f"seeds: got {a.seeds}; allowed: distinct whole numbers, at least one")
+    check_seeds("seeds", a.seeds)
     return replace(preset, data=a.data, net=a.net, train=a.train, method=a.method, seeds=a.seeds)
+
+
+def check_seeds(name: str, seeds: tuple[int, ...]) -> None:
+    """Raise SettingError for seeds that the results could not hold."""
+    possible = bool(seeds) and len(set(seeds)) == len(seeds) and all(-LARGEST <= seed <= LARGEST for seed in seeds)
+    require(possible, name, seeds, f"distinct whole numbers, at least one, from -{LARGEST} to {LARGEST}")
 
 
 def parse(table: Ablation, words: Sequence[str]) -> tuple[Arguments[Any], Preset]:

@@ -1,5 +1,6 @@
 """The command line that every ablation script shares."""
 
+import errno
 import os
 import shlex
 import sys
@@ -8,10 +9,13 @@ from typing import Any
 
 from semiseg.config import SettingError
 from semiseg.sweep.arguments import parse
+from semiseg.sweep.bench import FAILED
 from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.stop import Stopped, stopping
 from semiseg.sweep.study import Study
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that may come at any time, whatever was tried before: it is full, or has become read-only."""
 UNUSABLE = 2
 """Exit status when arguments or data cannot be used; tyro's own errors end with it too."""
 
@@ -19,7 +23,7 @@ UNUSABLE = 2
 def main(table: Ablation, argv: Sequence[str] | None = None) -> int:
     """Run an ablation table with the command line's settings; returns the exit status.
 
-    0: all stages done; 1: some stage failed; 2: unusable arguments or data (one line says what, where and what is allowed);
+    0: all stages done; 1: some stage failed, or a disk is full; 2: unusable arguments or data (one line says what, where and what is allowed);
     128 + the signal's number after Ctrl-C or SIGTERM.
     """
 
@@ -76,6 +80,12 @@ def guarded(run: Callable[[list[str]], int], argv: Sequence[str] | None) -> int:
     except SettingError as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        again = "the same command again, which trains nothing twice, or another disk"
+        print(f"error: cannot write to {error.filename or 'a disk'} ({error.strerror}); allowed: {again}", file=sys.stderr)
+        return FAILED
     except Stopped as stopped:
         again = shlex.join(["python", sys.argv[0], *words])
         print(f"\nstopped by {stopped}; the same command goes on from here: {again}", file=sys.stderr)

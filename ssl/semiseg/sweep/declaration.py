@@ -6,7 +6,7 @@ from typing import Any
 
 from semiseg.change import Change, Row, change
 from semiseg.codec import read_row
-from semiseg.config import Data, Net, SettingError, Train
+from semiseg.config import Data, Net, SettingError, Train, require
 from semiseg.methods import Method, Supervised, ThreeStage, name_of
 from semiseg.nets import UNet
 from semiseg.sweep.rows import resolve_row
@@ -156,11 +156,13 @@ def chosen_rows(table: Ablation, preset: Preset) -> dict[str, Row]:
     for text in preset.rows:
         name, equals, words = text.partition("=")
         if text in known:
-            rows[text] = known[text]
+            name, row = text, known[text]
         elif equals:
-            rows[name] = _new_row(table.name, name, words, preset)
+            require(name.strip() != "" and name.isprintable(), "rows", text, "NAME='WORD WORD ...' with a name that can be printed")
+            row = _new_row(table.name, name, words, preset)
         else:
             raise SettingError(f"rows: no row {text!r}; there are {', '.join(table.rows)}, or NAME='WORD WORD ...' for a new one")
+        require(rows.setdefault(name, row) == row, "rows", text, f"each name once; there is another row {name!r}")
     against = table.against or {}
     waiting = list(rows)
     while waiting:

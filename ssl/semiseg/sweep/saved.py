@@ -39,6 +39,6 @@ def read_config(file: Path) -> Saved:
         values = json.loads(file.read_text(encoding="utf-8"))
         method = {"type": values["method"], **values["settings"]}
         return from_json(Saved, {name: values[name] for name in ("data", "net", "train")} | {"method": method})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise SettingError(f"config: {file} cannot be used ({reason}); allowed: a best.json that a search wrote") from None

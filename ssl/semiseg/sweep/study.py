@@ -56,7 +56,7 @@ class Study:
         try:
             about = json.loads((self.out / "study.json").read_text(encoding="utf-8"))
             return about["wall_seconds"], about["slots"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None, 0
 
     def run(self) -> int:

@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
@@ -28,6 +27,7 @@ from ray.util.metrics import Gauge
 from semiseg.config import SettingError
 from semiseg.machine import usable_cpus
 from semiseg.nets.weights import brief
+from semiseg.outside import temporary_folder, temporary_place
 from semiseg.runner import Place, StageRun
 from semiseg.stage import Stage
 from semiseg.sweep.address import host_and_port, reached
@@ -206,7 +206,7 @@ def connected(address: str | None, options: dict[str, Any], limit: float) -> Any
         wait_for(partial(reached, *place, address, limit), f"ray.address {address}", limit=limit + 5, allowed=allowed)
     try:
         return ray.init(address=address or "local", **options)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  Ray raises Exception itself where a full disk keeps it from starting
         name, what = ("ray.address", allowed) if address else ("ray", "a machine on which Ray starts")
         raise SettingError(
             f"{name}: Ray cannot {'join ' + address if address else 'start'} ({brief(error)}); allowed: {what}"
@@ -232,7 +232,7 @@ def cluster(settings: Ray, limit: float) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     if settings.address is None:
         options |= {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1", "num_cpus": usable_cpus()}
-        if len(tempfile.gettempdir()) > LONGEST_FOLDER:  # Ray's sockets lie below, whose paths have at most 107 characters
+        if len(temporary_place()) > LONGEST_FOLDER:  # Ray's sockets lie below, whose paths have at most 107 characters
             options["_temp_dir"] = "/tmp/ray"
     logging.getLogger("ray").setLevel(logging.ERROR)
     joined = ray.is_initialized()
@@ -261,7 +261,7 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limi
     """
     trainable = tune.with_parameters(StageTrial, place=place, study=study)
     trainable = tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": settings.gpus})
-    with tempfile.TemporaryDirectory(prefix="semiseg-tune-", ignore_cleanup_errors=True) as folder, as_user_signal() as stopped_by:
+    with temporary_folder() as folder, as_user_signal() as stopped_by:
         searcher = FeedSearcher(feed)
         starting = Starting(settings, limit)
         tuner = tune.Tuner(

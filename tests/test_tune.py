@@ -1,12 +1,15 @@
 """Ray as it may be found: without room to start, or a cluster that is busy."""
 
+import errno
 import os
 import signal
+from typing import cast
 
 import pytest
 
 from semiseg.config import SettingError
 from semiseg.sweep import tune
+from semiseg.sweep.feed import Careful, Feed
 from semiseg.sweep.resources import Ray
 from semiseg.sweep.tune import Starting, connected
 
@@ -55,3 +58,28 @@ def test_a_cluster_on_which_a_stage_has_started_is_not_given_up(
         starting.on_step_begin(0, [object()])
         assert starting.gave_up == ""
     assert capsys.readouterr().err == ""
+
+
+def test_a_feed_whose_disk_is_full_halts_the_run_and_is_asked_no_more() -> None:
+    asked: list[str] = []
+
+    class Full:
+        monitor = None
+        exhausted = False
+
+        def take(self) -> None:
+            asked.append("take")
+
+        def progress(self, key: str, figures: object) -> bool:
+            asked.append("progress")
+            raise OSError(errno.ENOSPC, "No space left on device", "search.journal")
+
+    halted: list[int] = []
+    feed = Careful(cast("Feed", Full()), lambda: halted.append(1))
+    assert not feed.exhausted
+    for _ in range(2):
+        feed.take()
+        assert feed.progress("a", {}) is False
+        feed.finish("a")
+    assert (asked, halted, feed.exhausted) == (["take", "progress"], [1], True)
+    assert isinstance(feed.error, OSError)

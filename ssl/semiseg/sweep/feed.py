@@ -1,13 +1,16 @@
 """What Ray Tune is fed with: stages that can start, and who is told how they go. Knows nothing of Ray."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
+from semiseg.config import SettingError
 from semiseg.stage import Stage
 from semiseg.sweep.monitor import Counts, Monitor
 from semiseg.sweep.plan import Plan
+
+Answer = TypeVar("Answer")
 
 
 class Feed(Protocol):
@@ -44,6 +47,48 @@ class Feed(Protocol):
     def fail(self, key: str, error: str) -> None:
         """A stage failed for good."""
         ...
+
+
+class Careful:
+    """A feed whose disk or remote store may fail at any time, which Tune would take for a failure of a trial and try again.
+
+    The first such error is kept in `error`, `halt` is called, and nothing is asked of the feed any more.
+    """
+
+    def __init__(self, feed: Feed, halt: Callable[[], None]) -> None:
+        self.feed, self.halt, self.monitor = feed, halt, feed.monitor
+        self.error: OSError | SettingError | None = None
+
+    def _ask(self, call: Callable[[], Answer], otherwise: Answer) -> Answer:
+        if self.error is None:
+            try:
+                return call()
+            except (OSError, SettingError) as error:
+                self.error = error
+                self.halt()
+        return otherwise
+
+    @property
+    def exhausted(self) -> bool:
+        return self._ask(lambda: self.feed.exhausted, True)
+
+    def take(self) -> Stage | None:
+        return self._ask(self.feed.take, None)
+
+    def label(self, stage: Stage) -> str:
+        return self.feed.label(stage)
+
+    def progress(self, key: str, figures: Mapping[str, Any]) -> bool:
+        return self._ask(lambda: self.feed.progress(key, figures), False)
+
+    def finish(self, key: str) -> None:
+        self._ask(lambda: self.feed.finish(key), None)
+
+    def stop(self, key: str) -> None:
+        self._ask(lambda: self.feed.stop(key), None)
+
+    def fail(self, key: str, error: str) -> None:
+        self._ask(lambda: self.feed.fail(key, error), None)
 
 
 class Queue:

@@ -31,7 +31,7 @@ from semiseg.outside import temporary_folder, temporary_place
 from semiseg.runner import Place, StageRun
 from semiseg.stage import Stage
 from semiseg.sweep.address import host_and_port, reached
-from semiseg.sweep.feed import Feed
+from semiseg.sweep.feed import Careful, Feed
 from semiseg.sweep.resources import Ray, check_resources
 from semiseg.sweep.stop import as_user_signal, endings_blocked, stopping
 from semiseg.train import StageError
@@ -170,6 +170,11 @@ class Failures(tune.Callback):
         feed.fail(stage.key, f"{feed.label(stage)}: {cause} (tried {RETRIES + 1} times)")
 
 
+def halt() -> None:
+    """Tune ends in good order: running stages save a checkpoint."""
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
 class Starting(tune.Callback):
     """Says when a cluster has no resources free for a first stage, and gives up after a while; Tune itself waits without a word."""
 
@@ -196,7 +201,7 @@ class Starting(tune.Callback):
             self.gave_up = (
                 f"ray: {self.needs} did not become free on the cluster within {self.limit:.0f} s; allowed: a larger --wait-seconds"
             )
-            os.kill(os.getpid(), signal.SIGUSR1)  # Tune ends in good order
+            halt()
 
 
 def connected(address: str | None, options: dict[str, Any], limit: float) -> Any:
@@ -262,7 +267,8 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limi
     trainable = tune.with_parameters(StageTrial, place=place, study=study)
     trainable = tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": settings.gpus})
     with temporary_folder() as folder, as_user_signal() as stopped_by:
-        searcher = FeedSearcher(feed)
+        careful = Careful(feed, halt)
+        searcher = FeedSearcher(careful)
         starting = Starting(settings, limit)
         tuner = tune.Tuner(
             trainable,
@@ -287,6 +293,8 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limi
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the monitor and at the end
         with contextlib.redirect_stdout(None):  # Tune prints a box about a folder that is about to go
             tuner.fit()
+    if careful.error is not None:
+        raise careful.error
     if starting.gave_up:
         raise SettingError(starting.gave_up)
     return stopped_by[0] if stopped_by else 0

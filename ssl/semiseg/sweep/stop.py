@@ -62,3 +62,8 @@ def as_user_signal() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def halt() -> None:
+    """Tune ends in good order: running stages save a checkpoint."""
+    os.kill(os.getpid(), signal.SIGUSR1)

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,7 @@ from semiseg.stage import Stage
 from semiseg.sweep.address import host_and_port, reached
 from semiseg.sweep.feed import Careful, Feed
 from semiseg.sweep.resources import Ray, check_resources
-from semiseg.sweep.stop import as_user_signal, endings_blocked, stopping
+from semiseg.sweep.stop import as_user_signal, endings_blocked, halt, stopping
 from semiseg.train import StageError
 from semiseg.waiting import SAY_AFTER, wait_for
 
@@ -168,11 +167,6 @@ class Failures(tune.Callback):
         cause = lines[-1].strip() if lines else "its process died"
         stage, feed = self.searcher.stages[trial.trial_id], self.searcher.feed
         feed.fail(stage.key, f"{feed.label(stage)}: {cause} (tried {RETRIES + 1} times)")
-
-
-def halt() -> None:
-    """Tune ends in good order: running stages save a checkpoint."""
-    os.kill(os.getpid(), signal.SIGUSR1)
 
 
 class Starting(tune.Callback):

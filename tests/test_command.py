@@ -30,7 +30,7 @@ from PIL import Image
         ("--net.name vgg", ("net.name", "'vgg'", "unet")),
         ("--net.width 0", ("net.width", "0", ">= 1")),
         ("--net.depth 9", ("net.depth", "9", "1..6")),
-        ("--train.steps 0", ("train.steps", "0", ">= 1")),
+        ("--train.steps 0", ("train.steps", "0", "a whole number from 1 to 2147483647")),
         ("--train.batch-unlabelled -1", ("train.batch_unlabelled", "-1", ">= 0")),
         ("--train.learning-rate -0.1", ("train.learning_rate", "-0.1", "> 0")),
         ("--train.learning-rate nan", ("train.learning_rate", "nan", "> 0")),

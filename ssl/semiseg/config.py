@@ -6,13 +6,24 @@ A value that cannot be used raises `SettingError`, one line that names the field
 import abc
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from torch import nn
     from torchvision.models import WeightsEnum
+
+
+AS_BEFORE = "as_before"
+"""Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
+
+    rot90: bool = field(default=True, metadata={AS_BEFORE: False})
+"""
+
+
+ALIGNED = 32
+"""Pixels of which windows and their places are multiples: the strides of all networks divide it."""
 
 
 class SettingError(Exception):
@@ -169,12 +180,20 @@ class Train:
     weights: Literal["best", "last"] = "best"
     """Which weights are reported on test: best on the selection images, or those of the last step."""
     score: str = "miou"
-    """Metric over all classes that chooses weights on the selection images and is reported on test: a name in metrics.METRICS."""
+    """Metric over all classes that chooses weights on the selection images and is reported on test: a name in measures.CHOOSING."""
     threshold: float = 0.5
     """With two classes: the probability above which a pixel is of class 1 (perone2018's code: 0.9)."""
     empty_images: Literal["skip", "zero", "one"] = "skip"
-    """What an image counts in an average over images that has a class neither in its mask nor predicted (perone2018's code:
+    """What an image or volume counts in an average over them that has a class neither in its mask nor predicted (perone2018's code:
     zero)."""
+    metrics: tuple[str, ...] = field(default=(), metadata={AS_BEFORE: ()})
+    """Further metrics of `semiseg.measures.METRICS`, computed once, at the end, on selection and test; all that are named are in the
+    report's second table."""
+    sliding_window: tuple[int, int] | None = field(default=None, metadata={AS_BEFORE: None})
+    """Height and width of the windows, multiples of 32, in which large images are scored and pseudo-labelled; None: whole."""
+    window_overlap: int = field(default=64, metadata={AS_BEFORE: 64})
+    """Pixels, a multiple of 32, that a window sees beyond those it decides, on each side but at the image's edge: what is decided is
+    the same as with whole images where the network looks no further."""
 
     def __post_init__(self) -> None:
         require_choices(self, "train")
@@ -193,3 +212,10 @@ class Train:
         require(0 < low <= high < math.inf, "train.scale", self.scale, "two numbers, 0 < low <= high")
         if self.crop is not None:
             require(min(self.crop) >= 8, "train.crop", self.crop, "height and width of at least 8 pixels")
+        require(len(set(self.metrics)) == len(self.metrics), "train.metrics", self.metrics, "distinct names")
+        aligned = self.window_overlap >= 0 and self.window_overlap % ALIGNED == 0
+        require(aligned, "train.window_overlap", self.window_overlap, f"a multiple of {ALIGNED}, or 0")
+        if self.sliding_window is not None:
+            allowed = f"height and width, multiples of {ALIGNED} above twice train.window_overlap ({2 * self.window_overlap})"
+            fits = min(self.sliding_window) > 2 * self.window_overlap and not any(side % ALIGNED for side in self.sliding_window)
+            require(fits, "train.sliding_window", self.sliding_window, allowed)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from semiseg.config import Train, require
+from semiseg.measures import METRICS
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -15,6 +16,9 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def resolve(train: Train, size: tuple[int, int] | None, device: torch.device) -> Train:
     """`train` with every "auto" written out: the crop (whole images of one size) and the precision on this device.
 
+    What changes no number of a stage gets a fixed value: metrics that are computed anyway, the order of the others, an overlap of no
+    windows.
+
     Raises SettingError when images of several sizes have no crop to be batched with.
     """
     if train.crop is None:
@@ -22,7 +26,9 @@ def resolve(train: Train, size: tuple[int, int] | None, device: torch.device) ->
         train = replace(train, crop=size)
     if train.precision == "auto":
         train = replace(train, precision="bf16" if bf16_is_faster(device) else "fp32")
-    return train
+    metrics = tuple(name for name, metric in METRICS.items() if metric.asked and name in train.metrics)
+    overlap = Train().window_overlap if train.sliding_window is None else train.window_overlap
+    return replace(train, metrics=metrics, window_overlap=overlap)
 
 
 def bf16_is_faster(device: torch.device) -> bool:

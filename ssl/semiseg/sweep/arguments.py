@@ -13,7 +13,7 @@ from semiseg.change import part_of, with_values
 from semiseg.codec import read_value
 from semiseg.config import Data, Net, SettingError, Train, require
 from semiseg.methods import Method, name_of
-from semiseg.metrics import METRICS
+from semiseg.measures import check_names
 from semiseg.nets import UNet, net_named
 from semiseg.sweep.declaration import Ablation, Preset, Quick
 from semiseg.sweep.resources import Ray
@@ -138,7 +138,7 @@ def flagged(preset: Preset, arguments: Common[Any]) -> Preset:
     require(0 < a.wait_seconds < math.inf, "wait_seconds", a.wait_seconds, "a number > 0")
     require(0 <= a.checkpoint_seconds < math.inf, "checkpoint_seconds", a.checkpoint_seconds, "a number >= 0")
     require(bool(a.store.strip()), "store", a.store, "a folder or a URI of pyarrow.fs")
-    require(a.train.score in METRICS, "train.score", a.train.score, ", ".join(METRICS))
+    check_names(a.train)
     check_seeds("seeds", a.seeds)
     return replace(preset, data=a.data, net=a.net, train=a.train, method=a.method, seeds=a.seeds)
 

@@ -166,7 +166,7 @@ def test_a_round_starts_from_the_best_weights_before_it_or_afresh_and_learns_the
     masks = dict(
         zip(
             splits.training.tolist(),
-            (mask for mask, _ in pseudo_masks(stages[0], given, "best.student.", pack, splits.training, tiny.CPU)),
+            (tile.mask for tile in pseudo_masks(stages[0], given, "best.student.", pack, splits.training, tiny.CPU)),
             strict=True,
         )
     )

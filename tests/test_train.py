@@ -15,9 +15,9 @@ import torch
 from semiseg.augment import RandAugment
 from semiseg.config import SettingError, Train
 from semiseg.device import bf16_is_faster, resolve
+from semiseg.measures import ALWAYS
 from semiseg.methods import ThreeStage
 from semiseg.methods.supervised import Supervised
-from semiseg.metrics import METRICS
 from semiseg.pseudo import pseudo_masks
 from semiseg.stage import Stage
 from semiseg.train import StageError, Trainer
@@ -119,7 +119,7 @@ def test_both_roles_are_scored_with_last_and_best_weights_on_selection_and_test(
     outcome = finished.finish()
     places = {(line["role"], line["weights"], line["split"]) for line in outcome.metrics}
     assert places == {(r, w, s) for r in ("student", "teacher") for w in ("last", "best") for s in ("selection", "test")}
-    assert len(outcome.metrics) == len(places) * (5 * 5 + len(METRICS))
+    assert len(outcome.metrics) == len(places) * (5 * (5 + 2) + len(ALWAYS))
     prefixes = {tuple(name.split(".")[:2]) for name in outcome.weights}
     assert prefixes == {(w, r) for w in ("last", "best") for r in ("student", "teacher")}
     assert outcome.images == 8 * 4
@@ -205,7 +205,7 @@ def test_pseudo_masks_are_the_predictions_of_the_weights_on_whole_images() -> No
     network = tiny.trainer(finished.stage).state.student
     network.load_state_dict({n.split(".", 2)[2]: v for n, v in outcome.weights.items() if n.startswith("last.teacher.")})
     network.eval()
-    for row, (mask, confidence) in zip(rows, masks, strict=True):
+    for row, (_, _, mask, confidence) in zip(rows, masks, strict=True):
         image = torch.from_numpy(pack.image(row).copy()).permute(2, 0, 1)[None] / 255
         probs = network(image).softmax(1)[0].detach().numpy()
         assert (probs.argmax(0) == mask).mean() > 0.999  # another batch size may round a tie differently

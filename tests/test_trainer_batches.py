@@ -287,7 +287,7 @@ def test_the_threshold_decides_what_is_class_1(tmp_path: Any) -> None:
     trainer.advance(60)
     net, rows = trainer.state.student, np.arange(len(pack))
     found = predict(net, pack, rows, train, batch=4, device=tiny.CPU)
-    probs = np.concatenate([one[1].numpy().ravel() for _, one in found])
+    probs = np.concatenate([one.probs[1].numpy().ravel() for one in found])
     truth = np.concatenate([np.ravel(pack.mask(row)) for row in rows])  # type: ignore[arg-type]
     recalls = []
     for threshold in np.quantile(probs, (0.2, 0.4, 0.6, 0.8)).tolist():

@@ -1,11 +1,24 @@
 """The shapes that travel through a training step."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from torch import Tensor
 
 IGNORE = 255
 """Class id of a pixel that no loss and no metric counts."""
+
+
+class Plane(Protocol):
+    """A map (H,W) out of which crops are cut: an array, or what makes the part that is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __getitem__(self, place: Any, /) -> Any: ...
 
 
 class Views(NamedTuple):

@@ -1,6 +1,7 @@
 """The mini-batch of a step, as a function of the step: which images, weakly augmented, with what the teacher stages made of them."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,9 +46,8 @@ class Batches:
     def _views(self, rows: list[int], n_labelled: int, generator: torch.Generator) -> Batch:
         """Those rows of the pack, weakly augmented; the first ones with their true masks."""
         images = [self.pack.image(row) for row in rows]
-        maps = [
-            [self._mask(row) if i < n_labelled else np.full(images[i].shape[:2], IGNORE, np.uint8) for i, row in enumerate(rows)]
-        ]
+        nothing = [np.broadcast_to(np.uint8(IGNORE), image.shape[:2]) for image in images]
+        maps: list[list[Any]] = [[self._mask(row) if i < n_labelled else nothing[i] for i, row in enumerate(rows)]]
         for learned in (self.learned.masks, self.learned.confidences):
             if learned is not None:
                 maps.append([learned[row] for row in rows])

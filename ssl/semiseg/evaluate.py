@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from semiseg.augment.views import unaugmented
-from semiseg.config import ALIGNED, Train
+from semiseg.config import ALIGNED, Train, require
 from semiseg.data.pack import Pack
 from semiseg.device import autocast
 from semiseg.gauges import GAUGES, numbered
+from semiseg.measures import METRICS
 from semiseg.metrics import confusion_matrix, decide, scores
 
 MOST_WHOLE, MOST_WINDOWS = 1 << 23, 1 << 20
@@ -104,6 +105,11 @@ def _inside(window: Window) -> Place:
     return rows, columns
 
 
+def spread(found: np.ndarray, place: Place) -> np.ndarray:
+    """A map predicted for a place as it is, the one value of a whole image repeated over it."""
+    return np.broadcast_to(found, [part.stop - part.start for part in place])
+
+
 def evaluate(
     network: nn.Module,
     pack: Pack,
@@ -137,7 +143,7 @@ def evaluate(
         if whole:
             if missing == 0:
                 canvas, missing = np.empty(mask.shape, np.uint8), mask.size
-            canvas[place] = predicted.to("cpu", torch.uint8).numpy()
+            canvas[place] = spread(predicted.to("cpu", torch.uint8).numpy(), place)
             missing -= part.size
             for gauge in whole if missing == 0 else ():
                 gauge.add_image(row, canvas, mask)
@@ -146,6 +152,47 @@ def evaluate(
     for gauge in gauges.values():
         found |= gauge.scores()
     return {(pack.classes[int(index)] if index else "", metric): value for (index, metric), value in found.items()}
+
+
+def thinned_masks(
+    network: nn.Module,
+    pack: Pack,
+    rows: Sequence[int] | np.ndarray,
+    train: Train,
+    *,
+    batch: int,
+    device: torch.device,
+    longest: int,
+) -> list[np.ndarray]:
+    """Predicted masks uint8 of the rows for people, by the decision rule of the training settings: of an image with a side above
+    `longest` every n-th pixel, from the first one, for the smallest n that makes it fit."""
+    found: dict[int, np.ndarray] = {}
+    for row, place, probs in predict(network, pack, rows, train, batch=batch, device=device):
+        size = int(pack.heights[row]), int(pack.widths[row])
+        step = -(-max(size) // longest)
+        picture = found.setdefault(row, np.empty([-(-side // step) for side in size], np.uint8))
+        mask = spread(decide(probs[None], train.threshold)[0].to("cpu", torch.uint8).numpy(), place)
+        thin = mask[-place[0].start % step :: step, -place[1].start % step :: step]
+        top, left = (-(-part.start // step) for part in place)
+        picture[top : top + thin.shape[0], left : left + thin.shape[1]] = thin
+    return list(found.values())
+
+
+def check_scoring(train: Train, pack: Pack) -> None:
+    """Raise SettingError for metrics and windows that the data have no use for."""
+    masks = "where a data set has a class for each pixel"
+    if pack.image_level:
+        require(train.sliding_window is None, "train.sliding_window", train.sliding_window, f"windows only {masks}")
+        for name in train.metrics:
+            require(not METRICS[name].whole, "train.metrics", name, f"this one only {masks}")
+    sizes: dict[str, tuple[int, int]] = {}
+    for name in (name for name in train.metrics if METRICS[name].unit == "distance"):
+        for row, volume in enumerate(pack.volumes):
+            size = (int(pack.heights[row]), int(pack.widths[row]))
+            allowed = (
+                f"this one only where all slices of a volume are of one size, unlike those of {volume}; --data.size makes them so"
+            )
+            require(sizes.setdefault(volume, size) == size, "train.metrics", name, allowed)
 
 
 def _seen(pack: Pack, rows: Sequence[int] | np.ndarray, train: Train) -> Iterator[tuple[int, Window]]:

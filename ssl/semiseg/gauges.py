@@ -2,6 +2,7 @@
 
 import abc
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
@@ -148,18 +149,23 @@ def hd95(one: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> float:
     """The larger of the two 95th percentiles of distances from a surface to the other one (MONAI); masks bool of one shape, not empty."""
     from monai.metrics import compute_hausdorff_distance  # an extra, and slow to import
 
-    return compute_hausdorff_distance(*_batch(one, other), include_background=True, percentile=95, spacing=list(spacing)).item()
+    return _measured(compute_hausdorff_distance, one, other, spacing, percentile=95)
 
 
 def asd(one: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> float:
     """The mean of all distances from either surface to the other one (MONAI); masks bool of one shape, not empty."""
     from monai.metrics import compute_average_surface_distance
 
-    return compute_average_surface_distance(*_batch(one, other), include_background=True, symmetric=True, spacing=list(spacing)).item()
+    return _measured(compute_average_surface_distance, one, other, spacing, symmetric=True)
 
 
-def _batch(*masks: np.ndarray) -> list[Tensor]:
-    return [torch.from_numpy(mask)[None, None] for mask in masks]
+def _measured(
+    measure: Callable[..., Tensor], one: np.ndarray, other: np.ndarray, spacing: Sequence[float], **options: object
+) -> float:
+    masks = (torch.from_numpy(mask)[None, None] for mask in (one, other))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI's, of what it calls itself
+        return measure(*masks, include_background=True, spacing=list(spacing), **options).item()
 
 
 def near_boundary(mask: np.ndarray, reach: int) -> np.ndarray:

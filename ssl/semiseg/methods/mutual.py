@@ -10,11 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semiseg.batch import IGNORE, Batch
+from semiseg.methods.kept import Kept
 from semiseg.methods.rule import Masks, Needs, Pick, PseudoMasks, Rule, State
 from semiseg.schedules import Moment
 
 LEVELS = 65536
 """Steps of a stored confidence; LEVELS - 1 is probability 1."""
+STRIP = 1 << 22
+"""Pixels that are counted at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +48,17 @@ class MutualTraining(Rule):
         """The masks with only the most confident `share` of all pixels of the data set, or of each predicted class, left."""
         if self.scope == "batch":
             return masks
-        counts = np.zeros((1 + max(int(mask.max()) for mask in masks.values()), LEVELS), np.int64)
-        groups = {row: mask if self.ranking == "class" else np.zeros_like(mask) for row, mask in masks.items()}
-        for row, group in groups.items():
-            np.add.at(counts, (group, confidences[row]), 1)
-        lowest = lowest_kept(torch.from_numpy(counts), self.share).numpy()
-        return {row: np.where(confidences[row] >= lowest[groups[row]], mask, np.uint8(IGNORE)) for row, mask in masks.items()}
+        counts = np.zeros((IGNORE, LEVELS), np.int64)
+        groups = 1
+        for row, mask in masks.items():
+            height = max(STRIP // mask.shape[1], 1)
+            for top in range(0, mask.shape[0], height):
+                strip = mask[top : top + height]
+                group = strip if self.ranking == "class" else np.zeros_like(strip)
+                np.add.at(counts, (group, confidences[row][top : top + height]), 1)
+                groups = max(groups, 1 + int(group.max()))
+        lowest = lowest_kept(torch.from_numpy(counts[:groups]), self.share).numpy()
+        return {row: Kept(mask, confidences[row], lowest) for row, mask in masks.items()}
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         assert batch.pseudo is not None

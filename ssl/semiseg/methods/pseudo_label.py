@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semiseg.batch import IGNORE, Batch
+from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.losses import SEGMENTATION
-from semiseg.methods.rule import Masks, Method, Needs, Pick, PseudoMasks, Rule, State
+from semiseg.methods.kept import Kept
+from semiseg.methods.rule import Masks, Method, Needs, Pick, PseudoMasks, Rule, State, keep_all
 from semiseg.methods.supervised import Supervised
 from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
@@ -37,12 +38,13 @@ class PseudoLabelled(Rule):
     @property
     def needs(self) -> Needs:
         initial = {"student": PREVIOUS} if self.start_from == "teacher" else {}
-        return Needs(draw="mixed", masks=PseudoMasks(of=PREVIOUS, keep=self.filtered), initial=initial)
+        keep = self.filtered if self.threshold > 0 else keep_all
+        return Needs(draw="mixed", masks=PseudoMasks(of=PREVIOUS, keep=keep), initial=initial)
 
     def filtered(self, masks: Masks, confidences: Masks) -> Masks:
         """The masks without the pixels whose confidence is below the threshold."""
-        lowest = math.ceil(self.threshold * 65535)
-        return {row: np.where(confidences[row] >= lowest, mask, np.uint8(IGNORE)) for row, mask in masks.items()}
+        lowest = np.array([math.ceil(self.threshold * 65535)])
+        return {row: Kept(mask, confidences[row], lowest) for row, mask in masks.items()}
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         assert batch.pseudo is not None

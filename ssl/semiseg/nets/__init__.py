@@ -14,6 +14,7 @@ from semiseg.nets.blocks import BlockNet, freeze_norm
 from semiseg.nets.deeplabv2 import DeepLabV2
 from semiseg.nets.multitask import MultiTask
 from semiseg.nets.own import OwnNet, file_of, reason
+from semiseg.nets.room import FLOAT, need_room
 from semiseg.nets.strided import guard_backward, has_the_fault
 from semiseg.nets.swiftnet import SwiftNet
 from semiseg.nets.unet import UNet
@@ -37,9 +38,6 @@ __all__ = [
     "net_kind",
     "net_named",
 ]
-
-FLOAT = 4
-"""Bytes of a number."""
 
 NETS: Mapping[str, type[Net]] = {
     "deeplabv2": DeepLabV2,
@@ -112,13 +110,14 @@ def check_network(
     image_level: bool = False,
     branch: int = 0,
     smallest: tuple[int, int] | None = None,
+    largest: tuple[int, int] | None = None,
 ) -> None:
     """Raise SettingError when the network cannot be built or cannot train on the crops, such as too small ones for its depth.
 
     `branch` is the largest number of blocks that an auxiliary branch is to have of its own; the network must have more.
 
     Data with one class per image (`image_level`) need a network with one output per image, other data one with an output per pixel.
-    `smallest` is the height and width of the smallest image that is scored.
+    `smallest` is the height and width of the smallest image that is scored, `largest` that of the largest one that is scored whole.
     """
     assert train.crop is not None
     images = train.batch_labelled + train.batch_unlabelled
@@ -155,6 +154,8 @@ def check_network(
             raise SettingError(
                 f"data.size: {net.name} cannot score images of {smallest[0]}x{smallest[1]} pixels ({said}); allowed: larger ones"
             ) from None
+    if largest is not None:
+        need_room(network, classes, torch.zeros(1, 3, *(min(side, 256) for side in train.crop)), largest)
 
 
 def check_parameters(net: Net, classes: int) -> None:

@@ -142,13 +142,18 @@ def _metrics(more: Metrics) -> list[Section]:
         return []
     kinds = _classes(made)
     heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
-    body = []
+    body, rows = [], iter(more.lines)
     for line in made.lines:
+        printed = line[0] == PAPER_LINE
+        said = () if printed else next(rows).standings
+        marks = ["", *(COLOUR_OF.get(one, "") for one in said)] if said else [""] * len(line)
         cells = [
-            f'<td class="{kind}">{numeral(cell) if kind else escaped(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)
+            f'<td class="{f"{kind} {mark}".strip()}">{numeral(cell) if kind else escaped(cell)}</td>'
+            for cell, kind, mark in zip(line, kinds, marks, strict=True)
         ]
-        body.append(f'<tr class="{"" if line[0] != PAPER_LINE else "paper"}">{"".join(cells)}</tr>')
-    content = f'<p class="note">{escaped(made.title)}.</p>{wide_table(heads, body)}'
+        body.append(f'<tr class="{"paper" if printed else ""}">{"".join(cells)}</tr>')
+    how = "Green: better than the row it is compared with, red: worse, where the 95 % interval of the paired difference excludes 0."
+    content = f'<p class="note">{escaped(made.title)}. {how}</p>{wide_table(heads, body)}'
     return [("metrics", "All metrics", section("metrics", "All metrics", content))]
 
 

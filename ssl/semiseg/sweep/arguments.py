@@ -12,8 +12,8 @@ import tyro
 from semiseg.change import part_of, with_values
 from semiseg.codec import read_value
 from semiseg.config import Data, Net, SettingError, Train, require
-from semiseg.methods import Method, name_of
 from semiseg.measures import check_names
+from semiseg.methods import Method, name_of
 from semiseg.nets import UNet, net_named
 from semiseg.sweep.declaration import Ablation, Preset, Quick
 from semiseg.sweep.resources import Ray

@@ -1,6 +1,7 @@
 """What an ablation and a search share between their arguments and their training: the data opened, the settings that were left to the
 machine, the cost, the cluster."""
 
+import math
 import os
 import shlex
 import sys
@@ -15,6 +16,7 @@ import torch
 from semiseg.config import SettingError, Train, require
 from semiseg.data import Pack, Splits, understood
 from semiseg.device import resolve
+from semiseg.evaluate import check_scoring
 from semiseg.machine import usable_cpus
 from semiseg.methods import Method
 from semiseg.nets import check_network, located
@@ -88,11 +90,16 @@ class Bench:
             print(understood(self.pack, self.splits), flush=True)
 
     def check_stages(self, stages: Sequence[Stage]) -> None:
-        """Raise SettingError for a network that cannot be trained with these stages on the data."""
+        """Raise SettingError for a network that cannot be trained with these stages on the data, or scored as they ask."""
         branch = max(stage.rule.own_blocks for stage in stages)
         net = offline(self.net) if self.arguments.dry_run else self.net
-        scored = (int(self.pack.heights.min()), int(self.pack.widths.min()))
-        check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch, scored)
+        sizes = list(zip(self.pack.heights.tolist(), self.pack.widths.tolist(), strict=True))
+        scored = (min(height for height, _ in sizes), min(width for _, width in sizes))
+        whole = any(stage.train.sliding_window is None for stage in stages)
+        largest = max(sizes, key=math.prod) if whole else None
+        check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch, scored, largest)
+        for train in {stage.train for stage in stages}:
+            check_scoring(train, self.pack)
 
     def show_settings(self, rows: Mapping[str, str], used: Mapping[str, Method]) -> None:
         """Print all settings as a dry run does: rows as words, and of the methods those that are used."""

@@ -32,6 +32,7 @@ def study_record(
     rows: Mapping[str, str],
     method: Method,
     net: Net,
+    asked: Sequence[str],
     seeds: Sequence[int],
     curve_paper: Mapping[str, Mapping[float, float]] | None,
     command: str,
@@ -40,7 +41,8 @@ def study_record(
 ) -> StudyRecord:
     """The record of one run of a table.
 
-    Args: rows are those of this run, as words; method is what rows mean that name none; curve_paper is what the paper states for
+    Args: rows are those of this run, as words; method is what rows mean that name none; asked are the metrics that the command line
+    names; curve_paper is what the paper states for
     this preset's network, in place of the table's own; wall_seconds and slots are of the last run that trained something.
     """
     train = next(iter(plan.stages.values())).train
@@ -55,7 +57,7 @@ def study_record(
         method=name_of(method),
         methods=tuple(METHODS),
         against=table.against and {row: table.against.get(row, table.reference) for row in rows},
-        metrics=table.metrics,
+        metrics=tuple(dict.fromkeys([*table.metrics, *asked, *(name for stage in finals for name in stage.train.metrics)])),
         curve=curve_record(table.curve, rows, curve_paper),
         reference=table.reference if table.reference in rows else next(iter(rows)),
         baseline=table.baseline if table.baseline in rows else None,
@@ -96,6 +98,7 @@ def _data(name: str, labelled: Sequence[int], pack: Pack, splits: Splits) -> Dat
         test=len(splits.test),
         size=f"{pack.heights.max()} x {pack.widths.max()}",
         fingerprint=pack.fingerprint,
+        length="pixels" if pack.spacings is None else "mm",
     )
 
 

@@ -98,13 +98,14 @@ def with_metrics(folder, names: dict[str, dict[str, tuple[float, ...]]]) -> Resu
     """The comparison with further metrics: by name and row a number per seed; rows that are not named have none."""
     results = read(make_comparison(folder, metrics=["image_dice", *names]))
     lines = results.metrics.to_pylist()
-    place = next(line for line in lines if line["metric"] == "image_dice")
-    roles = {line["key"]: line["role"] for line in lines}
+    score = results.study.score
+    place = {"split": score.split, "weights": score.weights, "step": 1, "class": ""}
+    roles = {stage["key"]: stage["evaluated"] for stage in results.stages.to_pylist()}
     for name, rows in names.items():
         for row, values in rows.items():
             for seed, value in enumerate(values):
                 key = key_of(row, seed)
-                lines.append(place | {"key": key, "role": roles[key], "class": "", "metric": name, "value": value})
+                lines.append(place | {"key": key, "role": roles[key], "metric": name, "value": value})
     write_table(folder, "metrics", lines)
     return read(folder)
 

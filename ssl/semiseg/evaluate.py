@@ -105,7 +105,7 @@ def _inside(window: Window) -> Place:
     return rows, columns
 
 
-def spread(found: np.ndarray, place: Place) -> np.ndarray:
+def spread_over(found: np.ndarray, place: Place) -> np.ndarray:
     """A map predicted for a place as it is, the one value of a whole image repeated over it."""
     return np.broadcast_to(found, [part.stop - part.start for part in place])
 
@@ -143,7 +143,7 @@ def evaluate(
         if whole:
             if missing == 0:
                 canvas, missing = np.empty(mask.shape, np.uint8), mask.size
-            canvas[place] = spread(predicted.to("cpu", torch.uint8).numpy(), place)
+            canvas[place] = spread_over(predicted.to("cpu", torch.uint8).numpy(), place)
             missing -= part.size
             for gauge in whole if missing == 0 else ():
                 gauge.add_image(row, canvas, mask)
@@ -171,7 +171,7 @@ def thinned_masks(
         size = int(pack.heights[row]), int(pack.widths[row])
         step = -(-max(size) // longest)
         picture = found.setdefault(row, np.empty([-(-side // step) for side in size], np.uint8))
-        mask = spread(decide(probs[None], train.threshold)[0].to("cpu", torch.uint8).numpy(), place)
+        mask = spread_over(decide(probs[None], train.threshold)[0].to("cpu", torch.uint8).numpy(), place)
         thin = mask[-place[0].start % step :: step, -place[1].start % step :: step]
         top, left = (-(-part.start // step) for part in place)
         picture[top : top + thin.shape[0], left : left + thin.shape[1]] = thin

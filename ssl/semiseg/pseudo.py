@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from semiseg.data.pack import Pack
-from semiseg.evaluate import Place, predict, spread
+from semiseg.evaluate import Place, predict, spread_over
 from semiseg.methods.rule import Masks, Rule
 from semiseg.nets import BlockNet, MultiTask, build
 from semiseg.stage import Stage, stream
@@ -88,7 +88,9 @@ def pseudo_masks(
     for tile in predict(net, pack, rows, stage.train, batch=16, device=device):
         confidence, mask = tile.probs.max(0)
         levels = (confidence * 65535).round().int().cpu().numpy().astype(np.uint16)
-        yield PseudoTile(tile.row, tile.place, spread(mask.to("cpu", torch.uint8).numpy(), tile.place), spread(levels, tile.place))
+        yield PseudoTile(
+            tile.row, tile.place, spread_over(mask.to("cpu", torch.uint8).numpy(), tile.place), spread_over(levels, tile.place)
+        )
 
 
 def write_masks(path: Path, pack: Pack, rows: Sequence[int], tiles: Iterable[PseudoTile], *, confidences: bool) -> None:

@@ -64,7 +64,7 @@ def predict(
     """
     most = MOST_WHOLE if train.sliding_window is None else MOST_WINDOWS
     for group in _same_size(_seen(pack, rows, train), batch, most):
-        views = unaugmented([pack.image(row)[window.seen] for row, window in group], [], device=device)
+        views = unaugmented([pack.image(row)[window.seen] for row, window in group], [], ranges=pack.ranges_of([row for row, _ in group]), device=device)
         with evaluating(network), autocast(device, train.precision):
             probs = network(views.image).float().softmax(1)
         for (row, window), found in zip(group, probs, strict=True):
@@ -162,14 +162,12 @@ def thinned_masks(
     *,
     batch: int,
     device: torch.device,
-    longest: int,
 ) -> list[np.ndarray]:
-    """Predicted masks uint8 of the rows for people, by the decision rule of the training settings: of an image with a side above
-    `longest` every n-th pixel, from the first one, for the smallest n that makes it fit."""
+    """Predicted masks uint8 of the rows for people, by the decision rule of the training settings, with the rows and columns that
+    `Pack.picture` has."""
     found: dict[int, np.ndarray] = {}
     for row, place, probs in predict(network, pack, rows, train, batch=batch, device=device):
-        size = int(pack.heights[row]), int(pack.widths[row])
-        step = -(-max(size) // longest)
+        size, step = (int(pack.heights[row]), int(pack.widths[row])), pack.step(row)
         picture = found.setdefault(row, np.empty([-(-side // step) for side in size], np.uint8))
         mask = spread_over(decide(probs[None], train.threshold)[0].to("cpu", torch.uint8).numpy(), place)
         thin = mask[-place[0].start % step :: step, -place[1].start % step :: step]

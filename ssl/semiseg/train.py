@@ -21,8 +21,8 @@ from semiseg.pseudo import Learned, load_role, network
 from semiseg.schedules import DECAYS, Moment, warmed_up
 from semiseg.stage import Stage, stream
 
-SAMPLES, LONGEST = 4, 1024
-"""Test images, the first ones, whose predictions are kept for the report, and the longest side of these in pixels."""
+SAMPLES = 4
+"""Test images, the first ones, whose predictions are kept for the report."""
 
 
 class StageError(RuntimeError):
@@ -40,7 +40,7 @@ class Outcome:
     curves: list[dict[str, Any]]
     """A point each: key, step, name, such as "loss/total", and value."""
     samples: list[np.ndarray]
-    """Predicted masks uint8 of the first SAMPLES test images, by the reported weights, every n-th pixel of those larger than LONGEST."""
+    """Predicted masks uint8 of the first SAMPLES test images, by the reported weights, with the rows and columns of `Pack.picture`."""
     chosen_step: int
     """Steps after which the reported weights were taken."""
     seconds: float
@@ -230,7 +230,7 @@ class Trainer:
                         metrics.append(place | {"class": name, "metric": metric, "value": value})
                 if (which, role) == (self.train.weights, self.rule.evaluated):
                     first = self.splits.test[:SAMPLES]
-                    samples = thinned_masks(net, self.pack, first, self.train, batch=SAMPLES, device=self.device, longest=LONGEST)
+                    samples = thinned_masks(net, self.pack, first, self.train, batch=SAMPLES, device=self.device)
         self.progress.seconds += time.perf_counter() - started
         chosen = self.progress.best_step if self.train.weights == "best" else self.progress.step
         images = self.progress.step * self.images_per_step

@@ -195,7 +195,7 @@ def test_two_stages_that_learn_the_same_masks_make_one_file(
     assert [path.name for path in folder.glob("masks*")] == ["masks-confidences-best-student.planes"]
     assert one.masks is not None
     assert other.masks is not None
-    assert all((mask == other.masks[row]).all() for row, mask in one.masks.items())
+    assert all(np.array_equal(mask, other.masks[row]) for row, mask in one.masks.items())
     StageRun(learner(teacher, masks_of=pick._replace(weights="last")), tiny.place(tmp_path))
     assert calls == ["best.student.", "last.student."]
 
@@ -280,7 +280,7 @@ def test_methods_train_on_images_of_one_class_each_from_batches_to_the_store(nam
                 assert batch.pseudo.flatten().tolist() == [int(made.learned.masks[row][0, 0]) for row in rows]
             if made.learned.confidences is not None:
                 assert batch.confidence is not None
-                wanted = [made.learned.confidences[row].flat[0] / 65535 for row in rows]
+                wanted = [made.learned.confidences[row][0, 0] / 65535 for row in rows]
                 assert batch.confidence.flatten().tolist() == pytest.approx(wanted)
         run_stage(stage, place)
     last = chain[-1]

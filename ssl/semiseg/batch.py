@@ -20,6 +20,8 @@ class Plane(Protocol):
 
     def __getitem__(self, place: Any, /) -> Any: ...
 
+    def __array__(self, dtype: Any = None, /) -> np.ndarray: ...
+
 
 class Views(NamedTuple):
     """One view of N images and everything that moves with their pixels.

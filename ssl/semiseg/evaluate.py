@@ -64,7 +64,12 @@ def predict(
     """
     most = MOST_WHOLE if train.sliding_window is None else MOST_WINDOWS
     for group in _same_size(_seen(pack, rows, train), batch, most):
-        views = unaugmented([pack.image(row)[window.seen] for row, window in group], [], ranges=pack.ranges_of([row for row, _ in group]), device=device)
+        views = unaugmented(
+            [pack.image(row)[window.seen] for row, window in group],
+            [],
+            ranges=pack.ranges_of([row for row, _ in group]),
+            device=device,
+        )
         with evaluating(network), autocast(device, train.precision):
             probs = network(views.image).float().softmax(1)
         for (row, window), found in zip(group, probs, strict=True):

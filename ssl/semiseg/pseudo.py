@@ -125,8 +125,8 @@ def read_masks(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
     with path.open("rb") as file:
         head = file.readline()
     about = json.loads(head)
-    if about["kind"] != KIND:
-        raise ValueError(f"of kind {about['kind']}")
+    if not isinstance(about, dict) or about.get("kind") != KIND:
+        raise ValueError("no file of pseudo-masks")
     masks, levels = _mapped(path, "r", len(head), about["sizes"], about["confidences"])
     ids = about["ids"]
     return dict(zip(ids, masks, strict=True)), None if levels is None else dict(zip(ids, levels, strict=True))

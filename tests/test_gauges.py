@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+from monai.metrics.surface_distance import compute_average_surface_distance
 
 from semiseg.batch import IGNORE
 from semiseg.gauges import BINS, GAUGES, BoundaryIou, CalibrationError, Scores, asd, hd95, near_boundary
@@ -72,9 +73,9 @@ def test_surface_distances_equal_a_slow_loop_and_monais(shape: tuple[int, ...], 
     spacing = SPACING[-len(shape) :]
     found = hd95(one, other, spacing), asd(one, other, spacing)
     assert found == pytest.approx(slow(one, other, spacing), rel=1e-5)
-    pair = [torch.from_numpy(np.stack([~mask, mask]))[None].float() for mask in (one, other)]  # one-hot, as MONAI wants it
-    assert found[0] == pytest.approx(compute_hausdorff_distance(*pair, percentile=95, spacing=list(spacing)).item())
-    assert found[1] == pytest.approx(compute_average_surface_distance(*pair, symmetric=True, spacing=list(spacing)).item())
+    hot, cold = [torch.from_numpy(np.stack([~mask, mask]))[None].float() for mask in (one, other)]  # one-hot, as MONAI wants it
+    assert found[0] == pytest.approx(compute_hausdorff_distance(hot, cold, percentile=95, spacing=list(spacing)).item())
+    assert found[1] == pytest.approx(compute_average_surface_distance(hot, cold, symmetric=True, spacing=list(spacing)).item())
 
 
 def test_two_points_lie_as_far_apart_as_their_spacing_says() -> None:

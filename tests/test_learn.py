@@ -161,8 +161,8 @@ def test_masks_and_confidences_are_those_of_the_picked_network_in_a_file_of_its_
     place, teacher = trained
     run = StageRun(learner(teacher, masks_of=Pick(weights=weights, role=role)), tiny.place(place))
     pack, splits = tiny.opened()
-    kept = read_masks(place / teacher.key / f"masks-confidences-{weights}-{role}.planes")
-    assert kept[1] is not None
+    kept, sure = read_masks(place / teacher.key / f"masks-confidences-{weights}-{role}.planes")
+    assert sure is not None
     all_weights = load_file(place / teacher.key / "weights.safetensors")
     made = pseudo_masks(teacher, all_weights, f"{weights}.{role}.", pack, splits.training, tiny.CPU)
     masks, confidences = run.trainer.learned.masks, run.trainer.learned.confidences
@@ -170,7 +170,7 @@ def test_masks_and_confidences_are_those_of_the_picked_network_in_a_file_of_its_
     assert confidences is not None
     assert masks.keys() == confidences.keys() == set(splits.training.tolist())
     for row, tile in zip(splits.training.tolist(), made, strict=True):
-        for mask, confidence in ((masks[row], confidences[row]), (one[pack.ids[row]] for one in kept)):
+        for mask, confidence in ((masks[row], confidences[row]), (kept[pack.ids[row]], sure[pack.ids[row]])):
             assert np.array_equal(mask, tile.mask)
             assert np.array_equal(confidence, tile.confidence)
 

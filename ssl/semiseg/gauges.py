@@ -147,14 +147,14 @@ class SurfaceDistance(Gauge):
 
 def hd95(one: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> float:
     """The larger of the two 95th percentiles of distances from a surface to the other one (MONAI); masks bool of one shape, not empty."""
-    from monai.metrics import compute_hausdorff_distance  # an extra, and slow to import
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # an extra, and slow to import
 
     return _measured(compute_hausdorff_distance, one, other, spacing, percentile=95)
 
 
 def asd(one: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> float:
     """The mean of all distances from either surface to the other one (MONAI); masks bool of one shape, not empty."""
-    from monai.metrics import compute_average_surface_distance
+    from monai.metrics.surface_distance import compute_average_surface_distance
 
     return _measured(compute_average_surface_distance, one, other, spacing, symmetric=True)
 

@@ -43,7 +43,7 @@ def blank(rule: Rule, pack: Pack, rows: np.ndarray) -> Learned:
         return Learned()
 
     def zeros(kind: type[np.unsignedinteger]) -> dict[int, np.ndarray]:
-        return {row: np.broadcast_to(kind(0), (pack.heights[row], pack.widths[row])) for row in rows.tolist()}
+        return {row: np.broadcast_to(kind(0), (int(pack.heights[row]), int(pack.widths[row]))) for row in rows.tolist()}
 
     return Learned(zeros(np.uint8), zeros(np.uint16) if wanted.confidences else None)
 

@@ -1,6 +1,7 @@
 """A 400-megapixel image packed in a process of its own, and the private memory that took. Not a test module.
 
-    python tests/large.py FOLDER SIDE
+    python tests/large.py FOLDER SIDE colour      uint8 (SIDE,SIDE,3), for training and for test
+    python tests/large.py FOLDER SIDE planar      float32 (SIDE,SIDE,4) that lies channel by channel, normalised by percentiles
 
 prints a line of JSON: private memory in bytes before and at most, from RssAnon of /proc/self/status (Linux), which leaves out
 mapped files; sides of the packed image, its fingerprint, mean and findings.
@@ -9,6 +10,8 @@ mapped files; sides of the packed image, its fingerprint, mean and findings.
 import json
 import sys
 import threading
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +19,7 @@ import numpy as np
 
 from semiseg.config import Data
 from semiseg.data import Item, Source, findings, split
+from semiseg.data.normalise import Normalisation
 from semiseg.data.pack import open_pack
 
 SMALL = 64
@@ -85,10 +89,18 @@ class Watch:
 
 
 def main() -> None:
-    folder, side = Path(sys.argv[1]), int(sys.argv[2])
+    folder, side, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     write_large(folder, side)
+    source, how = large_source(folder, side), Normalisation()
+    if kind == "planar":
+        planes = np.memmap(folder / "planes.raw", np.float32, "w+", shape=(4, side, side))
+        for channel, start in product(range(4), range(0, side, BLOCK)):
+            rows = np.arange(start, min(start + BLOCK, side))
+            planes[channel, rows] = row_values(rows, side)[..., channel % 3] / np.float32(100 + channel)
+        mask = np.memmap(folder / "mask.raw", np.uint8, "r", shape=(side, side))
+        source, how = replace(source, read=lambda item: (planes.transpose(1, 2, 0), mask)), Normalisation("percentile")
     with Watch() as watch:
-        pack = open_pack(large_source(folder, side), "large", None, folder / "cache")
+        pack = open_pack(source, "large", None, folder / "cache", how)
         found = findings(pack, split(pack, Data()))
         pictures = [pack.picture(row).shape for row in range(len(pack))]
     said = {"before": watch.before, "most": watch.most, "heights": pack.heights.tolist(), "mean": pack.mean.tolist()}

@@ -5,6 +5,7 @@ A value that cannot be used raises `SettingError`, one line that names the field
 
 import abc
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,13 @@ def _is_count_or_share(number: float) -> bool:
     return number < 1 or isinstance(number, int) or number.is_integer()
 
 
+def _captures(pattern: str) -> bool:
+    try:
+        return re.compile(pattern).groups > 0
+    except re.error:
+        return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Which images, which of them are labelled, at which size."""
@@ -62,6 +70,11 @@ class Data:
     """Fetch what is missing under `root` with torchvision, for data sets that it can fetch."""
     classes: tuple[str, ...] = ()
     """Names of class ids 0, 1, ...; empty: what the data set says (`folder` reads classes.txt or the masks)."""
+    channels: int | None = None
+    """Of images, for `folder`: 1 keeps grey as one channel, 3 repeats it, another number has to be that of the files; None: what
+    the files have, of 8-bit grey 3."""
+    groups: str = ""
+    """Regular expression, for `folder`: its first group in an image's name is what the image belongs to (patient, film, tile)."""
 
     def __post_init__(self) -> None:
         if self.labelled == 1 and isinstance(self.labelled, float):
@@ -76,6 +89,8 @@ class Data:
         require(possible, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
         require(self.split_seed >= 0, "data.split_seed", self.split_seed, "a whole number >= 0")
         require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
+        require(self.channels is None or self.channels >= 1, "data.channels", self.channels, "a whole number >= 1")
+        require(not self.groups or _captures(self.groups), "data.groups", self.groups, "a regular expression with a group ( )")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,8 +75,19 @@ class Data:
     the files have, of 8-bit grey 3."""
     groups: str = ""
     """Regular expression, for `folder`: its first group in an image's name is what the image belongs to (patient, film, tile)."""
+    normalise: Literal["none", "dataset", "zscore", "percentile", "minmax", "window"] | None = None
+    """What becomes of stored values before a network sees them: "dataset" takes the type's whole range to 0..1, then subtracts the
+    mean of the training images and divides by their deviation, "none" the former alone; the others take (low, high) of each channel
+    to 0..1, clip, and then do as "dataset". None: what the data set says, else "dataset" for 8 bits and min-max over the data set."""
+    normalise_over: Literal["image", "group", "dataset"] = "image"
+    """Of which pixels zscore, percentile and minmax are: of the image, of its group (a patient), or of all training images."""
+    percentiles: tuple[float, float] = (1, 99)
+    """Low and high of `normalise` "percentile"."""
+    window: tuple[float, float] | None = None
+    """Low and high of `normalise` "window", in the files' units (CT: -160 240)."""
 
     def __post_init__(self) -> None:
+        require_choices(self, "data")
         if self.labelled == 1 and isinstance(self.labelled, float):
             object.__setattr__(self, "labelled", "all")  # equal numbers are equal settings, but 1 is one image
         if isinstance(self.labelled, int | float):
@@ -91,6 +102,23 @@ class Data:
         require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
         require(self.channels is None or self.channels >= 1, "data.channels", self.channels, "a whole number >= 1")
         require(not self.groups or _captures(self.groups), "data.groups", self.groups, "a regular expression with a group ( )")
+        self.check_normalise()
+
+    def check_normalise(self) -> None:
+        """Raise SettingError for a normalisation that cannot be, and for settings that only another one has a use for."""
+        kinds = ("none", "dataset", "zscore", "percentile", "minmax", "window", None)  # None hides them from require_choices
+        require(self.normalise in kinds, "data.normalise", self.normalise, ", ".join(map(str, kinds)))
+        scoped = self.normalise in ("zscore", "percentile", "minmax") or self.normalise_over == "image"
+        require(scoped, "data.normalise_over", self.normalise_over, "with data.normalise zscore, percentile or minmax")
+        low, high = self.percentiles
+        require(0 <= low < high <= 100, "data.percentiles", self.percentiles, "two numbers, 0 <= low < high <= 100")
+        used = self.normalise == "percentile" or (low, high) == (1, 99)
+        require(used, "data.percentiles", self.percentiles, "with data.normalise percentile")
+        given = (self.window is not None) == (self.normalise == "window")
+        require(given, "data.window", self.window, "two numbers with data.normalise window, else none")
+        if self.window is not None:
+            low, high = self.window
+            require(-1e30 < low < high < 1e30, "data.window", self.window, "two numbers, low < high")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -37,6 +37,8 @@ class Split:
     training_hash: str
     selection_hash: str
     test_hash: str
+    normalise: str = field(default="", metadata={AS_BEFORE: ""})
+    """How stored values become what a network sees (`Pack.normalise`); "" is "dataset"."""
 
 
 @dataclass(frozen=True, kw_only=True)

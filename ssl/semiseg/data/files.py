@@ -52,7 +52,9 @@ def check_decodable(file: Path, image: Image.Image) -> None:
     """Raise SettingError for an image whose header claims more pixels than its file can hold, or than fit the memory."""
     pixels = image.width * image.height
     if image.format == "PNG" and pixels * len(image.getbands()) > DEFLATED * 8 * file.stat().st_size:
-        raise SettingError(f"{file}: got a header that claims {image.height}x{image.width} pixels; allowed: as many as the file holds")
+        raise SettingError(
+            f"{file}: got a header that claims {image.height}x{image.width} pixels; allowed: as many as the file holds"
+        )
     needed, available = pixels * IN_MEMORY, available_memory() if pixels * IN_MEMORY > LARGE else LARGE
     if needed > available:
         raise SettingError(

@@ -11,9 +11,7 @@ from semiseg.data.source import share_of, shuffled
 HEADER = ("name", "group")
 
 
-def read_groups(
-    root: Path, pattern: str, name_of: Callable[[str], str | None], images: Path
-) -> Callable[[str, str], str] | None:
+def read_groups(root: Path, pattern: str, name_of: Callable[[str], str | None], images: Path) -> Callable[[str, str], str] | None:
     """The group of an image by its name and its name in its folder, as groups.csv or a regular expression says; None: neither does.
 
     `name_of` finds the image that a text means. The function raises SettingError for an image of which nothing says a group.
@@ -39,7 +37,9 @@ def matched(pattern: str, name: str) -> str:
     """The first group of the regular expression in a name."""
     match = re.search(pattern, name)
     if match is None or match[1] is None:
-        raise SettingError(f"data.groups: got {pattern!r}; allowed: an expression that finds a group in every name, such as {name!r}")
+        raise SettingError(
+            f"data.groups: got {pattern!r}; allowed: an expression that finds a group in every name, such as {name!r}"
+        )
     return match[1]
 
 

@@ -100,9 +100,7 @@ def listed_in(file: Path, spelled: Mapping[str, str], where: Path, seen: Mapping
         if stem is None:
             raise SettingError(f"{file}, line {number}: got {text!r}; allowed: the name of a file in {where}")
         if stem in seen:
-            raise SettingError(
-                f"{file}, line {number}: got {text!r}, which is listed before; allowed: each name once, in one list"
-            )
+            raise SettingError(f"{file}, line {number}: got {text!r}, which is listed before; allowed: each name once, in one list")
         yield number, text, stem
 
 

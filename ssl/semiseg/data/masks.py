@@ -93,7 +93,9 @@ def indexes(file: Path, raw: np.ndarray) -> np.ndarray:
         part = raw[rows]
         low, high = part.min(), part.max()
         if not (low >= 0 and high <= LARGEST):  # written so that NaN fails too
-            raise SettingError(f"{file}: got mask values {low}..{high}; allowed: 0..{LARGEST}, with {IGNORE} where pixels are ignored")
+            raise SettingError(
+                f"{file}: got mask values {low}..{high}; allowed: 0..{LARGEST}, with {IGNORE} where pixels are ignored"
+            )
         out[rows] = part
         if part.dtype.kind == "f" and (out[rows] != part).any():
             odd = part[out[rows] != part][0]
@@ -128,7 +130,9 @@ def mask_axes(raster: Raster) -> str:
     axes = raster.axes.replace("P", "D") or guess
     channels = raster.shape[axes.index("C")] if "C" in axes else 1
     if not axes or channels not in (1, 3) or (channels == 3 and (raster.dtype != np.uint8 or "D" in axes)):
-        raise SettingError(f"{raster.file}: got a mask {raster.dtype} {raster.shape}; allowed: one channel of indexes, or 8-bit colours")
+        raise SettingError(
+            f"{raster.file}: got a mask {raster.dtype} {raster.shape}; allowed: one channel of indexes, or 8-bit colours"
+        )
     return axes
 
 

@@ -58,7 +58,9 @@ def open_nifti(file: Path, plane: str) -> Raster:
     if len(shape) == 5 and shape[3] == 1:  # vectors (NIfTI-1, dim[5])
         shape = (*shape[:3], shape[4])
     if len(shape) not in (3, 4):
-        raise SettingError(f"{file}: got an array of shape {volume.shape}; allowed: a volume of three axes, or channels as a fourth")
+        raise SettingError(
+            f"{file}: got an array of shape {volume.shape}; allowed: a volume of three axes, or channels as a fourth"
+        )
     orientation = orientation_of(volume)
     if not np.isfinite(orientation).all():
         raise SettingError(f"{file}: got an affine matrix that turns no axis to the body's; allowed: one that does")

@@ -22,6 +22,7 @@ from semiseg.data.tally import Tally, counts_of
 
 FORMAT = 2  # raise it whenever the same files would give other pixels or another layout: an older cache is then not found
 BATCH_BYTES = 32 << 20  # decoded pixels per record batch: the memory that packing takes
+TYPES = ("uint8", "uint16", "float16", "float32")
 SMALLEST_SIDE = 8  # of images that keep their size, as of Data.size: below it nothing is left of them inside a network
 
 SCHEMA = pa.schema(
@@ -80,23 +81,40 @@ class Pack:
         self.default_labelled: int | Literal["all"] = about["default_labelled"]
         self.image_level: bool = about.get("image_level", False)  # not there in packs older than the first such data set
         self.kinds: Mapping[str, int] = about["kinds"]
+        self.dtype = np.dtype(about.get("dtype", "|u1"))
+        self.channels: int = about.get("channels", 3)
+        self.normalise: str = ""
+        self.volumes: list[str] = about.get("volumes") or self.ids
+        self.spacings: np.ndarray | None = np.array(about["spacings"], np.float32) if about.get("spacings") else None
         self._images = views(table["image"])
         self._masks = views(table["mask"])
         counts = [np.zeros(0) if row is None else row.view(np.int64) for row in views(table["counts"])]
         self.counts = np.array(counts, np.int64).reshape(len(self), len(self.classes) + 1)
         pixels = (self.heights.astype(np.int64) * self.widths).tolist()
         for image, mask, count in zip(self._images, self._masks, pixels, strict=True):
-            if image is None or len(image) != 3 * count or (mask is not None and len(mask) != count):
+            if (
+                image is None
+                or len(image) != self.channels * self.dtype.itemsize * count
+                or (mask is not None and len(mask) != count)
+            ):
                 raise ValueError("an image without all of its pixels")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def image(self, row: int) -> np.ndarray:
-        """Uint8 (H,W,3), a view of the file."""
+        """(H,W,C) in the stored type, a view of the file."""
         pixels = self._images[row]
         assert pixels is not None  # every row has an image
-        return pixels.reshape(self.heights[row], self.widths[row], 3)
+        return pixels.view(self.dtype).reshape(self.heights[row], self.widths[row], self.channels)
+
+    def ranges(self, row: int) -> np.ndarray | None:
+        """Float32 (2,C), low and high of each channel, which are 0 and 1 to a network; None: 0 and 255 of uint8."""
+        del row
+        if self.dtype == np.uint8:
+            return None
+        top = 65535.0 if self.dtype == np.uint16 else 1.0
+        return np.array([[0.0] * self.channels, [top] * self.channels], np.float32)
 
     def mask(self, row: int) -> np.ndarray | None:
         """Uint8 (H,W) of class ids, 255 = ignore, a view of the file; None when the image has no mask."""
@@ -179,6 +197,8 @@ def write_pack(source: Source, name: str, size: tuple[int, int] | None, aside: P
         "image_level": source.image_level,
         "groups": tally.groups if tally.grouped else None,
         **tally.finish(name),
+        "volumes": tally.volumes,
+        "spacings": tally.spacings if None not in tally.spacings else None,
         "kinds": dict(source.finish()),
     }
     # What is only known after the last image goes into the schema, which an Arrow file begins with: copy batch by batch.
@@ -217,6 +237,8 @@ def batches(source: Source, classes: tuple[str, ...], size: tuple[int, int] | No
             )
         image, mask = resized(image, mask, size) if size else (image, mask)
         tally.add(item, image, mask, source.group(item))
+        tally.volumes.append(source.volume(item))
+        tally.spacings.append(source.spacing(item))
         pixels = {
             "image": image.tobytes(),
             "mask": None if mask is None else mask.tobytes(),
@@ -244,9 +266,9 @@ def check_item(
     seen.add(item.id)
     need(item.split in SPLITS, f"split {item.split!r}", ", ".join(SPLITS))
     need(
-        image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size > 0,
+        image.dtype.name in TYPES and image.ndim == 3 and image.size > 0,
         f"{image.dtype} {image.shape}",
-        "uint8 (H,W,3)",
+        f"(H,W,C) of {', '.join(TYPES)}",
     )
     if mask is None:
         need(item.split == "unlabelled", f"no mask in split {item.split!r}", "a mask for every train, selection and test image")

@@ -23,7 +23,9 @@ class Tally:
     def __init__(self, labels: Labels) -> None:
         self.classes, self.palette = labels
         self.digest = hashlib.sha256(json.dumps(self.classes).encode())
-        self.levels = np.zeros((3, 256), np.int64)  # how often each value occurs in the training images: exact in any order
+        self.levels: list[np.ndarray] = []
+        self.volumes: list[str] = []
+        self.spacings: list[tuple[float, float, float] | None] = []
         self.met = np.zeros(256, np.int64)
         self.splits: set[str] = set()
         self.groups: list[str] = []
@@ -39,8 +41,12 @@ class Tally:
             self.digest.update(mask.tobytes())
             self.met += np.bincount(mask.ravel(), minlength=256)
         if item.split in ("train", "unlabelled"):
-            for channel in range(3):
-                self.levels[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
+            self.dtype, self.channels = image.dtype, image.shape[2]
+            top = {"uint8": 255, "uint16": 65535}.get(image.dtype.name, 1)
+            levels = [
+                np.bincount((image[..., c].ravel() * (255 / top)).astype(np.uint8), minlength=256) for c in range(self.channels)
+            ]
+            self.levels = [a + b for a, b in zip(self.levels or [0] * self.channels, levels, strict=True)]
 
     def finish(self, name: str) -> dict[str, object]:
         """The entries of the file's metadata."""
@@ -51,7 +57,8 @@ class Tally:
                 f"{name}: got only {' and '.join(parts) or 'nothing'} in all masks; allowed: two classes or more "
                 f"(where {IGNORE} is a class, give classes.txt the lines '0 background' and '{IGNORE} name')"
             )
-        shares = self.levels / self.levels.sum(1, keepdims=True)
+        counted = np.array(self.levels)
+        shares = counted / counted.sum(1, keepdims=True)
         values = np.arange(256) / 255
         mean = shares @ values
         std = np.sqrt(np.maximum((shares * (values - mean[:, None]) ** 2).sum(1), SMALLEST_STD**2))
@@ -61,4 +68,6 @@ class Tally:
             "fingerprint": self.digest.hexdigest(),
             "mean": mean.tolist(),
             "std": std.tolist(),
+            "dtype": self.dtype.str,
+            "channels": self.channels,
         }

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 from semiseg.config import SettingError
 from semiseg.data.arrays import LARGE, blocks, roomy
@@ -27,7 +27,7 @@ MANY = ("MPO",)
 
 
 @contextmanager
-def image_in(file: Path, animated: bool = False) -> Iterator[Image.Image]:
+def image_in(file: Path, animated: bool = False) -> Iterator[ImageFile.ImageFile]:
     """The one picture in a file, recognised by its content; with `animated` the first frame of a moving one.
 
     SettingError, one line, when it cannot be opened or decoded, and for a file of several pages.
@@ -119,7 +119,7 @@ def is_deep(image: Image.Image) -> bool:
 def deep_png(file: Path) -> np.ndarray:
     """Uint16 (H,W,3) or (H,W,1), without alpha, of a PNG of 16 bits a channel, of which Pillow decodes one byte at a time."""
     with image_in(file) as image:
-        if image.mode == "LA":  # its four bytes a pixel are decoded as if they were four channels
+        if any("LA;16" in str(tile[3]) for tile in image.tile):  # its four bytes a pixel are decoded as if they were four channels
             image._mode = "RGBA"
             unpacked_as(image, "RGBA")
             both = array_of(image).astype(np.uint16)
@@ -136,7 +136,7 @@ def deep_png(file: Path) -> np.ndarray:
     return out
 
 
-def unpacked_as(image: Image.Image, how: str) -> None:
+def unpacked_as(image: ImageFile.ImageFile, how: str) -> None:
     """Load an image with one of Pillow's ways to unpack its bytes."""
     image.tile = [tile._replace(args=(how, *tile.args[1:]) if isinstance(tile.args, tuple) else how) for tile in image.tile]
     image.load()

@@ -137,7 +137,7 @@ def split_files(root: Path, images: dict[str, Path], plain: dict[str, Path], dat
         unlabelled = {f"unlabelled/{name}": group_of(f"unlabelled/{name}", name) for name in plain}
         groups, trained = groups | unlabelled, set(unlabelled.values())
     if splits is None:
-        splits = draw_test({name: groups.get(name, name) for name in images}, data.split_seed, TEST_SHARE, trained)
+        splits = draw_test({name: groups.get(name, name) for name in images}, data.split_seed, TEST_SHARE, frozenset(trained))
     if groups:
         need_one_side({**splits, **{name: "unlabelled" for name in groups if name not in splits}}, groups, root)
     return splits, groups

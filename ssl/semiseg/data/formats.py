@@ -15,7 +15,8 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 GDAL = (".vrt", ".img")
 CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: markers SOC and SIZ (ISO 15444-1, A.4 and A.5)
 BITS, SAMPLES, PHOTOMETRIC, EXTRA, FORMAT = 258, 277, 262, 338, 339  # tags of TIFF 6.0
-GREY, RGB, CMYK, SIGNED, FLOATING = 1, 2, 5, 2, 3
+GREY, RGB, CMYK = 1, 2, 5
+UNSIGNED, SIGNED, FLOATING = 1, 2, 3
 
 
 def opened(file: Path, plane: str = "axial", channels: int | None = None) -> Raster | None:
@@ -60,11 +61,11 @@ def pillow_reads_tiff(file: Path, channels: int | None) -> bool:
     except BROKEN:
         return False
     opaque = samples - sum(one in ALPHA for one in tags.get(EXTRA, ()))
+    kind = tags.get(FORMAT, (UNSIGNED,))[0]
     if bits > 8:
-        kind = tags.get(FORMAT, (1,))[0]
         exact = mode.startswith("I;16") or (mode, kind) in (("I", SIGNED), ("F", FLOATING))
         return exact and samples == 1 and pixels * bits // 8 <= LARGE
-    if opaque > (4 if photometric == CMYK else 3) or opaque == 2 or (channels == samples and opaque != samples):
+    if kind != UNSIGNED or opaque > (4 if photometric == CMYK else 3) or opaque == 2 or (channels == samples and opaque != samples):
         return False
     return pixels <= LARGE or photometric not in (GREY, RGB) or bits < 8
 

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from semiseg.config import SettingError
@@ -63,7 +63,7 @@ def lines_of(file: Path, name_of: Callable[[str], str | None], images: Path) -> 
         yield name, cells[1]
 
 
-def draw_test(groups: Mapping[str, str], seed: int, share: float, trained: Set[str] = frozenset()) -> dict[str, str]:
+def draw_test(groups: Mapping[str, str], seed: int, share: float, trained: frozenset[str] = frozenset()) -> dict[str, str]:
     """Split of each name: as few groups for test as hold a share of the names, one at least; the rest for training.
 
     Groups that are `trained` on anyway, without masks, are not drawn.

@@ -108,7 +108,7 @@ def test_constant_images_have_a_spread_that_can_be_divided_by(tmp_path: Path) ->
 def test_a_pack_of_many_record_batches_equals_one_of_a_single_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Data(name="folder", root=build_folder(tmp_path / "one"))
     whole = load(data, tmp_path / "whole")
-    monkeypatch.setattr("semiseg.data.pack.BATCH_BYTES", 1)
+    monkeypatch.setattr("semiseg.data.packing.BATCH_BYTES", 1)
     parts = load(data, tmp_path / "parts")
     assert parts.fingerprint == whole.fingerprint
     for row in range(len(whole)):

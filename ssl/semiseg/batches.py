@@ -45,9 +45,7 @@ class Batches:
     def _views(self, rows: list[int], n_labelled: int, generator: torch.Generator) -> Batch:
         """Those rows of the pack, weakly augmented; the first ones with their true masks."""
         images = [self.pack.image(row) for row in rows]
-        maps = [
-            [self._mask(row) if i < n_labelled else np.full(images[i].shape[:2], IGNORE, np.uint8) for i, row in enumerate(rows)]
-        ]
+        maps = [[self._mask(row) if i < n_labelled else unlabelled(images[i]) for i, row in enumerate(rows)]]
         for learned in (self.learned.masks, self.learned.confidences):
             if learned is not None:
                 maps.append([learned[row] for row in rows])
@@ -55,6 +53,7 @@ class Batches:
         views = weak(
             images,
             maps,
+            ranges=self.pack.ranges_of(rows),
             crop=self.train.crop,
             scale=self.train.scale,
             scale_law=self.train.scale_law,
@@ -99,6 +98,11 @@ class Batches:
         mask = self.pack.mask(row)
         assert mask is not None, self.pack.ids[row]
         return mask
+
+
+def unlabelled(image: np.ndarray) -> np.ndarray:
+    """Uint8 (H,W) that is IGNORE everywhere, for an image however large in the memory of one pixel."""
+    return np.broadcast_to(np.uint8(IGNORE), image.shape[:2])
 
 
 @lru_cache(maxsize=16)

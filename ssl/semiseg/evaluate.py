@@ -35,7 +35,7 @@ def predict(
     `batch` at a time.
     """
     for group in _same_size(pack, rows, batch):
-        views = unaugmented([pack.image(row) for row in group], [], device=device)
+        views = unaugmented([pack.image(row) for row in group], [], ranges=pack.ranges_of(group), device=device)
         with evaluating(network), autocast(device, train.precision):
             probs = network(views.image).float().softmax(1)
         yield from zip(group, probs, strict=True)

@@ -68,6 +68,7 @@ def split_of(pack: Pack, splits: Splits) -> Split:
         training_hash=names(splits.training),
         selection_hash=names(splits.selection),
         test_hash=names(splits.test),
+        normalise=pack.normalise,
     )
 
 
@@ -228,16 +229,19 @@ def run_stage(stage: Stage, place: Place) -> None:
 
 
 def write_outcome(folder: Path, outcome: Outcome, pack: Pack, splits: Splits) -> None:
-    """The published files of a stage: weights, metrics, curves and sample predictions. Equal outcomes give equal bytes."""
+    """The published files of a stage: weights, metrics, curves and sample predictions, of large images every few rows and columns.
+
+    Equal outcomes give equal bytes.
+    """
     save_file(outcome.weights, folder / WEIGHTS_FILE)
     write_table(folder, "metrics", outcome.metrics)
     write_table(folder, "curves", outcome.curves)
     for number, (row, mask) in enumerate(zip(splits.test, outcome.samples, strict=False)):
-        Image.fromarray(pack.image(row)).save(folder / f"image_{number}.png")
-        truth = pack.mask(row)
+        Image.fromarray(pack.picture(row)).save(folder / f"image_{number}.png")
+        truth, step = pack.mask(row), pack.step(row)
         assert truth is not None
         for name, picture in (("truth", truth), ("prediction", mask)):
-            indexed = Image.fromarray(np.ascontiguousarray(picture), "P")
+            indexed = Image.fromarray(np.ascontiguousarray(picture[::step, ::step]), "P")
             colours = [*pack.palette, *[(255, 255, 255)] * (256 - len(pack.palette))]  # fewer entries would pack 255 into 4 bits
             indexed.putpalette([value for colour in colours for value in colour])
             indexed.save(folder / f"{name}_{number}.png")

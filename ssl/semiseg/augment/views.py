@@ -26,6 +26,7 @@ def weak(
     flip: float,
     generator: torch.Generator,
     device: torch.device,
+    ranges: Sequence[np.ndarray] | None = None,
     scale_law: Literal["uniform", "log_uniform"] = "uniform",
 ) -> Views:
     """Scale, crop and flip every image at random, together with its masks.
@@ -53,7 +54,8 @@ def weak(
 
     height, width = max(span.length for span in rows), max(span.length for span in columns)
     wide = any(one.dtype == np.uint16 for mask in masks for one in mask)
-    pinned = torch.zeros((len(images), 3, height, width), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    kind = torch.uint8 if ranges is None else torch.float32
+    pinned = torch.zeros((len(images), images[0].shape[2], height, width), dtype=kind, pin_memory=device.type == "cuda")
     planes = torch.zeros(
         (len(images), len(masks), height, width), dtype=torch.int32 if wide else torch.uint8, pin_memory=device.type == "cuda"
     )
@@ -74,14 +76,16 @@ def weak(
 
     source = pinned.to(device, non_blocking=True).float()
     exact = all(span.step == 1 for span in (*rows, *columns))
-    image = resample(source / 255, grid, valid, fill=GREY, nearest=exact)
+    image = resample(in_range(source, ranges), grid, valid, fill=GREY, nearest=exact)
     moved = (
         resample(planes.to(device, non_blocking=True).float(), grid, valid, fill=IGNORE, nearest=True) if masks else image[:, :0]
     )
     return Views(image, tuple(moved.long().unbind(1)), valid)
 
 
-def unaugmented(images: Images, masks: Sequence[Images], *, device: torch.device) -> Views:
+def unaugmented(
+    images: Images, masks: Sequence[Images], *, device: torch.device, ranges: Sequence[np.ndarray] | None = None
+) -> Views:
     """Images as they are, for evaluation; all N of one size.
 
     Args: images, N of (H,W,3) uint8; masks, K sequences of N (H,W) uint8.
@@ -91,9 +95,18 @@ def unaugmented(images: Images, masks: Sequence[Images], *, device: torch.device
     sizes = {image.shape[:2] for image in images}
     if len(sizes) > 1:
         raise ValueError(f"unaugmented: images of one size expected, got {sorted(sizes)}")
-    pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float().contiguous() / 255
+    stacked = torch.from_numpy(np.stack(images).astype(np.float32)).to(device).permute(0, 3, 1, 2).contiguous()
+    pixels = in_range(stacked, ranges)
     labels = tuple(torch.from_numpy(np.stack(mask)).to(device).long() for mask in masks)
     return Views(pixels, labels, torch.ones((len(images), *sizes.pop()), dtype=torch.bool, device=device))
+
+
+def in_range(source: torch.Tensor, ranges: Sequence[np.ndarray] | None) -> torch.Tensor:
+    """Stored values (N,C,H,W) as [0,1]."""
+    if ranges is None:
+        return source / 255
+    low, high = torch.from_numpy(np.stack(ranges)).to(source.device)[..., None, None].unbind(1)
+    return ((source - low) / (high - low)).clamp(0, 1)
 
 
 class _Span:
@@ -122,8 +135,8 @@ def _check_arrays(images: Images, masks: Sequence[Images]) -> None:
     if len(images) == 0:
         raise ValueError("images: at least one expected, got none")
     for i, image in enumerate(images):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(f"images[{i}]: (H,W,3) uint8 expected, got {image.shape} {image.dtype}")
+        if image.ndim != 3 or image.shape[2] != images[0].shape[2]:
+            raise ValueError(f"images[{i}]: (H,W,C) expected, got {image.shape} {image.dtype}")
     for k, mask in enumerate(masks):
         if len(mask) != len(images):
             raise ValueError(f"masks[{k}]: {len(images)} masks expected, one per image, got {len(mask)}")

@@ -25,6 +25,7 @@ class Published(NamedTuple):
     selection: int = 0
     unlabelled: int = 0
     image_level: bool = False
+    channels: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,11 +192,23 @@ def channels_of(pixels: np.ndarray) -> str:
 
 
 def resized(image: np.ndarray, mask: np.ndarray | None, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Image (antialiased bilinear) and mask (nearest) at height and width `size`; the arrays themselves where they fit already."""
+    """Image (antialiased bilinear) and mask (nearest) at height and width `size`; the arrays themselves where they fit already.
+
+    Of other than 8-bit colour images each channel is resized alone: of uint8 as a channel of a colour image is, of uint16 and
+    floating point in float32, rounded back to the type.
+    """
     height, width = size
     if image.shape[:2] == size:
         return image, mask
-    image = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        image = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    else:
+        planes = np.empty((height, width, image.shape[2]), image.dtype.newbyteorder("="))
+        for channel in range(image.shape[2]):
+            plane = np.ascontiguousarray(image[..., channel], np.uint8 if image.dtype == np.uint8 else np.float32)
+            found = np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
+            planes[..., channel] = np.rint(found).clip(0, 65535) if image.dtype.kind == "u" else found
+        image = planes
     if mask is not None:
         mask = np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
     return image, mask

@@ -49,8 +49,8 @@ def test_images_and_masks_have_the_promised_types_shapes_and_values(data: Data, 
     met = set()
     for row in range(len(pack)):
         image, mask = pack.image(row), pack.mask(row)
-        assert image.dtype == np.uint8
-        assert image.shape == (pack.heights[row], pack.widths[row], 3)
+        assert image.dtype == pack.dtype == (np.float32 if data.name in ("acdc", "scgm") else np.uint8)
+        assert image.shape == (pack.heights[row], pack.widths[row], pack.channels)
         assert size in ("native", image.shape[:2])
         assert (mask is None) == (pack.split[row] == "unlabelled")
         if mask is not None:
@@ -63,7 +63,8 @@ def test_images_and_masks_have_the_promised_types_shapes_and_values(data: Data, 
 def test_mean_and_std_are_those_of_the_training_images(data: Data, cache: Path) -> None:
     pack = load(data, cache)
     rows = [row for row in range(len(pack)) if pack.split[row] in ("train", "unlabelled")]
-    pixels = np.concatenate([pack.image(row).reshape(-1, 3) for row in rows]) / 255
+    top = 255 if pack.dtype == np.uint8 else 1
+    pixels = np.concatenate([pack.image(row).reshape(-1, pack.channels) for row in rows]).astype(np.float64) / top
     np.testing.assert_allclose(pack.mean, pixels.mean(0), atol=1e-9)
     np.testing.assert_allclose(pack.std, pixels.std(0), atol=1e-9)
 
@@ -179,6 +180,7 @@ def test_an_entry_is_called_by_its_name_and_says_where_it_comes_from(data: Data)
     assert about is None or entry.fetch or entry.site.startswith("http")
     if about is not None:
         assert about.classes == len(source.classes)
+        assert about.channels == (1 if data.name in ("acdc", "scgm") else 3)
         assert source.default_size in (about.default, "native")
         assert about.image_level == source.image_level
         splits = {item.split for item in source.items}

@@ -20,13 +20,13 @@ BROKEN = (OSError, EOFError, ValueError, zlib.error)
 ENDINGS = (".nii", ".nii.gz")
 
 
-def nibabel(got: str = "data.name: got 'scgm'") -> Any:
+def nibabel(got: str = "NIfTI files") -> Any:
     """The library that reads NIfTI files; SettingError when it is not installed."""
     return library("nibabel", "mri", got)
 
 
-def open_volume(file: Path, got: str = "data.name: got 'scgm'") -> Any:
-    """The volume in a file, its voxels not yet read; SettingError, one line, when it is not a volume."""
+def open_volume(file: Path, got: str) -> Any:
+    """The volume in a file, its voxels not yet read; SettingError, one line, when it is not one, or without nibabel for what was `got`."""
     nib = nibabel(got)
     try:
         return nib.load(file)
@@ -104,7 +104,7 @@ def need_alike(image: Path, mask: Path) -> None:
     for file in (image, mask):
         if not file.name.lower().endswith(ENDINGS):
             return
-        volume = open_volume(file)
+        volume = open_volume(file, f"{file}: got a NIfTI file")
         ways.append("".join(nibabel().aff2axcodes(volume.affine)))
     if ways[0] != ways[1]:
         raise SettingError(f"{mask}: got voxels that run {ways[1]}; allowed: as those of its image, {ways[0]}")

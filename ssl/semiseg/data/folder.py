@@ -112,7 +112,7 @@ def folder(data: Data) -> Source:
         classes=declared.names if declared else (),
         palette=(),
         read=read,
-        stamp=stamp_of(root, used, [*places], declared, plane, data.channels, groups, sorted(listed), linked(used)),
+        stamp=stamp_of(root, used, [*places], declared, plane, data.channels, sorted(groups.items()), sorted(listed), linked(used)),
         default_size=usual_size([size_of(file, plane, known) for file, known in shown[:: max(1, len(shown) // MOST_SIZES)]]),
         default_labelled=max(1, sum(item.split == "train" for item in places) // 10),
         where=where,
@@ -133,8 +133,8 @@ def split_files(root: Path, images: dict[str, Path], plain: dict[str, Path], dat
     groups: dict[str, str] = {}
     trained: set[str] = set()
     if group_of is not None:
-        groups = {name: group_of(name, name) for name in (images if splits is None else splits)}
-        unlabelled = {f"unlabelled/{name}": group_of(f"unlabelled/{name}", name) for name in plain}
+        groups = {name: group_of(name, name) for name in sorted(images if splits is None else splits)}
+        unlabelled = {f"unlabelled/{name}": group_of(f"unlabelled/{name}", name) for name in sorted(plain)}
         groups, trained = groups | unlabelled, set(unlabelled.values())
     if splits is None:
         splits = draw_test({name: groups.get(name, name) for name in images}, data.split_seed, TEST_SHARE, frozenset(trained))

@@ -81,7 +81,7 @@ def draw_test(groups: Mapping[str, str], seed: int, share: float, trained: froze
 def need_one_side(splits: Mapping[str, str], groups: Mapping[str, str], root: Path) -> None:
     """Raise SettingError for a group of which lists put images on two sides; unlabelled ones are trained on."""
     sides: dict[str, tuple[str, str]] = {}
-    for name, split in splits.items():
+    for name, split in sorted(splits.items()):
         side = "train" if split == "unlabelled" else split
         other, first = sides.setdefault(groups[name], (side, name))
         if other != side:

@@ -161,7 +161,8 @@ def _decoded(file: Path, animated: bool) -> Decoded:
         values = values.astype(np.uint16)
     pixels, void = kept(values, nodata, file)
     grey = mode in ("1", "L", "LA") or pixels.shape[2] == 1
-    return Decoded(pixels, turn, f"{depth_of_type(pixels)} {'grey' if grey else 'colour'} {name}", void)
+    alpha = " without alpha" if name == "TIFF" and mode.endswith("A") else ""
+    return Decoded(pixels, turn, f"{depth_of_type(pixels)} {'grey' if grey else 'colour'} {name}{alpha}", void)
 
 
 def of_raster(raster: Raster, axes: str, channels: int | None) -> Decoded:
@@ -172,7 +173,8 @@ def of_raster(raster: Raster, axes: str, channels: int | None) -> Decoded:
     pixels, void = kept(planes[0], raster.nodata, raster.file)
     if raster.turn != UPRIGHT:
         pixels, void = turned_upright(pixels, raster.turn), None if void is None else turned_upright(void, raster.turn)
-    return Decoded(pixels, UPRIGHT, f"{depth_of_type(pixels)} {channels_of(pixels)} {raster.format}", void)
+    alpha = " without alpha" if raster.alpha and channels != pixels.shape[2] else ""
+    return Decoded(pixels, UPRIGHT, f"{depth_of_type(pixels)} {channels_of(pixels)} {raster.format}{alpha}", void)
 
 
 def without_alpha(planes: np.ndarray, raster: Raster, channels: int | None) -> np.ndarray:

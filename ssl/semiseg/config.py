@@ -5,6 +5,7 @@ A value that cannot be used raises `SettingError`, one line that names the field
 
 import abc
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,13 @@ def _is_count_or_share(number: float) -> bool:
     return number < 1 or isinstance(number, int) or number.is_integer()
 
 
+def _captures(pattern: str) -> bool:
+    try:
+        return re.compile(pattern).groups > 0
+    except re.error:
+        return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Which images, which of them are labelled, at which size."""
@@ -63,7 +71,10 @@ class Data:
     classes: tuple[str, ...] = ()
     """Names of class ids 0, 1, ...; empty: what the data set says (`folder` reads classes.txt or the masks)."""
     channels: int | None = None
-    """Channels (bands) of an image; None: those of the files, where 8-bit grey counts as 3 (1: it stays grey)."""
+    """Of images, for `folder`: 1 keeps grey as one channel, 3 repeats it, another number has to be that of the files; None: what
+    the files have, of 8-bit grey 3."""
+    groups: str = ""
+    """Regular expression, for `folder`: its first group in an image's name is what the image belongs to (patient, film, tile)."""
     normalise: Literal["none", "dataset", "zscore", "percentile", "minmax", "window"] | None = None
     """What becomes of stored values before a network sees them: "dataset" takes the type's whole range to 0..1, then subtracts the
     mean of the training images and divides by their deviation, "none" the former alone; the others take (low, high) of each channel
@@ -90,6 +101,7 @@ class Data:
         require(self.split_seed >= 0, "data.split_seed", self.split_seed, "a whole number >= 0")
         require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
         require(self.channels is None or self.channels >= 1, "data.channels", self.channels, "a whole number >= 1")
+        require(not self.groups or _captures(self.groups), "data.groups", self.groups, "a regular expression with a group ( )")
         self.check_normalise()
 
     def check_normalise(self) -> None:

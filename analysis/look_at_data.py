@@ -41,7 +41,7 @@ class Arguments:
 
     data: Data = field(default_factory=Data)
     train: Train = field(default_factory=Train)
-    """Of these settings crop, scale and flip make the weak augmentation."""
+    """Of these settings crop and weak make the weak augmentation."""
     cache: Path = Path("results/cache")
     """Decoded images."""
     out: Path = Path("data.html")
@@ -92,10 +92,8 @@ def augmented(pack: Pack, row: int, partner: int, train: Train, seed: int) -> di
     weak = views.weak(
         images,
         [blank],
+        weak=train.weak,
         crop=(height, width),
-        scale=train.scale,
-        scale_law=train.scale_law,
-        flip=train.flip,
         generator=generator,
         device=CPU,
     )
@@ -112,8 +110,9 @@ def augmented(pack: Pack, row: int, partner: int, train: Train, seed: int) -> di
 
 
 def pixels(images: torch.Tensor) -> np.ndarray:
-    """The first of (N,3,H,W) in [0,1] as uint8 (H,W,3)."""
-    return (images[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    """The first of (N,C,H,W) in [0,1] as uint8 (H,W,3): the first three channels, or the first one as grey."""
+    shown = images[0, :3] if images.shape[1] >= 3 else images[0, :1].expand(3, -1, -1)
+    return (shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
 def page(pack: Pack, splits: Splits, found: Sequence[str], arguments: Arguments) -> str:

@@ -55,10 +55,8 @@ class Batches:
         views = weak(
             images,
             maps,
+            weak=self.train.weak,
             crop=self.train.crop,
-            scale=self.train.scale,
-            scale_law=self.train.scale_law,
-            flip=self.train.flip,
             generator=generator,
             device=self.device,
         )

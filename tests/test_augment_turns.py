@@ -47,7 +47,7 @@ def test_turns_and_flips_are_those_of_numpy(
 
     def expected(pixels: np.ndarray) -> np.ndarray:
         turned = np.rot90(pixels, quarters)
-        return np.flip(turned, [axis for axis, on in enumerate((vertical, flip)) if on])
+        return np.flip(turned, tuple(axis for axis, on in enumerate((vertical, flip)) if on))
 
     views = made(STILL, [image], [[mask]], expected(mask).shape)
     assert np.array_equal(views.masks[0][0].numpy(), expected(mask))
@@ -169,7 +169,7 @@ def test_ssl4mis_is_a_value() -> None:
     assert all(one.angle == 0 for one in found if one.flip)
     assert all(one.quarters == 0 for one in found if one.angle)
     ours = Counter(np.flip(np.rot90(three, one.quarters), 1).tobytes() for one in found if one.flip)
-    theirs = Counter(np.flip(np.rot90(three, rng.integers(4)), rng.integers(2)).tobytes() for _ in range(4000))
+    theirs = Counter(np.flip(np.rot90(three, int(rng.integers(4))), int(rng.integers(2))).tobytes() for _ in range(4000))
     assert ours.keys() == theirs.keys()
     assert {key: count / 4000 for key, count in ours.items()} == pytest.approx(dict.fromkeys(theirs, 0.25), abs=0.04)
 

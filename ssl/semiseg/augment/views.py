@@ -50,9 +50,8 @@ def weak(
     crops = [Crop(image.shape[:2], crop, weak, one) for image, one in zip(images, draw(len(images), weak, generator), strict=True)]
     height, width = max(one.down.length for one in crops), max(one.across.length for one in crops)
     shape, pinned = (len(images), images[0].shape[2], height, width), device.type == "cuda"
-    narrow = _plain(images, ranges)
     wide = any(one.dtype == np.uint16 for mask in masks for one in mask)
-    pixels = torch.zeros(shape, dtype=torch.uint8 if narrow else torch.float32, pin_memory=pinned)
+    pixels = torch.zeros(shape, dtype=torch.uint8 if images[0].dtype == np.uint8 else torch.float32, pin_memory=pinned)
     planes = torch.zeros((len(images), len(masks), height, width), dtype=torch.int32 if wide else torch.uint8, pin_memory=pinned)
     canvas, labels = pixels.numpy(), planes.numpy()
     for i, one in enumerate(crops):
@@ -81,27 +80,23 @@ def unaugmented(images: Images, masks: Sequence[Images], *, ranges: Ranges | Non
     sizes = {image.shape[:2] for image in images}
     if len(sizes) > 1:
         raise ValueError(f"unaugmented: images of one size expected, got {sorted(sizes)}")
-    stacked = np.stack(images) if _plain(images, ranges) else np.stack(images).astype(np.float32)
-    pixels = to_unit(torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2).float().contiguous(), images, ranges)
+    stacked = np.stack(images)
+    numbers = stacked if stacked.dtype == np.uint8 else stacked.astype(np.float32)  # torch knows no 16-bit numbers without sign
+    pixels = to_unit(torch.from_numpy(numbers).to(device).permute(0, 3, 1, 2).float().contiguous(), images, ranges)
     labels = tuple(torch.from_numpy(np.stack(mask)).to(device).long() for mask in masks)
     return Views(pixels, labels, torch.ones((len(images), *sizes.pop()), dtype=torch.bool, device=device))
 
 
 def to_unit(values: Tensor, images: Images, ranges: Ranges | None) -> Tensor:
     """Values (N,C,H,W) float32 of the images in [0,1], by their ranges; beyond a range they are clipped."""
-    if _plain(images, ranges):
+    ranges = [None] * len(images) if ranges is None else ranges
+    if images[0].dtype == np.uint8 and all(one is None for one in ranges):
         return values / 255
-    type_ = images[0].dtype.type
-    own = np.broadcast_to(np.array([[0.0], [HIGHEST[type_]]], np.float32), (2, values.shape[1]))
-    limits = torch.from_numpy(np.stack([own if one is None else one for one in ranges or [None] * len(images)]).astype(np.float32))
+    own = np.array([np.zeros(values.shape[1]), np.full(values.shape[1], HIGHEST[images[0].dtype.type])])
+    limits = torch.from_numpy(np.stack([own if one is None else one for one in ranges]).astype(np.float32))
     low, high = limits.to(values.device, non_blocking=True)[..., None, None].unbind(1)
     width = (high - low).clamp(min=torch.finfo(torch.float32).tiny)  # of a flat channel: all of it is 0
     return ((values - low) / width).clamp(0, 1)
-
-
-def _plain(images: Images, ranges: Ranges | None) -> bool:
-    """Whether images are bytes of which 255 is 1."""
-    return images[0].dtype == np.uint8 and all(one is None for one in ranges or ())
 
 
 def _grid(crops: Sequence[Crop], crop: tuple[int, int], canvas: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -138,8 +133,10 @@ def _check_arrays(images: Images, masks: Sequence[Images], ranges: Ranges | None
                 raise ValueError(
                     f"masks[{k}][{i}]: {image.shape[:2]} uint8 or uint16 expected, like its image, got {one.shape} {one.dtype}"
                 )
-    if ranges is not None and len(ranges) != len(images):
+    if ranges is None:
+        return
+    if len(ranges) != len(images):
         raise ValueError(f"ranges: {len(images)} expected, one per image, got {len(ranges)}")
-    for i, one in enumerate(ranges or ()):
+    for i, one in enumerate(ranges):
         if one is not None and one.shape != (2, images[0].shape[2]):
             raise ValueError(f"ranges[{i}]: {(2, images[0].shape[2])} expected, got {one.shape}")

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from semiseg.augment import Gentle
 from semiseg.change import Row, change
-from semiseg.config import Data, Train
+from semiseg.config import Data, Train, Weak
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Supervised
 from semiseg.nets import UNet, UNetMRI
@@ -67,7 +67,9 @@ TABLE = Ablation(
             method=replace(METHOD, perturbation=Z_SCORES),
             others=(BASELINE,),
             net=UNet(width=8, outputs="one"),
-            train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=2e-3, score="image_dice", flip=0.0),
+            train=Train(
+                steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=2e-3, score="image_dice", weak=Weak(flip=0.0)
+            ),
         ),
         # of the paper, and where it is silent of its group's later code (medicaltorch, domainadaptation); docs/paper_presets.md
         "paper": Preset(
@@ -89,8 +91,7 @@ TABLE = Ablation(
                 warmup=50 / 350,
                 decay="cosine",
                 weight_decay=6e-4,
-                scale=(1.0, 1.0),
-                flip=0.0,
+                weak=Weak(scale=(1.0, 1.0), flip=0.0),
                 score="image_dice",
                 threshold=0.9,  # code (main.py:95-101); the paper does not say
                 empty_images="zero",  # code

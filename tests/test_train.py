@@ -13,7 +13,7 @@ import tiny
 import torch
 
 from semiseg.augment import RandAugment
-from semiseg.config import SettingError, Train
+from semiseg.config import SettingError, Train, Weak
 from semiseg.device import bf16_is_faster, resolve
 from semiseg.methods import ThreeStage
 from semiseg.methods.supervised import Supervised
@@ -67,7 +67,7 @@ def test_another_augmentation_or_loss_weight_does_not_reshuffle_the_images(monke
     read = type(pack).image
     for name, method, train in (
         ("default", ThreeStage(), {}),
-        ("changed", ThreeStage(lambda1=0.1, perturbation=RandAugment(ops=1)), {"scale": (0.5, 2.0), "flip": 0.0}),
+        ("changed", ThreeStage(lambda1=0.1, perturbation=RandAugment(ops=1)), {"weak": Weak(scale=(0.5, 2.0), flip=0.0)}),
     ):
         rows = seen.setdefault(name, [])
         monkeypatch.setattr(type(pack), "image", lambda self, row, rows=rows: rows.append(row) or read(self, row))
@@ -79,7 +79,7 @@ def test_another_augmentation_or_loss_weight_does_not_reshuffle_the_images(monke
 
 
 def test_a_semi_supervised_batch_has_labelled_rows_first_and_ignores_the_masks_of_the_others() -> None:
-    batch = tiny.trainer(semi(scale=(1.0, 1.0), flip=0.0)).batches.make(0, torch.Generator())
+    batch = tiny.trainer(semi(weak=Weak(scale=(1.0, 1.0), flip=0.0))).batches.make(0, torch.Generator())
     assert batch.image.shape == (4, 3, *tiny.SIZE)
     assert batch.labelled == 2
     assert (batch.mask[2:] == 255).all()
@@ -223,7 +223,7 @@ def test_twenty_steps_give_the_losses_that_are_kept_in_a_file() -> None:
 
 def golden() -> dict[str, list[float]]:
     """The terms of stage 2 at each of its 20 steps. Unscaled: at other scales a CPU's rounding decides which pixel is nearest."""
-    finished = tiny.run(semi(steps=20, evaluations=1, learning_rate=1e-3, scale=(1.0, 1.0)))
+    finished = tiny.run(semi(steps=20, evaluations=1, learning_rate=1e-3, weak=Weak(scale=(1.0, 1.0))))
     return {name: tiny.losses(finished, f"loss/{name}") for name in ("segmentation", "consistency", "pseudo", "total")}
 
 

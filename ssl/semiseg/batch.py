@@ -11,7 +11,7 @@ IGNORE = 255
 class Views(NamedTuple):
     """One view of N images and everything that moves with their pixels.
 
-    image  (N,3,H,W) float32 in [0,1], before standardisation
+    image  (N,C,H,W) float32 in [0,1], the working range of its C channels, before standardisation
     masks  K tensors (N,H,W) int64, class ids or IGNORE
     valid  (N,H,W) bool, False where the pixel comes from outside the source frame
     """
@@ -24,7 +24,7 @@ class Views(NamedTuple):
 class Batch(NamedTuple):
     """A weakly augmented mini-batch: `labelled` rows with a true mask, then unlabelled rows.
 
-    image   (N,3,H,W) float32 in [0,1]
+    image   (N,C,H,W) float32 in [0,1]
     mask    (N,H,W) int64; IGNORE everywhere on unlabelled rows
     pseudo  (N,H,W) int64 pseudo-mask of every row, or None when the stage learns none
     valid   (N,H,W) bool, False out of frame
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     confidence  (N,H,W) float32 in [0,1], the teacher stage's probability of `pseudo`, or None when the rule does not ask for it
     partner  another draw of as many training images as there are unlabelled rows, all without a true mask, or None likewise
 
-    Where a class belongs to a whole image, mask, pseudo, valid and confidence are (N,1,1), like the network's logits (N,C,1,1).
+    Where a class belongs to a whole image, mask, pseudo, valid and confidence are (N,1,1), like the network's logits (N,K,1,1).
     """
 
     image: Tensor

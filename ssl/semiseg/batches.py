@@ -53,11 +53,9 @@ class Batches:
         views = weak(
             images,
             maps,
+            weak=self.train.weak,
             ranges=self.pack.ranges_of(rows),
             crop=self.train.crop,
-            scale=self.train.scale,
-            scale_law=self.train.scale_law,
-            flip=self.train.flip,
             generator=generator,
             device=self.device,
         )

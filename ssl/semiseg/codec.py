@@ -193,12 +193,13 @@ def read_row(words: str, methods: Mapping[str, Method]) -> Row:
         raise SettingError(f"no switch or method {unknown}; there are {', '.join(allowed)}")
     values: dict[str, Any] = {name: name in switches for name in method.SWITCHES}
     parts: dict[str, dict[str, Any]] = {"data": {}, "train": {}}
-    kinds: dict[str, type] = {"data": Data, "train": Train}
+    defaults: dict[str, Any] = {"data": Data(), "train": Train()}
     for name, texts in sorted(settings.items(), key=lambda item: item[0].count(".")):  # a part before its fields
         require(len(texts) == 1, name, texts, "one value")
         head, _, rest = name.partition(".")
-        if head in kinds and rest:
-            parts[head][rest] = read_value(kinds[head], rest, texts[0])
+        if head in defaults and rest:
+            part, field = part_of(defaults[head], rest)
+            parts[head][rest] = read_value(type(part), field, texts[0])
         else:
             part, field = part_of(method, name, values)
             values[name] = read_value(type(part), field, texts[0])
@@ -218,7 +219,8 @@ def write_row(row: Row, methods: Mapping[str, Method]) -> str:
             words += value_words(name, value, hint_of(type(part), field))
     for head, change in (("data", row.data), ("train", row.train)):
         for name, value in change.values.items():
-            words += value_words(f"{head}.{name}", value, hint_of(change.kind, name))
+            part, field = part_of(change.kind(), name)
+            words += value_words(f"{head}.{name}", value, hint_of(type(part), field))
     return " ".join(words)
 
 

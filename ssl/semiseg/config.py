@@ -7,13 +7,20 @@ import abc
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from torch import nn
     from torchvision.models import WeightsEnum
+
+
+AS_BEFORE = "as_before"
+"""Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
+
+    rot90: bool = field(default=True, metadata={AS_BEFORE: False})
+"""
 
 
 class SettingError(Exception):
@@ -148,15 +155,20 @@ class Net(abc.ABC):
         require(self.name == own, "net.name", self.name, f"{own!r} for {type(self).__name__}")
 
     @abc.abstractmethod
-    def blocks(self, classes: int) -> dict[str, "nn.Module"]:
-        """The network's blocks by name in the order in which they run (`semiseg.nets.blocks`), with random weights."""
+    def blocks(self, classes: int, channels: int = 3) -> dict[str, "nn.Module"]:
+        """The network's blocks by name in the order in which they run (`semiseg.nets.blocks`), with random weights.
 
-    def branch(self, classes: int, own: int, load: Callable[[dict[str, "nn.Module"]], None]) -> dict[str, "nn.Module"]:
+        `channels` are those of the images.
+        """
+
+    def branch(
+        self, classes: int, own: int, load: Callable[[dict[str, "nn.Module"]], None], channels: int = 3
+    ) -> dict[str, "nn.Module"]:
         """The last `own` blocks of an auxiliary branch: the network's once more, unless it says otherwise.
 
         `load` gives all blocks of a network the weights that `weights` names.
         """
-        again = self.blocks(classes)
+        again = self.blocks(classes, channels)
         load(again)
         return dict(list(again.items())[-own:])
 
@@ -167,6 +179,41 @@ class Net(abc.ABC):
     def pretrained(self) -> "WeightsEnum | None":
         """torchvision's weights of the encoder, which `weights` "imagenet" means; None: there are none."""
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weak:
+    """The weak augmentation that labelled and unlabelled images get alike: scale, crop (`Train.crop`), turns and flips, rotation."""
+
+    scale: tuple[float, float] = (0.75, 1.25)
+    """Range of the random scale, uniform (ke2020 on VOC: 0.5..1.5)."""
+    scale_law: Literal["uniform", "log_uniform"] = "uniform"
+    """How the random scale is drawn from its range (grubisic2021: log_uniform)."""
+    flip: float = 0.5
+    """Probability of a horizontal flip."""
+    vertical_flip: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Probability of a vertical flip."""
+    rot90: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Probability of a turn by 90, 180 or 270 degrees, each as likely."""
+    rotation: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Largest angle in degrees of a rotation about the crop's centre, either way, uniform (SSL4MIS: 20)."""
+    either: float | None = field(default=None, metadata={AS_BEFORE: None})
+    """None: flips, turns and rotation are drawn independently. A probability p: an image gets its flips and turns with p, otherwise
+    with p its rotation (SSL4MIS: 0.5, with flip 1 and rot90 0.75)."""
+
+    def __post_init__(self) -> None:
+        require_choices(self, "train.weak")
+        low, high = self.scale
+        require(0 < low <= high < math.inf, "train.weak.scale", self.scale, "two numbers, 0 < low <= high")
+        for name in ("flip", "vertical_flip", "rot90"):
+            require(0 <= getattr(self, name) <= 1, f"train.weak.{name}", getattr(self, name), "a probability in [0, 1]")
+        require(0 <= self.rotation <= 180, "train.weak.rotation", self.rotation, "degrees in [0, 180]")
+        require(self.either is None or 0 < self.either <= 1, "train.weak.either", self.either, "a probability in (0, 1] or None")
+
+    @property
+    def turns(self) -> bool:
+        """Whether it does more than scale, crop and flip horizontally."""
+        return self.vertical_flip > 0 or self.rot90 > 0 or self.rotation > 0 or self.either is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,12 +246,8 @@ class Train:
     """Share of a stage in which the learning rate rises exponentially, before `decay` begins (perone2018: 50 of 350 epochs)."""
     crop: tuple[int, int] | None = None
     """Height and width of training crops in pixels; None: the whole image (data.size)."""
-    scale: tuple[float, float] = (0.75, 1.25)
-    """Range of the weak augmentation's random scale, uniform (ke2020 on VOC: 0.5..1.5)."""
-    scale_law: Literal["uniform", "log_uniform"] = "uniform"
-    """How the random scale is drawn from its range (grubisic2021: log_uniform)."""
-    flip: float = 0.5
-    """Probability of the weak augmentation's horizontal flip."""
+    weak: Weak = Weak()
+    """Weak augmentation: how a crop is scaled, flipped and turned."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the networks; auto takes bf16 autocast where the device is faster with it."""
     evaluations: int = 8
@@ -231,8 +274,5 @@ class Train:
         require(0 <= self.warmup < 1, "train.warmup", self.warmup, "a share in [0, 1)")
         require(all(0 <= beta < 1 for beta in self.betas), "train.betas", self.betas, "two numbers in [0, 1)")
         require(0 < self.threshold < 1, "train.threshold", self.threshold, "a probability in (0, 1)")
-        require(0 <= self.flip <= 1, "train.flip", self.flip, "a probability in [0, 1]")
-        low, high = self.scale
-        require(0 < low <= high < math.inf, "train.scale", self.scale, "two numbers, 0 < low <= high")
         if self.crop is not None:
             require(min(self.crop) >= 8, "train.crop", self.crop, "height and width of at least 8 pixels")

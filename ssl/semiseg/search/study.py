@@ -28,7 +28,7 @@ from semiseg.search.folder import set_damaged_aside
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.report import write_search_report
 from semiseg.search.space import Space, extent, first_points, grid_points, shared_stages
-from semiseg.stage import Stage, by_content, plain
+from semiseg.stage import Stage, by_content, of_training, plain
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.declaration import Ablation, Preset
 from semiseg.sweep.estimate import stage_seconds, timed_stage
@@ -153,7 +153,7 @@ class SearchStudy:
             identity={
                 "data": plain(one.split),
                 "net": by_content(one.net),
-                "train": plain(self.bench.train),
+                "train": of_training(self.bench.train),
                 "method": {"name": name_of(self.default), **plain(self.default)},
                 "space": extent(self.space, self.default),
                 "sampler": [a.sampler, a.sampler_seed],

@@ -92,7 +92,7 @@ class Bench:
         branch = max(stage.rule.own_blocks for stage in stages)
         net = offline(self.net) if self.arguments.dry_run else self.net
         scored = (int(self.pack.heights.min()), int(self.pack.widths.min()))
-        check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch, scored)
+        check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch, scored, len(self.pack.mean))
 
     def show_settings(self, rows: Mapping[str, str], used: Mapping[str, Method]) -> None:
         """Print all settings as a dry run does: rows as words, and of the methods those that are used."""

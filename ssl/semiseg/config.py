@@ -6,7 +6,7 @@ A value that cannot be used raises `SettingError`, one line that names the field
 import abc
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -29,11 +29,17 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 
 def require_choices(settings: Any, prefix: str) -> None:
-    """Raise SettingError for a field annotated as a Literal that holds another value; scripts have no parser to guard them."""
+    """Raise SettingError for a field annotated as a Literal, or as a class of settings, that holds another value.
+
+    Scripts have no parser to guard them.
+    """
     for name, hint in get_type_hints(type(settings)).items():
         if get_origin(hint) is Literal:
             value = getattr(settings, name)
             require(value in get_args(hint), f"{prefix}.{name}", value, ", ".join(map(str, get_args(hint))))
+        elif is_dataclass(hint):
+            value = getattr(settings, name)
+            require(isinstance(value, hint), f"{prefix}.{name}", value, f"a {hint.__name__}")
 
 
 def _is_count_or_share(number: float) -> bool:

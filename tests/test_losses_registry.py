@@ -16,7 +16,7 @@ from semiseg.batch import IGNORE, Shares
 from semiseg.codec import from_json, read_row, to_json, write_row
 from semiseg.config import SettingError
 from semiseg.losses import LOSSES, CrossEntropy, Focal, Loss
-from semiseg.methods import METHODS, Method
+from semiseg.methods import METHODS, Method, Supervised
 from semiseg.methods.rule import Rule
 from semiseg.stage import Stage, plain
 from semiseg.sweep.rows import resolve_row
@@ -143,11 +143,11 @@ def test_a_mask_of_another_size_is_refused_naming_both_shapes(loss: Loss) -> Non
 @EVERY
 def test_it_is_spelled_in_words_json_and_keys_and_read_back(loss: Loss) -> None:
     methods = {name: kind() for name, kind in METHODS.items()}
-    made = METHODS["supervised"](objective=loss)
+    made = Supervised(objective=loss)
     words = write_row(read_row(f"supervised {spelled(loss)}", methods), methods)
     assert resolve_row("t", "r", read_row(words, methods), methods).method == made
     written = json.loads(json.dumps(to_json(made)))
-    assert from_json(METHODS["supervised"], written) == made
+    assert from_json(Supervised, written) == made
     kind, key = type(loss), plain(made)["objective"]
     assert key == kind.WORD if kind.WORD and loss == kind() else key == written["objective"] | {"type": kind.__name__}
 
@@ -165,7 +165,7 @@ def test_what_was_a_word_before_is_its_name_in_the_registry_and_a_file_that_says
     assert words == {name: name for name in ("ce", "dice", "soft_dice")}
     for name in LOSSES:
         saved = {"type": "supervised", "objective": name, "perturbation": None}
-        assert from_json(Method, saved) == METHODS["supervised"](objective=LOSSES[name]())
+        assert from_json(Method, saved) == Supervised(objective=LOSSES[name]())
     with pytest.raises(TypeError, match="has no type among ce, dice"):
         from_json(Method, {"type": "supervised", "objective": "mse"})
 
@@ -181,7 +181,8 @@ def test_every_loss_is_described() -> None:
 
 def stages(name: str, loss: Loss) -> list[Stage]:
     """A stage for every rule that trains of a method with a loss."""
-    made = METHODS[name](objective=loss).stages(tiny.SPLIT, tiny.NET, replace(tiny.TRAIN, steps=30), 0)
+    method: Any = METHODS[name]
+    made = method(objective=loss).stages(tiny.SPLIT, tiny.NET, replace(tiny.TRAIN, steps=30), 0)
     return list({(type(one.rule), one.rule.own_blocks): one for one in made if one.train.steps > 0}.values())
 
 
@@ -210,5 +211,6 @@ def test_another_loss_has_other_keys_in_every_stage(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_an_objective_is_a_loss_and_nothing_else(name: str) -> None:
+    method: Any = METHODS[name]
     with pytest.raises(SettingError, match=r"^method.objective: got 'ce'; allowed: a Loss$"):
-        METHODS[name](objective="ce")
+        method(objective="ce")

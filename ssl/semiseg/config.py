@@ -37,7 +37,7 @@ def require_choices(settings: Any, prefix: str) -> None:
         if get_origin(hint) is Literal:
             value = getattr(settings, name)
             require(value in get_args(hint), f"{prefix}.{name}", value, ", ".join(map(str, get_args(hint))))
-        elif is_dataclass(hint):
+        elif isinstance(hint, type) and is_dataclass(hint):
             value = getattr(settings, name)
             require(isinstance(value, hint), f"{prefix}.{name}", value, f"a {hint.__name__}")
 

@@ -87,7 +87,7 @@ def balanced(shares: Tensor) -> Tensor:
     """Weights (C,) that are 1 / share of each class; a class that is in no labelled image weighs as much as the rarest that is.
 
     Of shares in all images that is inverse frequency; of shares in the images where a class is met, median frequency balancing
-    (Eigen & Fergus 2015, section 4.3: median / share), whose median is a factor that all classes have.
+    (Eigen & Fergus 2015: median / share), whose median is a factor that all classes have.
     """
     weights = torch.where(shares > 0, 1 / shares.clamp(min=TINY), 0.0)
     return torch.where(shares > 0, weights, weights.max().clamp(min=1.0))

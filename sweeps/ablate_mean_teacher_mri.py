@@ -17,6 +17,7 @@ from semiseg.augment import Gentle
 from semiseg.change import Row, change
 from semiseg.config import Data, Train, Weak
 from semiseg.ema import Ema
+from semiseg.losses import SoftDice
 from semiseg.methods import MeanTeacher, Supervised
 from semiseg.nets import UNet, UNetMRI
 from semiseg.sweep.command import main
@@ -25,7 +26,7 @@ from semiseg.sweep.declaration import Ablation, Paper, Preset, Quick
 # of the paper: rotations of 4.5 degrees, noise of 0.01 drawn apart for student and teacher, no change of colour
 PERTURBATION = Gentle(hue=0.0, saturation=(1.0, 1.0), blur=(0.0, 0.0), noise=0.01, noise_teacher=0.01, rotation=4.5)
 METHOD = MeanTeacher(
-    objective="soft_dice",
+    objective=SoftDice(),
     distance="bce",
     target="soft",
     weight=2.9,
@@ -38,7 +39,7 @@ METHOD = MeanTeacher(
 # that noise is of z-scores (code: after NormalizeInstance), which scgm packs from -4..4 as 0..1
 Z_SCORES = replace(PERTURBATION, noise=0.01 / 8, noise_teacher=0.01 / 8)
 # paper: rotation and noise without a teacher too
-BASELINE = Supervised(objective="soft_dice", perturbation=replace(Z_SCORES, noise_teacher=0.0))
+BASELINE = Supervised(objective=SoftDice(), perturbation=replace(Z_SCORES, noise_teacher=0.0))
 
 TABLE = Ablation(
     name="mean_teacher_mri",
@@ -58,7 +59,7 @@ TABLE = Ablation(
     presets={
         "demo": Preset(
             method=METHOD,
-            others=(Supervised(objective="soft_dice"),),
+            others=(Supervised(objective=SoftDice()),),
             net=UNet(width=8),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3, score="image_dice"),
         ),

@@ -15,6 +15,7 @@ import semiseg.runner
 from semiseg.augment import CutMix, Gentle, PhTPS, RandAugment, perturbation_named
 from semiseg.config import Train, Weak
 from semiseg.ema import Ema
+from semiseg.losses import CrossEntropy
 from semiseg.methods import MeanTeacher, Supervised, ThreeStage
 from semiseg.nets import UNet
 from semiseg.runner import run_stage
@@ -86,9 +87,10 @@ def test_every_field_of_every_setting_moves_the_key() -> None:
         "rule": type(stage.rule),
         "rule.perturbation": RandAugment,
         "rule.ema": Ema,
+        "rule.objective": CrossEntropy,
     }
     for prefix, kind in kinds.items():
-        plain_fields = {field.name for field in fields(kind)} - {"perturbation", "ema", "weak"}
+        plain_fields = {field.name for field in fields(kind)} - {"perturbation", "ema", "weak", "objective"}
         assert {f"{prefix}.{name}" for name in plain_fields} <= near.keys()
     assert {"number", "seed"} <= near.keys()
     keys = {name: copy.key for name, copy in near.items()} | {"itself": stage.key}

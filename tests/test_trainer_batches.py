@@ -20,6 +20,7 @@ from semiseg.config import Data, Train, Weak
 from semiseg.data import load, split
 from semiseg.ema import Ema
 from semiseg.evaluate import evaluate, predict
+from semiseg.losses import CrossEntropy
 from semiseg.methods import DMT, METHODS, MeanTeacher, Method, OneWay, PseudoLabel, Supervised
 from semiseg.nets.optimiser import optimiser
 from semiseg.pseudo import Learned
@@ -27,7 +28,7 @@ from semiseg.runner import split_of
 from semiseg.stage import Stage
 from semiseg.train import Trainer
 
-JOINT = MeanTeacher(objective="ce")
+JOINT = MeanTeacher(objective=CrossEntropy())
 MIXED = replace(JOINT, draw="mixed", ema=Ema(decay=(0.9,)))
 STILL: dict[str, Any] = {"weak": Weak(scale=(1.0, 1.0), flip=0.0)}
 

@@ -21,6 +21,17 @@ class Views(NamedTuple):
     valid: Tensor
 
 
+class Shares(NamedTuple):
+    """How common each class is among the pixels of a stage's labelled images that are not IGNORE; 0 where it is in none of them.
+
+    of_all     (C,) float32 share of all these pixels
+    where_met  (C,) float32 share of the pixels of the images that show the class
+    """
+
+    of_all: Tensor
+    where_met: Tensor
+
+
 class Batch(NamedTuple):
     """A weakly augmented mini-batch: `labelled` rows with a true mask, then unlabelled rows.
 
@@ -31,6 +42,7 @@ class Batch(NamedTuple):
     labelled  number of leading rows that carry a true mask
     confidence  (N,H,W) float32 in [0,1], the teacher stage's probability of `pseudo`, or None when the rule does not ask for it
     partner  another draw of as many training images as there are unlabelled rows, all without a true mask, or None likewise
+    shares  of the classes among the labelled images of the stage; None in a batch that is not of a stage
 
     Where a class belongs to a whole image, mask, pseudo, valid and confidence are (N,1,1), like the network's logits (N,K,1,1).
     """
@@ -42,3 +54,4 @@ class Batch(NamedTuple):
     labelled: int
     confidence: Tensor | None = None
     partner: "Batch | None" = None
+    shares: Shares | None = None

@@ -7,7 +7,7 @@ import abc
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -37,11 +37,17 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 
 def require_choices(settings: Any, prefix: str) -> None:
-    """Raise SettingError for a field annotated as a Literal that holds another value; scripts have no parser to guard them."""
+    """Raise SettingError for a field annotated as a Literal, or as a class of settings, that holds another value.
+
+    Scripts have no parser to guard them.
+    """
     for name, hint in get_type_hints(type(settings)).items():
         if get_origin(hint) is Literal:
             value = getattr(settings, name)
             require(value in get_args(hint), f"{prefix}.{name}", value, ", ".join(map(str, get_args(hint))))
+        elif isinstance(hint, type) and is_dataclass(hint):
+            value = getattr(settings, name)
+            require(isinstance(value, hint), f"{prefix}.{name}", value, f"a {hint.__name__}")
 
 
 def _is_count_or_share(number: float) -> bool:

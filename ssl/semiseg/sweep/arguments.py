@@ -72,7 +72,10 @@ EARLY: Mapping[str, Mapping[str, Any]] = {
     "--quick": {"action": "store_true"},
 }
 """Flags that are read before the others, whose defaults depend on them; as argparse takes them."""
-KIND_FLAGS: Mapping[str, str] = {"--method.perturbation": "method.perturbation"}
+KIND_FLAGS: Mapping[str, str] = {
+    "--method.perturbation": "method.perturbation",
+    "--method.objective": "method.objective",
+}
 """Flags that name one of a family's kinds (`codec.FAMILIES`), on which it depends what further flags there are, and the field of the
 preset that it goes to, such as "--method.perturbation": "method.perturbation"."""
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import torch
 from semiseg.config import SettingError, Train, require
 from semiseg.data import Pack, Splits, understood
 from semiseg.device import resolve
+from semiseg.losses import Loss
 from semiseg.machine import usable_cpus
 from semiseg.methods import Method
 from semiseg.nets import check_network, located
@@ -84,6 +85,9 @@ class Bench:
         for row, method in methods.items():
             dense = method.IMAGE_LEVEL or not self.pack.image_level
             require(dense, f"data.name in row {row!r}", name, "a data set with a mask per image")
+            for field in fields(method):
+                if isinstance(loss := getattr(method, field.name), Loss):
+                    loss.check_classes(f"row {row!r}: method.{field.name}", self.pack.classes)
         if not isinstance(self.place, KnownPlace):
             print(understood(self.pack, self.splits), flush=True)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from semiseg.augment import RandAugment
 from semiseg.config import Data, Train, Weak
 from semiseg.ema import Ema
+from semiseg.losses import CrossEntropy, Dice
 from semiseg.methods import DMT, MeanTeacher, Supervised, ThreeStage
 from semiseg.nets import DeepLabV2, UNet
 from semiseg.sweep.declaration import Preset
@@ -82,7 +83,7 @@ THREE_STAGE = {
 MEAN_TEACHER = {
     # three methods on the same ground: one loss of labelled pixels, a teacher that follows within hundreds of steps
     "demo": Preset(
-        method=MeanTeacher(objective="ce", distance="kl", target="soft", ema=Ema(decay=(0.98,), warmup=True)),
+        method=MeanTeacher(objective=CrossEntropy(), distance="kl", target="soft", ema=Ema(decay=(0.98,), warmup=True)),
         others=(DMT(phase_epochs=2),),
         net=UNet(width=8),
         train=Train(steps=600, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3, evaluations=10),
@@ -92,7 +93,7 @@ MEAN_TEACHER = {
     "pets": Preset(
         data=Data(name="oxford_pets", size=(64, 64)),
         method=MeanTeacher(ema=Ema(decay=(0.7,), every="epoch")),
-        others=(Supervised(objective="dice"), DMT(phase_epochs=5)),
+        others=(Supervised(objective=Dice()), DMT(phase_epochs=5)),
         net=UNet(width=8),
         train=Train(
             steps=600,
@@ -110,7 +111,7 @@ MEAN_TEACHER = {
         data=Data(name="oxford_pets", size=(64, 64)),
         # the other defaults are the paper's too; a = 0.9 of the teacher is ours, which the paper does not give
         method=MeanTeacher(ramp=(8, 33), ramp_unit="epoch"),
-        others=(Supervised(objective="dice"), DMT()),  # augmentation is read as the student of mean teacher's alone
+        others=(Supervised(objective=Dice()), DMT()),  # augmentation is read as the student of mean teacher's alone
         net=UNet(width=64, depth=3),
         train=Train(
             steps=100 * 161,  # 100 epochs of 5,146 training images in batches of 32

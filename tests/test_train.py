@@ -124,7 +124,7 @@ def test_both_roles_are_scored_with_last_and_best_weights_on_selection_and_test(
     assert prefixes == {(w, r) for w in ("last", "best") for r in ("student", "teacher")}
     assert outcome.images == 8 * 4
     assert len(outcome.samples) == 4
-    assert all(sample.shape == tiny.SIZE and sample.dtype == np.uint8 for sample in outcome.samples)
+    assert all(sample.shape == tiny.SIZE and sample.dtype == np.uint8 for sample in outcome.samples.values())
 
 
 def test_the_best_weights_are_those_of_the_best_selection_score() -> None:

@@ -56,6 +56,8 @@ class Data:
     """Images (count, or share below 1) carved out of training to choose weights when the data set has no third split."""
     split_seed: int = 0
     """Draws the labelled subset and the carved selection split; never depends on the training seed."""
+    labelled_seed: int | None = None
+    """Draws the labelled subset alone; None: split_seed."""
     variant: tuple[str, ...] = ()
     """Choices that the data set offers under names, such as border_ignored of oxford_pets or ego_black of cityscapes."""
     download: bool = False
@@ -75,6 +77,7 @@ class Data:
         possible = self.selection > 0 and _is_count_or_share(self.selection) and not share_of_all
         require(possible, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
         require(self.split_seed >= 0, "data.split_seed", self.split_seed, "a whole number >= 0")
+        require((self.labelled_seed or 0) >= 0, "data.labelled_seed", self.labelled_seed, "a whole number >= 0, or None")
         require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
 
 

@@ -1,6 +1,6 @@
 """Which rows of a pack are labelled, for training, for selection and for test.
 
-Labelled subsets are nested: one permutation, drawn with `split_seed` and never with a training seed, of which a subset is the
+Labelled subsets are nested: one permutation, drawn with `labelled_seed` (or `split_seed`) and never with a training seed, of which a subset is the
 beginning, so 1 % is inside 5 %. Images carved out for selection are drawn from a random stream of their own and are never
 trained on, not even without their masks; how many are labelled does not move them.
 
@@ -44,7 +44,8 @@ def split(pack: Pack, data: Data) -> Splits:
     if not of["selection"]:
         of["selection"] = carved(data.selection, permuted(pack, train, data.split_seed, "selection"), pack.groups)
     taken = set(of["selection"])
-    kept = [row for row in permuted(pack, train, data.split_seed, "labelled") if row not in taken]
+    seed = data.split_seed if data.labelled_seed is None else data.labelled_seed
+    kept = [row for row in permuted(pack, train, seed, "labelled") if row not in taken]
     labelled = kept[: to_group_end(wanted(data.labelled, len(kept), pack.default_labelled), kept, pack.groups)]
     check_counted(pack, {"labelled": labelled, "selection": of["selection"], "test": of["test"]})
     names = json.dumps(sorted(pack.ids[row] for row in labelled))

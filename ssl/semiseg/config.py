@@ -166,7 +166,7 @@ class Train:
     flip: float = 0.5
     """Probability of the weak augmentation's horizontal flip."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the networks; auto takes bf16 autocast where the device is faster with it."""
+    """Arithmetic of the networks; auto is bf16 autocast on GPUs that are faster with it, and fp32 on every CPU."""
     evaluations: int = 8
     """Times the selection images are scored during a stage, evenly spaced, the last one at its end."""
     weights: Literal["best", "last"] = "best"

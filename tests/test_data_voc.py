@@ -160,7 +160,7 @@ def test_a_stage_trains_on_crops_of_images_of_many_sizes_and_scores_them_whole(t
     outcome = trainer.finish()
     assert all(np.isfinite(tiny.losses(trainer)))
     shapes = [(int(pack.heights[row]), int(pack.widths[row])) for row in splits.test]
-    assert [sample.shape for sample in outcome.samples] == shapes
+    assert [sample.shape for sample in outcome.samples.values()] == shapes
     assert len(set(shapes)) == 4
     net = network(stage, pack, tiny.CPU).eval()
     load_weights(net, outcome.weights, "last.student.")

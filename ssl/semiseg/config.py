@@ -77,6 +77,8 @@ class Data:
     """Images (count, or share below 1) carved out of training to choose weights when the data set has no third split."""
     split_seed: int = 0
     """Draws the labelled subset and the carved selection split; never depends on the training seed."""
+    labelled_seed: int | None = None
+    """Draws the labelled subset alone; None: split_seed."""
     variant: tuple[str, ...] = ()
     """Choices that the data set offers under names, such as border_ignored of oxford_pets or ego_black of cityscapes."""
     download: bool = False
@@ -112,6 +114,7 @@ class Data:
         possible = self.selection > 0 and _is_count_or_share(self.selection) and not share_of_all
         require(possible, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
         require(self.split_seed >= 0, "data.split_seed", self.split_seed, "a whole number >= 0")
+        require((self.labelled_seed or 0) >= 0, "data.labelled_seed", self.labelled_seed, "a whole number >= 0, or None")
         require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
         require(self.channels is None or self.channels >= 1, "data.channels", self.channels, "a whole number >= 1")
         require(not self.groups or _captures(self.groups), "data.groups", self.groups, "a regular expression with a group ( )")
@@ -255,7 +258,7 @@ class Train:
     weak: Weak = Weak()
     """Weak augmentation: how a crop is scaled, flipped and turned."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the networks; auto takes bf16 autocast where the device is faster with it."""
+    """Arithmetic of the networks; auto is bf16 autocast on GPUs that are faster with it, and fp32 on every CPU."""
     evaluations: int = 8
     """Times the selection images are scored during a stage, evenly spaced, the last one at its end."""
     weights: Literal["best", "last"] = "best"

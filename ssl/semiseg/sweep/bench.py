@@ -139,9 +139,9 @@ def results_folder(arguments: Common[Any], name: str) -> Path:
 
 
 def run_name(name: str, preset: Preset, arguments: Common[Any]) -> str:
-    """The name of a run: of what was declared, with the data set unless it is the built-in one, and quick runs apart."""
+    """The name of a run: of what was declared, with the data set unless it is the built-in one; quick ones and development apart."""
     data = "" if preset.data.name == "synthetic" else f"-{preset.data.name}"
-    return f"{name}{data}{'-quick' * arguments.quick}"
+    return f"{name}{data}{'-development' * arguments.development}{'-quick' * arguments.quick}"
 
 
 def command_line(words: Sequence[str]) -> str:

@@ -194,12 +194,12 @@ def test_pictures_of_windows_are_those_of_whole_images_thinned_where_these_are_l
     pictures = thinned_masks(network, large, rows, train, batch=2, device=tiny.CPU)
     monkeypatch.setattr(large, "step", lambda row, longest=100: -(-int(max(large.heights[row], large.widths[row])) // 100))
     thin = thinned_masks(network, large, rows, train, batch=2, device=tiny.CPU)
-    for i, (row, _, probs) in enumerate(predict(network, large, rows, tiny.TRAIN, batch=1, device=tiny.CPU)):
+    for row, _, probs in predict(network, large, rows, tiny.TRAIN, batch=1, device=tiny.CPU):
         mask = probs.argmax(0).numpy()
-        assert (pictures[i] == mask).mean() > 0.999
+        assert (pictures[row] == mask).mean() > 0.999
         step = math.ceil(max(mask.shape) / 100)
-        assert thin[i].shape == mask[::step, ::step].shape == large.picture(row, 100).shape[:2]
-        assert (thin[i] == mask[::step, ::step]).mean() > 0.999
+        assert thin[row].shape == mask[::step, ::step].shape == large.picture(row, 100).shape[:2]
+        assert (thin[row] == mask[::step, ::step]).mean() > 0.999
 
 
 def test_windows_are_predicted_a_million_pixels_at_a_time(large: Pack) -> None:

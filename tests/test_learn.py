@@ -19,6 +19,7 @@ from torch import Tensor
 import semiseg.runner
 from semiseg.config import Data
 from semiseg.ema import Ema
+from semiseg.losses import CrossEntropy
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised
 from semiseg.methods.rule import Needs, Pick, PseudoMasks
 from semiseg.nets import WideResNet
@@ -119,7 +120,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Stage]:
     """A mean teacher whose four networks differ: scored after every step at so high a rate that the last is not the best."""
     place = tmp_path_factory.mktemp("trained")
     train = replace(tiny.TRAIN, steps=10, evaluations=10, learning_rate=0.3, weights="best")
-    method = MeanTeacher(objective="ce", ema=Ema(decay=(0.5,)), evaluate="teacher")
+    method = MeanTeacher(objective=CrossEntropy(), ema=Ema(decay=(0.5,)), evaluate="teacher")
     (stage,) = tiny.chain(method, train=train)
     run_stage(stage, tiny.place(place))
     return place, stage
@@ -223,7 +224,7 @@ def test_a_stage_opens_the_labelled_subset_of_its_own(tmp_path: Path) -> None:
 # ---- stages of no steps, and of images with one class each
 
 
-@pytest.mark.parametrize("method", [Supervised(), MeanTeacher(objective="ce")], ids=["supervised", "mean teacher"])
+@pytest.mark.parametrize("method", [Supervised(), MeanTeacher(objective=CrossEntropy())], ids=["supervised", "mean teacher"])
 def test_a_stage_of_no_steps_publishes_its_initial_weights(method: Method, tmp_path: Path) -> None:
     (nothing,) = tiny.chain(method, train=replace(tiny.TRAIN, steps=0))
     outcome = tiny.run(nothing).finish()

@@ -167,8 +167,8 @@ def thinned_masks(
     *,
     batch: int,
     device: torch.device,
-) -> list[np.ndarray]:
-    """Predicted masks uint8 of the rows for people, by the decision rule of the training settings, with the rows and columns that
+) -> dict[int, np.ndarray]:
+    """Predicted masks uint8 by row for people, by the decision rule of the training settings, with the rows and columns that
     `Pack.picture` has."""
     found: dict[int, np.ndarray] = {}
     for row, place, probs in predict(network, pack, rows, train, batch=batch, device=device):
@@ -178,7 +178,7 @@ def thinned_masks(
         thin = mask[-place[0].start % step :: step, -place[1].start % step :: step]
         top, left = (-(-part.start // step) for part in place)
         picture[top : top + thin.shape[0], left : left + thin.shape[1]] = thin
-    return list(found.values())
+    return found
 
 
 def check_scoring(train: Train, pack: Pack) -> None:

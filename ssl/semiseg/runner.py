@@ -212,9 +212,7 @@ class StageRun:
             "ended": time.time(),
             "provenance": provenance(self.device, self.place.git),
         } | clock
-        self.store.publish(
-            self.stage.key, lambda folder: write_outcome(folder, outcome, self.trainer.pack, self.trainer.splits), info
-        )
+        self.store.publish(self.stage.key, lambda folder: write_outcome(folder, outcome, self.trainer.pack), info)
 
 
 def run_stage(stage: Stage, place: Place) -> None:
@@ -227,7 +225,7 @@ def run_stage(stage: Stage, place: Place) -> None:
         run.advance(place.checkpoint_seconds)
 
 
-def write_outcome(folder: Path, outcome: Outcome, pack: Pack, splits: Splits) -> None:
+def write_outcome(folder: Path, outcome: Outcome, pack: Pack) -> None:
     """The published files of a stage: weights, metrics, curves and sample predictions, of large images every few rows and columns.
 
     Equal outcomes give equal bytes.
@@ -235,7 +233,7 @@ def write_outcome(folder: Path, outcome: Outcome, pack: Pack, splits: Splits) ->
     save_file(outcome.weights, folder / WEIGHTS_FILE)
     write_table(folder, "metrics", outcome.metrics)
     write_table(folder, "curves", outcome.curves)
-    for number, (row, mask) in enumerate(zip(splits.test, outcome.samples, strict=False)):
+    for number, (row, mask) in enumerate(outcome.samples.items()):
         Image.fromarray(pack.picture(row)).save(folder / f"image_{number}.png")
         truth, step = pack.mask(row), pack.step(row)
         assert truth is not None

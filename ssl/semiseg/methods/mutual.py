@@ -1,7 +1,7 @@
 """A phase of dynamic mutual training: a student learns the pseudo-masks of another model, weighted by how both judge each pixel."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semiseg.batch import IGNORE, Batch
+from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.kept import Kept
 from semiseg.methods.rule import Masks, Needs, Pick, PseudoMasks, Rule, State
 from semiseg.schedules import Moment
+from semiseg.stage import AS_BEFORE
 
 LEVELS = 65536
 """Steps of a stored confidence; LEVELS - 1 is probability 1."""
@@ -22,7 +24,7 @@ STRIP = 1 << 22
 
 @dataclass(frozen=True, kw_only=True)
 class MutualTraining(Rule):
-    """L_X + L_U of feng2020_dmt (equations 2-5): cross-entropy on all labelled images and, dynamically weighted, on pseudo-masks.
+    """L_X + L_U of feng2020_dmt (equations 2-5): a loss of all labelled images, and dynamically weighted cross-entropy on pseudo-masks.
 
     Pseudo-masks are those of all training images, the labelled ones among them (the paper's code leaves these out).
     """
@@ -38,6 +40,9 @@ class MutualTraining(Rule):
     ranking: Literal["class", "global"]
     scope: Literal["dataset", "batch"]
     reduction: Literal["pooled", "separate"]
+    """Pooled, L_X has n / (n + m) of its weight and L_U m / (n + m), of n labelled and m pseudo-labelled pixels."""
+    objective: Loss = field(default_factory=CrossEntropy, metadata={AS_BEFORE: CrossEntropy()})
+    """L_X."""
 
     @property
     def needs(self) -> Needs:
@@ -69,14 +74,13 @@ class MutualTraining(Rule):
         if self.scope == "batch":
             pseudo = self._ranked(pseudo, batch.confidence, logits.shape[1])
         weight = dynamic_weight(logits, pseudo, batch.confidence, self.gamma1, self.gamma2)
-        sums = {
-            "segmentation": F.cross_entropy(logits, batch.mask, ignore_index=IGNORE, reduction="sum"),
-            "pseudo": (weight * F.cross_entropy(logits, pseudo, ignore_index=IGNORE, reduction="none")).sum(),
-        }
-        counts = {"segmentation": (batch.mask != IGNORE).sum(), "pseudo": (pseudo != IGNORE).sum()}
-        if self.reduction == "pooled":
-            counts = dict.fromkeys(counts, counts["segmentation"] + counts["pseudo"])
-        return {name: value / counts[name].clamp(min=1) for name, value in sums.items()}
+        learned = (weight * F.cross_entropy(logits, pseudo, ignore_index=IGNORE, reduction="none")).sum()
+        known, others = ((one != IGNORE).sum() for one in (batch.mask, pseudo))
+        if self.reduction == "separate":
+            segmentation, counted = self.objective(logits, batch.mask, batch.shares), others
+        else:
+            segmentation, counted = self.objective.among(others, logits, batch.mask, batch.shares), known + others
+        return {"segmentation": segmentation, "pseudo": learned / counted.clamp(min=1)}
 
     def _ranked(self, pseudo: Tensor, confidence: Tensor, classes: int) -> Tensor:
         """`filtered` with the pixels of the mini-batch in place of the data set."""

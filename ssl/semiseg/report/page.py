@@ -31,6 +31,11 @@ from semiseg.results.decode import encode
 COLOUR_OF = {"earns its place": "good", "hurts here": "bad", "better here": "good", "worse here": "bad"}
 CELL_CLASSES = {"tick": "tick", "number": "number", "paper": "number"}  # what a column holds -> class of its cells
 
+DEVELOPMENT = (
+    "Scores are of selection images, with seeds and labelled subsets that are reserved for choosing settings. No test image was scored: "
+    "choose here, then report without --development."
+)
+
 
 def study_page(data: ReportData) -> str:
     """The whole page as text."""
@@ -51,12 +56,13 @@ def _facts(data: ReportData) -> str:
 
 
 def _banner(data: ReportData) -> str:
+    said = section("development", "Development", f"<p>{DEVELOPMENT}</p>", "banner") if data.study.score.split == "selection" else ""
     lines = gaps(data.results, data.table)
     if not lines:
-        return ""
+        return said
     items = "".join(f"<li>{escaped(one)}</li>" for one in lines)
     words = "<p>Numbers below come from what has finished; a row's n says how many seeds that is.</p>"
-    return section("partial", "Partial study", f"{words}<ul>{items}</ul>", "banner")
+    return said + section("partial", "Partial study", f"{words}<ul>{items}</ul>", "banner")
 
 
 def _answer(table: ScoredTable, label: str) -> str:

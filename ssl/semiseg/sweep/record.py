@@ -9,6 +9,7 @@ import torch
 
 from semiseg.config import Net
 from semiseg.data import Pack, Splits
+from semiseg.development import is_development
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.provenance import provenance
 from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ScoreRecord, StudyRecord
@@ -47,6 +48,7 @@ def study_record(
     """
     train = next(iter(plan.stages.values())).train
     finals = [chain[-1] for chain in plan.chains.values()]
+    development = any(is_development(stage.seed) for stage in finals)
     settings = {"data": replace(place.data, root=None), "net": by_content(net), "train": train, "method": method}
     return StudyRecord(
         name=name,
@@ -68,9 +70,9 @@ def study_record(
         settings=plain(settings),
         score=ScoreRecord(
             metric=train.score,
-            split="test",
+            split="selection" if development else "test",
             weights=train.weights,
-            rule=_rule(train.weights, {one.rule.evaluated for one in finals}),
+            rule=_rule(train.weights, {one.rule.evaluated for one in finals}, development),
         ),
         plan=plan.counts(),
         provenance=_provenance(place, command),
@@ -102,9 +104,11 @@ def _data(name: str, labelled: Sequence[int], pack: Pack, splits: Splits) -> Dat
     )
 
 
-def _rule(weights: str, evaluated: set[str]) -> str:
+def _rule(weights: str, evaluated: set[str], development: bool) -> str:
     chosen = "best on the selection images" if weights == "best" else "of the last step"
     said = [f"test images are scored once, with the weights {chosen}"]
+    if development:
+        said = [f"development: scores are of the selection images, with the weights {chosen}; no test image is scored"]
     said += [f"rows with a {role} report the {role}" for role in sorted(evaluated - {FIRST_ROLE})]
     return "; ".join(said)
 

@@ -209,7 +209,7 @@ def resized(image: np.ndarray, mask: np.ndarray | None, size: tuple[int, int]) -
         for channel in range(image.shape[2]):
             plane = np.ascontiguousarray(image[..., channel], np.uint8 if image.dtype == np.uint8 else np.float32)
             found = np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
-            planes[..., channel] = np.rint(found).clip(0, 65535) if image.dtype.kind == "u" else found
+            planes[..., channel] = np.rint(found).clip(0, 65535) if image.dtype.name == "uint16" else found
         image = planes
     if mask is not None:
         mask = np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))

@@ -25,4 +25,4 @@ def histogram(array: np.ndarray) -> np.ndarray:
 
 def flat(array: np.ndarray) -> memoryview:
     """The bytes of a C-contiguous array, not copied."""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data

@@ -62,6 +62,26 @@ def large_source(folder: Path, side: int) -> Source:
     )
 
 
+def planar_source(source: Source, folder: Path, side: int) -> Source:
+    """The same with float32 channels, which lie one after the other in FOLDER/planes.raw."""
+    planes = np.memmap(folder / "planes.raw", np.float32, "w+", shape=(4, side, side))
+    for channel, start in product(range(4), range(0, side, BLOCK)):
+        rows = np.arange(start, min(start + BLOCK, side))
+        planes[channel, rows] = four(row_values(rows, side))[..., channel]
+
+    def read(item: Item) -> tuple[np.ndarray, np.ndarray | None] | None:
+        found = source.read(item)
+        assert found is not None
+        return (four(found[0]) if item.id == "small" else planes.transpose(1, 2, 0)), found[1]
+
+    return replace(source, read=read)
+
+
+def four(colours: np.ndarray) -> np.ndarray:
+    """Float32 (H,W,4) of (H,W,3): red, green, blue, red over other numbers."""
+    return colours[..., [0, 1, 2, 0]] / np.array([100, 101, 102, 103], np.float32)
+
+
 def private() -> int:
     """Bytes of memory that belong to this process alone and to no file."""
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -93,12 +113,7 @@ def main() -> None:
     write_large(folder, side)
     source, how = large_source(folder, side), Normalisation()
     if kind == "planar":
-        planes = np.memmap(folder / "planes.raw", np.float32, "w+", shape=(4, side, side))
-        for channel, start in product(range(4), range(0, side, BLOCK)):
-            rows = np.arange(start, min(start + BLOCK, side))
-            planes[channel, rows] = row_values(rows, side)[..., channel % 3] / np.float32(100 + channel)
-        mask = np.memmap(folder / "mask.raw", np.uint8, "r", shape=(side, side))
-        source, how = replace(source, read=lambda item: (planes.transpose(1, 2, 0), mask)), Normalisation("percentile")
+        source, how = planar_source(source, folder, side), Normalisation("percentile")
     with Watch() as watch:
         pack = open_pack(source, "large", None, folder / "cache", how)
         found = findings(pack, split(pack, Data()))

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def laid_out(image: np.ndarray, order: str) -> np.ndarray:
 def image_sets(draw: st.DrawFn) -> list[np.ndarray]:
     """Three images of one type and number of channels, of any finite values and several sizes."""
     dtype, channels = np.dtype(draw(st.sampled_from(TYPES))), draw(st.integers(1, 6))
-    bound = {"min_value": -60000.0, "max_value": 60000.0} if dtype.kind == "f" else {}
+    bound: dict[str, Any] = {"min_value": -60000.0, "max_value": 60000.0} if dtype.kind == "f" else {}
     shapes = [(draw(st.integers(8, 11)), draw(st.integers(8, 11)), channels) for _ in range(3)]
     return [draw(hnp.arrays(dtype, shape, elements=hnp.from_dtype(dtype, **bound))) for shape in shapes]
 
@@ -127,6 +128,7 @@ def test_volumes_and_spacings_are_in_the_fingerprint_of_deep_images_alone(tmp_pa
         assert packs[0].volumes == ["train/a", "test/b"]
         assert packs[0].spacings is None
         assert packs[2].volumes == ["one", "one"]
+        assert packs[2].spacings is not None
         np.testing.assert_array_equal(packs[2].spacings, np.array([[5, 1.5, 1.25]] * 2, np.float32))
 
 
@@ -135,6 +137,7 @@ def test_spacing_follows_a_new_size(tmp_path: Path) -> None:
     masks = {name: np.eye(*image.shape[:2], dtype=np.uint8) for name, image in images.items()}
     source = source_of(images, spacing=lambda item: (9.0, 2.0, 1.0), read=lambda item: (images[item.id], masks[item.id]))
     pack = open_pack(source, "made", (8, 10), tmp_path)
+    assert pack.spacings is not None
     np.testing.assert_allclose(pack.spacings, [[9, 2, 2], [9, 4, 1]])
 
 
@@ -216,7 +219,18 @@ def test_every_channel_is_resized_as_the_formula_says(dtype: str, size: tuple[in
     expected = np.einsum("ih,hwc,jw->ijc", triangle(16, size[0]), image.astype(np.float64), triangle(22, size[1]))
     assert found.dtype == image.dtype
     slack = {"uint8": 1.01, "uint16": 0.51, "float16": 1e-3, "float32": 1e-6}[dtype]
-    assert abs(found - expected).max() < slack
+    np.testing.assert_allclose(found, expected, rtol=0, atol=slack)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_resizing_a_large_image_in_parts_changes_no_bit(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = some(dtype, 3, (61, 47))
+    for size in ((20, 30), (61, 9), (13, 47), (100, 90)):
+        whole = resized(image, None, size)[0]
+        with monkeypatch.context() as small:
+            small.setattr("semiseg.data.strips.VALUES", 400)
+            small.setattr("semiseg.data.images.AT_ONCE", 0)
+            assert resized(image, None, size)[0].tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])

@@ -14,7 +14,11 @@ from semiseg.data.files import UPRIGHT, array_of, deep_png, image_in, is_deep, t
 from semiseg.data.formats import opened
 from semiseg.data.masks import mask_and_turn, mask_pages
 from semiseg.data.nifti import need_alike
+from semiseg.data.strips import strips
 from semiseg.data.tiff import NODATA, nodata_value
+
+AT_ONCE = 256 << 20
+"""Bytes of an 8-bit colour image from which on it is resized channel by channel, which gives the same and takes less memory."""
 
 
 class Decoded(NamedTuple):
@@ -199,18 +203,31 @@ def resized(image: np.ndarray, mask: np.ndarray | None, size: tuple[int, int]) -
     Of other than 8-bit colour images each channel is resized alone: of uint8 as a channel of a colour image is, of uint16 and
     floating point in float32, rounded back to the type.
     """
-    height, width = size
     if image.shape[:2] == size:
         return image, mask
-    if image.dtype == np.uint8 and image.shape[2] == 3:
-        image = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    if image.dtype == np.uint8 and image.shape[2] == 3 and image.nbytes < AT_ONCE:
+        smooth = bilinear(image, size)
     else:
-        planes = np.empty((height, width, image.shape[2]), image.dtype.newbyteorder("="))
+        smooth = np.empty((*size, image.shape[2]), image.dtype.newbyteorder("="))
         for channel in range(image.shape[2]):
-            plane = np.ascontiguousarray(image[..., channel], np.uint8 if image.dtype == np.uint8 else np.float32)
-            found = np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
-            planes[..., channel] = np.rint(found).clip(0, 65535) if image.dtype.name == "uint16" else found
-        image = planes
+            plane = image[..., channel]
+            found = bilinear(plane, size) if image.dtype == np.uint8 else bilinear_in_strips(plane, size)
+            smooth[..., channel] = np.rint(found).clip(0, 65535) if image.dtype.name == "uint16" else found
     if mask is not None:
-        mask = np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    return image, mask
+        mask = np.array(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
+    return smooth, mask
+
+
+def bilinear(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Uint8 (H,W) or (H,W,3), or float32 (H,W), as Pillow resizes it, antialiased."""
+    height, width = size
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def bilinear_in_strips(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The same in float32 of (H,W) of another type: first along rows, a few of them at a time, then along columns.
+
+    Not of 8 bits: there Pillow rounds in between, in an order of its own.
+    """
+    across = [bilinear(strip.astype(np.float32), (len(strip), size[1])) for strip in strips(plane)]
+    return bilinear(np.concatenate(across), size)

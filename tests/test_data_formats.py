@@ -1,6 +1,8 @@
 """Round trips: what comes out of a pack is what an independent reader says of the file, for every format, type and channel count."""
 
+import errno
 import importlib
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,9 @@ import numpy as np
 import pytest
 import strange
 
+from semiseg.config import SettingError
+from semiseg.data.arrays import roomy
+from semiseg.data.formats import opened
 from semiseg.data.images import read_image
 
 imagecodecs, nibabel, rasterio, tifffile = (
@@ -153,6 +158,38 @@ def test_a_pack_holds_what_an_independent_reader_says(name: str, kind: str, chan
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_array_equal(mask, strange.TRUTH)
+
+
+@pytest.mark.parametrize("name", ["GeoTIFF", "GeoTIFF of bands", "COG", "TIFF with zstd", "IMG", "PNG", "NPY", "packed NIfTI"])
+def test_large_files_are_decoded_piece_by_piece_to_the_same_values(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("arrays", "files", "formats"):
+        monkeypatch.setattr(f"semiseg.data.{module}.LARGE", 100)
+    monkeypatch.setattr("semiseg.data.arrays.BLOCK", 50)
+    for kind in FORMATS[name].types.split()[:2]:
+        test_a_pack_holds_what_an_independent_reader_says(name, kind, FORMATS[name].channels[-1], tmp_path / kind)
+
+
+def test_a_large_file_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = drawn("uint16", 5, 0)
+    np.save(tmp_path / "a.npy", pixels)
+    tiff()(tmp_path / "b.tif", pixels)
+    tiff(compression="zstd")(tmp_path / "c.tif", pixels)
+    monkeypatch.setattr("semiseg.data.arrays.LARGE", 100)
+    for file in sorted(tmp_path.iterdir()):
+        raster = opened(file)
+        assert raster is not None
+        assert isinstance(raster.values(), np.memmap), file
+    monkeypatch.setattr("semiseg.data.arrays.os.posix_fallocate", full)
+    with pytest.raises(
+        SettingError, match=r"^TMPDIR: cannot write to '.*' \(No space left on device\); allowed: a folder with room$"
+    ):
+        roomy((1000,), np.dtype(np.uint8))
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def write_mask(file: Path, mask: Array, ending: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_trees import LAS, LPS, RAS, build_scgm, decoded, nested_and_apart, save_volume, shared, source_of
+from data_trees import LAS, LPS, RAS, build_scgm, decoded, save_volume, shared, source_of
 
 from semiseg.config import Data, SettingError
 from semiseg.data import Source, load, split
@@ -184,4 +184,7 @@ def test_the_shared_spinal_cords_never_have_a_person_on_two_sides(seed: int, tmp
     expected = json.loads((root / "stats.json").read_text())["expect"]["labelled"]
     assert found["images"] == expected["images"]
     assert found["grey"] / expected["pixels"] == pytest.approx(expected["frequency"]["1"], abs=1e-6)
-    nested_and_apart(pack)
+    for count in (1, 5):  # the slices of a scan are labelled together
+        parts = split(pack, Data(labelled=count))
+        scans = {pack.groups[row] for row in parts.labelled}
+        assert len(parts.labelled) == sum(pack.groups[row] in scans and pack.split[row] == "train" for row in parts.training)

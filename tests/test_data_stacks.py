@@ -38,8 +38,9 @@ def pages_of(count: int, *more: int, kind: str = "uint16") -> np.ndarray:
 @pytest.mark.parametrize("channels", [(), (4,)])
 def test_pages_with_a_mask_of_as_many_are_images_of_one_volume(ending: str, channels: tuple[int, ...], tmp_path: Path) -> None:
     root = bare(tmp_path / "root")
-    stacks = {name: pages_of(2 + i, *channels) for i, name in enumerate(NAMES)}
-    for name, values in stacks.items():
+    stacks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for i, name in enumerate(NAMES):
+        values = pages_of(2 + i, *channels)
         labels = RNG.integers(0, 3, values.shape[:3]).astype(np.uint8)
         for part, array in (("images", values), ("masks", labels)):
             if ending == "npy":
@@ -141,13 +142,13 @@ AXES = {"axial": (2, 1, 0), "sagittal": (0, 2, 1), "coronal": (1, 2, 0)}
 def test_a_volume_is_slices_of_the_plane_asked_for_however_it_is_stored(plane: str, axes: np.ndarray, tmp_path: Path) -> None:
     root = bare(tmp_path / "root")
     zooms = (0.5, 0.75, 3.0)
+    voxels, labels = RNG.integers(-1000, 1000, (9, 10, 11)).astype(np.int16), RNG.integers(0, 3, (9, 10, 11)).astype(np.uint8)
     for name in NAMES:
-        voxels, labels = RNG.integers(-1000, 1000, (9, 10, 11)).astype(np.int16), RNG.integers(0, 3, (9, 10, 11)).astype(np.uint8)
         write_volume(root / f"images/{name}.nii.gz", voxels, axes, zooms)
         write_volume(root / f"masks/{name}.nii", labels, axes, zooms)
     pack = opened(root, **({} if plane == "axial" else {"variant": (plane,)}))
     order = AXES[plane]
-    upright, truth = voxels.transpose(order)[:, ::-1], labels.transpose(order)[:, ::-1]  # of the last one
+    upright, truth = voxels.transpose(order)[:, ::-1], labels.transpose(order)[:, ::-1]
     for z in range(len(upright)):
         found, mask = pixels_of(pack, f"e_z{z:03d}")
         np.testing.assert_array_equal(found[..., 0], upright[z])
@@ -227,9 +228,9 @@ def test_pixels_without_data_are_ignored_and_hold_the_lowest_value(kind: str, no
 
 def test_alpha_is_dropped_unless_all_samples_are_asked_for(tmp_path: Path) -> None:
     root = strange.base(tmp_path / "root")
+    pixels = RNG.integers(0, 255, (*TRUTH.shape, 4)).astype(np.uint8)
     for name in NAMES:
         (root / f"images/{name}.png").unlink()
-        pixels = RNG.integers(0, 255, (*TRUTH.shape, 4)).astype(np.uint8)
         write_geotiff(root / f"images/{name}.tif", pixels, photometric="RGB", alpha="yes")
     pack = opened(root)
     np.testing.assert_array_equal(pixels_of(pack, "e")[0], pixels[..., :3])
@@ -255,9 +256,9 @@ def test_a_geotiff_says_the_distance_of_its_pixels(tmp_path: Path) -> None:
 
 def test_gdals_masks_and_overviews_are_no_pages(tmp_path: Path) -> None:
     root = strange.base(tmp_path / "root")
+    pixels = RNG.integers(0, 255, (*TRUTH.shape, 3)).astype(np.uint8)
     for name in NAMES:
         (root / f"images/{name}.png").unlink()
-        pixels = RNG.integers(0, 255, (*TRUTH.shape, 3)).astype(np.uint8)
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             write_geotiff(root / f"images/{name}.tif", pixels, photometric="RGB")
             with rasterio.open(root / f"images/{name}.tif", "r+") as content:

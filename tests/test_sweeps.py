@@ -205,7 +205,7 @@ def test_perone2018_perturbs_its_baseline_as_the_student_by_noise_of_z_scores(pr
     assert baseline.perturbation == replace(gentle, noise_teacher=0.0, background=False)  # no teacher; no class where nothing is
     assert gentle.background == (preset == "paper")
     scores = np.random.default_rng(0).standard_normal((200, 200)).astype(np.float32)
-    one = prepared_image(scores, (0.25, 0.25)).std() / 255  # in the packed image
+    one = prepared_image(scores, (0.25, 0.25)).std()  # in the packed image
     assert (gentle.noise, gentle.noise_teacher) == pytest.approx((0.01 * one, 0.01 * one), rel=0.01)
     assert gentle.rotation == 4.5
 

@@ -134,13 +134,13 @@ def kept(values: np.ndarray, nodata: float | None, file: Path) -> tuple[np.ndarr
     if target == values.dtype and void is None and target.kind != "f":
         return values, None
     out = values if target == values.dtype and void is None else roomy(values.shape, target)
-    lowest = None if void is None else lowest_of(values, void)
+    lowest = np.zeros(0) if void is None else lowest_of(values, void)
     for rows in blocks(values.shape):
         part = values[rows]
         if void is not None:
             part = np.where(void[rows][..., None], lowest, part)
-        with np.errstate(over="ignore"):
-            new = part.astype(target, copy=False) * (np.uint8(255) if values.dtype == bool else target.type(1))
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            new = part * np.uint8(255) if values.dtype == bool else part.astype(target, copy=False)
         if target.kind == "f" and not np.isfinite(new).all():
             raise SettingError(f"{file}: got values that are no finite numbers; allowed: finite ones")
         if values.dtype.kind in "iu" and target.kind == "f" and not is_exact(part, new):

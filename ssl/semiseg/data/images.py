@@ -17,6 +17,9 @@ from semiseg.data.nifti import need_alike
 from semiseg.data.strips import strips
 from semiseg.data.tiff import NODATA, nodata_value
 
+AT_ONCE = 256 << 20
+"""Bytes of an 8-bit colour image from which on it is resized channel by channel, which gives the same and takes less memory."""
+
 
 class Decoded(NamedTuple):
     """An image as stored, (H,W,C), EXIF's turn, the kind of file, and bool (H,W) where no channel has data (None: nowhere)."""
@@ -25,10 +28,6 @@ class Decoded(NamedTuple):
     turn: int
     kind: str
     void: np.ndarray | None
-
-
-AT_ONCE = 256 << 20
-"""Bytes of an 8-bit colour image from which on it is resized channel by channel, which gives the same and takes less memory."""
 
 
 class Photos:

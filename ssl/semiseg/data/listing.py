@@ -104,10 +104,10 @@ def listed_in(file: Path, spelled: Mapping[str, str], where: Path, seen: Mapping
         yield number, text, stem
 
 
-def labelled_names(root: Path, images: Path, names: Mapping[str, str], training: Mapping[str, str]) -> frozenset[str]:
+def labelled_names(root: Path, images: Path, names: Iterable[str], training: Mapping[str, str]) -> frozenset[str]:
     """Ids of the training images that labelled.txt lists; none without it.
 
-    names: every image's file by what a line may call it; training: of each training image's id its file's name. A file of several
+    names: those of all files of images; training: of each training image's id its file's name. A file of several
     slices stands for all of them, and an id for one.
     """
     file = root / "labelled.txt"

@@ -71,13 +71,13 @@ def open_nifti(file: Path, plane: str) -> Raster:
         format="NIfTI",
         shape=(*along(shape, orientation, plane), *shape[3:]),
         axes="DHWC"[: len(shape)],
-        values=lambda: in_plane(stored(file, volume).reshape(shape, order="A"), orientation, plane),
+        values=lambda: in_plane(voxels_as_stored(file, volume).reshape(shape, order="A"), orientation, plane),
         dtype=volume.dataobj.dtype,
         spacing=spacing,
     )
 
 
-def stored(file: Path, volume: Any) -> np.ndarray:
+def voxels_as_stored(file: Path, volume: Any) -> np.ndarray:
     """The array as stored, mapped: of a compressed file from a temporary one without a name. Scaled values are float32."""
     proxy = volume.dataobj
     try:

@@ -5,12 +5,13 @@
 
 A slice is turned so that the front of the body is up, resampled in plane to 0.25 mm (bilinear; masks nearest), cropped or padded
 around its centre to 200 x 200 pixels and standardised by its own mean and deviation (perone2018 and its authors' code): an image is
-float32 of one channel, z-scores from -4 to 4 as 0..1, those beyond clipped. Data.size resizes after that. A pixel is grey matter when more than half of the raters say so.
+float32 of one channel, z-scores from -4 to 4 as 0..1, those beyond clipped. Data.size resizes after that. A pixel is grey matter
+when more than half of the raters say so.
 
 Persons are never on two sides of a split: subjects are drawn, or whole sites when fewer than 8 subjects have masks, since in so
-small a collection subjects of one site may be one person's scans. Unlabelled scans of a site or
-subject that selects or tests are left out. Slices without grey matter are left out of training and selection, not of test (the
-authors' code).
+small a collection subjects of one site may be one person's scans; a scan's slices are labelled together. Unlabelled scans of a
+site or subject that selects or tests are left out. Slices without grey matter are left out of training and selection, not of test
+(the authors' code).
 """
 
 import re
@@ -80,6 +81,7 @@ def scgm(data: Data) -> Source:
         default_size=(CROP, CROP),
         default_labelled="all",
         where=lambda item: f"{places[item][0].image}, slice {places[item][1]}",
+        group=lambda item: places[item][0].subject,
         volume=lambda item: places[item][0].subject,
         spacing=lambda item: (between(places[item][0]), SPACING, SPACING),
         default_normalise=("dataset", "dataset"),  # values are in 0..1

@@ -22,7 +22,7 @@ import compare_label_fractions
 import sweep_lambda
 from semiseg.augment import Gentle
 from semiseg.data.scgm import prepared_image
-from semiseg.losses import DISTANCES
+from semiseg.losses import DISTANCES, Dice
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.results.records import CurveRecord
 from semiseg.schedules import Moment
@@ -205,7 +205,7 @@ def test_perone2018_perturbs_its_baseline_as_the_student_by_noise_of_z_scores(pr
     assert baseline.perturbation == replace(gentle, noise_teacher=0.0, background=False)  # no teacher; no class where nothing is
     assert gentle.background == (preset == "paper")
     scores = np.random.default_rng(0).standard_normal((200, 200)).astype(np.float32)
-    one = prepared_image(scores, (0.25, 0.25)).std() / 255  # in the packed image
+    one = prepared_image(scores, (0.25, 0.25)).std()  # in the packed image
     assert (gentle.noise, gentle.noise_teacher) == pytest.approx((0.01 * one, 0.01 * one), rel=0.01)
     assert gentle.rotation == 4.5
 
@@ -235,7 +235,7 @@ def test_the_supervised_baseline_is_one_stage_for_all_who_start_with_it() -> Non
 
     baseline = first(Supervised())
     assert first(PseudoLabel()).key == first(PseudoLabel(rounds=2, weight=1.0)).key == first(ThreeStage()).key == baseline.key
-    assert first(PseudoLabel(objective="dice")).key == first(Supervised(objective="dice")).key != baseline.key
+    assert first(PseudoLabel(objective=Dice())).key == first(Supervised(objective=Dice())).key != baseline.key
     halves = [stage.key for stage in DMT().stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[:2]]
     assert len({baseline.key, *halves}) == 3
 

@@ -1,7 +1,7 @@
 """Data sets: `load` decodes one into a pack once, `split` says which rows are labelled. Imports neither torch nor ray."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from semiseg.config import Data, SettingError, require
@@ -33,6 +33,7 @@ def load(data: Data, cache: Path) -> Pack:
     """The images that `data` names, from the cache folder when they were decoded before. SettingError when they cannot be used."""
     require(data.name in DATASETS, "data.name", data.name, ", ".join(DATASETS))
     check_variant(data)
+    check_reads(data)
     if data.download:
         download(DATASETS, data)
     source = DATASETS[data.name].source(data)
@@ -54,3 +55,11 @@ def check_variant(data: Data) -> None:
     require(len(set(data.variant)) == len(data.variant), "data.variant", data.variant, "each name once")
     splits = [name for name in data.variant if name.startswith("split_")]
     require(len(splits) <= 1, "data.variant", data.variant, f"one of {', '.join(splits)}")
+
+
+def check_reads(data: Data) -> None:
+    """Raise SettingError for a setting that is of no use to the data set."""
+    defaults = {each.name: each.default for each in fields(Data)}
+    for name in sorted({name for entry in DATASETS.values() for name in entry.reads} - set(DATASETS[data.name].reads)):
+        users = ", ".join(each for each, entry in DATASETS.items() if name in entry.reads)
+        require(getattr(data, name) == defaults[name], f"data.{name}", getattr(data, name), f"for {users}")

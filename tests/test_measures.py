@@ -1,5 +1,6 @@
 """Which metrics there are, which may be asked for, and that a study that asks for some shows them."""
 
+import copy
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,12 +15,19 @@ import torch
 
 import semiseg.measures
 from semiseg import machine
+from semiseg.change import Row, change
 from semiseg.config import SettingError, Train
 from semiseg.device import resolve
 from semiseg.evaluate import check_scoring, evaluate
 from semiseg.measures import ALWAYS, CHOOSING, EXTRAS, METRICS, check_names, described
 from semiseg.methods import Supervised
 from semiseg.nets import UNet, check_network
+from semiseg.results.records import StudyRecord
+from semiseg.runner import split_of
+from semiseg.sweep.declaration import Ablation, Preset
+from semiseg.sweep.plan import make_plan
+from semiseg.sweep.record import study_record
+from semiseg.sweep.rows import resolve_row
 from semiseg.train import Trainer
 
 ASKED = tuple(name for name, metric in METRICS.items() if metric.asked)
@@ -137,6 +145,50 @@ def test_metrics_that_are_asked_for_are_scored_once_at_the_end() -> None:
         assert {place[:3] for place in after if place[-1] == name and place[3] == ""} == {place[:3] for place in before}
     assert {line["name"] for line in found.curves} == {line["name"] for line in plain.curves}
     assert isinstance(tiny.trainer(stages[1]), Trainer)
+
+
+def test_what_is_asked_for_is_in_the_second_table_behind_what_the_table_declares(tmp_path: Path) -> None:
+    table = Ablation(
+        name="t",
+        title="t",
+        question="?",
+        rows={"full": Row(), "sure": Row(train=change(Train, metrics=("ece",)))},
+        reference="full",
+        presets={"demo": Preset(net=tiny.NET, train=tiny.TRAIN, method=Supervised())},
+        metrics=("miou", "volume_iou"),
+    )
+    pack, splits = tiny.opened()
+    place = tiny.place(tmp_path)
+    lines = {name: resolve_row("t", name, row, {"supervised": Supervised()}) for name, row in table.rows.items()}
+    asked = replace(tiny.TRAIN, metrics=("volume_iou", "hd95"))
+    train = resolve(asked, None, tiny.CPU)
+    plan = make_plan(lines, [0], split=lambda _: split_of(pack, splits), net=tiny.NET, train=train, has=lambda _: False)
+    assert [chain[-1].train.metrics for chain in plan.chains.values()] == [("hd95",), ("ece",)]
+
+    def record() -> StudyRecord:
+        return study_record(
+            table,
+            plan,
+            place,
+            pack,
+            splits,
+            name="t",
+            rows=dict.fromkeys(table.rows, ""),
+            method=Supervised(),
+            net=tiny.NET,
+            asked=asked.metrics,
+            seeds=[0],
+            curve_paper=None,
+            command="",
+            wall_seconds=None,
+            slots=0,
+        )
+
+    assert record().metrics == ("miou", "volume_iou", "hd95", "ece")
+    assert record().data.length == "pixels"
+    pack = copy.copy(pack)
+    pack.spacings = np.ones((len(pack), 3), np.float32)
+    assert record().data.length == "mm"
 
 
 def test_every_metric_is_in_the_docs() -> None:

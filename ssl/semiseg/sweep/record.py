@@ -42,9 +42,9 @@ def study_record(
 ) -> StudyRecord:
     """The record of one run of a table.
 
-    Args: rows are those of this run, as words; method is what rows mean that name none; asked are the metrics that the command line
-    names; curve_paper is what the paper states for
-    this preset's network, in place of the table's own; wall_seconds and slots are of the last run that trained something.
+    Args: rows are those of this run, as words; method is what rows mean that name none; asked are the metrics that the
+    training settings of all rows name; curve_paper is what the paper states for this preset's network, in place of the table's own;
+    wall_seconds and slots are of the last run that trained something.
     """
     train = next(iter(plan.stages.values())).train
     finals = [chain[-1] for chain in plan.chains.values()]

@@ -63,7 +63,9 @@ def main() -> None:
     write_folder(root / "data", side)
     with Watch() as watch:
         place = Place(
-            data=Data(name="folder", root=root / "data", size="native", labelled="all"), cache=root / "cache", store=str(root / "store")
+            data=Data(name="folder", root=root / "data", size="native", labelled="all"),
+            cache=root / "cache",
+            store=str(root / "store"),
         )
         pack, splits = place.open()
         train = Train(

@@ -1,10 +1,7 @@
-"""A 400-megapixel image packed, or trained on and scored, in a process of its own, and the private memory that took. Not a test module.
+"""A 400-megapixel image packed in a process of its own, and the private memory that took. Not a test module.
 
     python tests/large.py FOLDER SIDE colour      uint8 (SIDE,SIDE,3), for training and for test
     python tests/large.py FOLDER SIDE planar      float32 (SIDE,SIDE,4) that lies channel by channel, normalised by percentiles
-
-    python tests/large.py FOLDER SIDE trained     the first one; a supervised stage of two steps scored in windows, and a step of
-                                                  another one that learns its sure pseudo-masks
 
 prints a line of JSON: private memory in bytes before and at most, from RssAnon of /proc/self/status (Linux), which leaves out
 mapped files; sides of the packed image, its fingerprint, mean and findings.
@@ -19,17 +16,11 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import pyarrow.parquet as pq
-import tiny
-import torch
 
 from semiseg.config import Data
-from semiseg.data import DATASETS, DataSet, Item, Source, findings, split
+from semiseg.data import Item, Source, findings, split
 from semiseg.data.normalise import Normalisation
 from semiseg.data.pack import open_pack
-from semiseg.methods import PseudoLabel
-from semiseg.nets import UNet
-from semiseg.runner import Place, StageRun, run_stage, split_of
 
 SMALL = 64
 BLOCK = 256  # rows that are made at a time
@@ -117,30 +108,9 @@ class Watch:
             self.most = max(self.most, private())
 
 
-def trained(folder: Path, side: int) -> None:
-    """A stage from its plan to the store, then one that learns from it."""
-    torch.set_num_threads(1)
-    DATASETS["large"] = DataSet(name="large", source=lambda data: large_source(folder, side))
-    place = Place(data=Data(name="large"), cache=folder / "cache", store=str(folder / "store"))
-    train = replace(tiny.TRAIN, crop=(256, 256), steps=2, evaluations=1, sliding_window=(1024, 1024))
-    with Watch() as watch:
-        pack, splits = place.open()
-        method, net = PseudoLabel(threshold=0.4), UNet(width=2, depth=2)
-        first, second = method.stages(split_of(pack, splits), net, train, 0)
-        run_stage(first, place)
-        run = StageRun(second, place)
-        run.trainer.train_step()
-    lines = pq.read_table(folder / "store" / first.key / "metrics.parquet").to_pylist()
-    scores = {line["split"]: line["value"] for line in lines if line["metric"] == "accuracy"}
-    print(json.dumps({"before": watch.before, "most": watch.most, "step": run.trainer.progress.step, "scores": scores}))
-
-
 def main() -> None:
     folder, side, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     write_large(folder, side)
-    if kind == "trained":
-        trained(folder, side)
-        return
     source, how = large_source(folder, side), Normalisation()
     if kind == "planar":
         source, how = planar_source(source, folder, side), Normalisation("percentile")

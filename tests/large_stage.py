@@ -69,7 +69,7 @@ def main() -> None:
         )
         pack, splits = place.open()
         train = Train(
-            steps=20, batch_labelled=2, batch_unlabelled=2, crop=(64, 64), learning_rate=1e-2, precision="fp32", evaluations=1,
+            steps=60, batch_labelled=2, batch_unlabelled=2, crop=(64, 64), learning_rate=1e-2, precision="fp32", evaluations=1,
             sliding_window=(1024, 1024), window_overlap=32,
         )  # fmt: skip
         first, second = PseudoLabel(threshold=0.6).stages(split_of(pack, splits), UNet(width=2, depth=2), train, 0)

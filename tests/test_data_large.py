@@ -151,7 +151,7 @@ def test_a_large_image_is_trained_on_scored_and_pseudo_labelled_in_little_memory
     print(said)
     assert said["most"] < 3 << 30
     assert said["step"] == 1
-    assert said["miou"] > 0.9
+    assert said["miou"] > 0.7
     assert next((tmp_path / "store").rglob("masks-confidences-*")).stat().st_size > 3 * 20_000**2
     for file in tmp_path.rglob("*"):  # gigabytes that pytest would keep
         if file.is_file():

@@ -10,16 +10,10 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from semiseg.config import Net, Train
+from semiseg.config import AS_BEFORE, Net, Train
 
 FORMAT = 2
 """Goes into every key: raised when the meaning of a setting, a random stream or the training loop changes."""
-
-AS_BEFORE = "as_before"
-"""Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
-
-    rot90: bool = field(default=True, metadata={AS_BEFORE: False})
-"""
 
 
 @dataclass(frozen=True, kw_only=True)

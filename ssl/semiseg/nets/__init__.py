@@ -14,6 +14,7 @@ from semiseg.nets.blocks import BlockNet, freeze_norm
 from semiseg.nets.deeplabv2 import DeepLabV2
 from semiseg.nets.multitask import MultiTask
 from semiseg.nets.own import OwnNet, file_of, reason
+from semiseg.nets.smp import SMP
 from semiseg.nets.strided import guard_backward, has_the_fault
 from semiseg.nets.swiftnet import SwiftNet
 from semiseg.nets.unet import UNet
@@ -23,6 +24,7 @@ from semiseg.nets.wide_resnet import WideResNet
 
 __all__ = [
     "NETS",
+    "SMP",
     "BlockNet",
     "DeepLabV2",
     "MultiTask",
@@ -43,20 +45,24 @@ FLOAT = 4
 
 NETS: Mapping[str, type[Net]] = {
     "deeplabv2": DeepLabV2,
+    "smp:unet": SMP,
     "swiftnet": SwiftNet,
     "unet": UNet,
     "unet_mri": UNetMRI,
     "wide_resnet": WideResNet,
 }
-"""Name -> the settings that the network has, which make its blocks."""
+"""Name -> the settings that the network has, which make its blocks. A name FAMILY:ONE stands for all of its family."""
 
 
 def net_kind(name: str) -> type[Net]:
     """Class of the settings of the network `name`. SettingError for an unknown one."""
     if file_of(name):
         return OwnNet
-    require(name in NETS, "net.name", name, f"{', '.join(sorted(NETS))}, or FILE.py:FUNCTION")
-    return NETS[name]
+    family = name.partition(":")[0] + ":"
+    kind = NETS.get(name) or next((kind for known, kind in NETS.items() if known.startswith(family)), None)
+    if kind is None:
+        raise SettingError(f"net.name: got {name!r}; allowed: {', '.join(sorted(NETS))}, or FILE.py:FUNCTION")
+    return kind
 
 
 def net_named(name: str, like: Net) -> Net:
@@ -84,7 +90,8 @@ def build(
         load(blocks)
         require(0 <= own < len(blocks), "own blocks of the auxiliary branch", own, f"0..{len(blocks) - 1} for {net.name}")
         fresh = net.branch(classes, own, load) if own else {}
-    segmentation = BlockNet(blocks, mean, std, net.BACKBONE, net.encoder_blocks(blocks))
+    mean, std = net.statistics(len(mean)) or (mean, std)
+    segmentation = BlockNet(blocks, mean, std, net.backbone(blocks), net.encoder_blocks(blocks))
     network = MultiTask(segmentation, fresh) if own else segmentation
     if net.frozen_norm:
         freeze_norm(network)
@@ -103,6 +110,14 @@ def sample(net: Net, classes: int) -> BlockNet:
     network = build(net, classes, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0)
     assert isinstance(network, BlockNet)
     return network
+
+
+def has_level(net: Net, classes: int, image_level: bool) -> bool:
+    """Whether the network is one of whole images or not, as asked; no network is either whose library is not installed."""
+    try:
+        return sample(net, classes).image_level == image_level
+    except SettingError:
+        return False
 
 
 def check_network(
@@ -127,7 +142,7 @@ def check_network(
     check_parameters(net, classes)
     network = sample(net, classes)
     if network.image_level != image_level:
-        fitting = [name for name in NETS if sample(NETS[name](), classes).image_level == image_level]
+        fitting = [name for name in NETS if has_level(NETS[name](), classes, image_level)]
         what = "a whole image" if image_level else "each pixel"
         raise SettingError(f"net.name: got {net.name!r}; allowed: {', '.join(fitting)}, as the data set has a class for {what}")
     count = len(network.blocks)
@@ -159,7 +174,7 @@ def check_network(
 
 def check_parameters(net: Net, classes: int) -> None:
     """Raise SettingError for a network that is too large for this machine, before any memory is taken for it."""
-    if isinstance(net, OwnNet):  # its file may do anything; it is built to be checked
+    if isinstance(net, OwnNet | SMP):  # code that is not ours may do anything; it is built to be checked
         return
     with torch.device("meta"):
         count = sum(value.numel() for block in net.blocks(classes).values() for value in block.parameters())

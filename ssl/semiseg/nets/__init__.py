@@ -59,10 +59,9 @@ def net_kind(name: str) -> type[Net]:
     if file_of(name):
         return OwnNet
     family = name.partition(":")[0] + ":"
-    kind = NETS.get(name) or next((kind for known, kind in NETS.items() if known.startswith(family)), None)
-    if kind is None:
-        raise SettingError(f"net.name: got {name!r}; allowed: {', '.join(sorted(NETS))}, or FILE.py:FUNCTION")
-    return kind
+    kinds = [kind for known, kind in NETS.items() if known == name or (":" in name and known.startswith(family))]
+    require(bool(kinds), "net.name", name, f"{', '.join(sorted(NETS))}, or FILE.py:FUNCTION")
+    return kinds[0]
 
 
 def net_named(name: str, like: Net) -> Net:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semiseg.nets.blocks import finish
-from semiseg.nets.pieces import Decoder, Fit, SegmentationHead, Stage, Step, Whole
+from semiseg.nets.pieces import Decoder, EncoderStage, Fit, SegmentationHead, Step, Whole
 
 Model = Any
 """segmentation_models_pytorch's SegmentationModel, with `encoder`, `decoder` and `segmentation_head`."""
@@ -169,7 +169,7 @@ def model_blocks(model: Model, cut: Cut) -> dict[str, nn.Module]:
     blocks: dict[str, nn.Module] = {}
     for i, names in enumerate(cut.stages):
         units = {f"encoder.{prefix}{name}": body.get_submodule(name) for name in names}
-        blocks[f"stage{i + 1}"] = Stage(units, None if i else fit, cut.channels_last)
+        blocks[f"stage{i + 1}"] = EncoderStage(units, None if i else fit, cut.channels_last)
     if not cut.stages:
         for name in cut.unused:
             setattr(body, name, nn.Identity())

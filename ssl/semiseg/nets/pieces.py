@@ -17,7 +17,7 @@ def original_names(blocks: Mapping[str, nn.Module]) -> dict[str, str]:
     """Name of every tensor of the blocks -> its name in segmentation_models_pytorch's model."""
     found = {}
     for name, block in blocks.items():
-        if isinstance(block, Stage | Whole | Step | Decoder | SegmentationHead):
+        if isinstance(block, EncoderStage | Whole | Step | Decoder | SegmentationHead):
             for inner in block.state_dict():
                 part = next(part for part in block.origins if inner.startswith(part))
                 found[f"{name}.{inner}"] = block.origins[part] + inner.removeprefix(part)
@@ -36,7 +36,7 @@ class Fit(nn.Module):
         return F.pad(image, (0, width, 0, height), mode="replicate") if height or width else image
 
 
-class Stage(nn.Module):
+class EncoderStage(nn.Module):
     """(..., x) -> (..., x, units(x)), or (units(x),) of the first one, which takes the image and makes it `fit`."""
 
     def __init__(self, units: Mapping[str, nn.Module], fit: Fit | None, channels_last: bool) -> None:

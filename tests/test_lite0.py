@@ -42,7 +42,9 @@ def by_hand(x: Tensor) -> tuple[Tensor, list[Tensor]]:
         return F.conv2d(x, weight, stride=stride, groups=groups)
 
     def norm(x: Tensor, name: str) -> Tensor:
-        mean, var, scale, shift = (held()[f"{name}.{part}"].to(x.dtype) for part in ("running_mean", "running_var", "weight", "bias"))
+        mean, var, scale, shift = (
+            held()[f"{name}.{part}"].to(x.dtype) for part in ("running_mean", "running_var", "weight", "bias")
+        )
         return F.batch_norm(x, mean, var, scale, shift, eps=1e-3)
 
     x = F.relu6(norm(conv(x, "_conv_stem", 2), "_bn0"))

@@ -28,6 +28,7 @@ from semiseg.data import IGNORE, Pack, Splits, findings, load, split, understood
 
 CPU = torch.device("cpu")
 SIDE = 256  # pixels of a picture on the page, of its longer side
+LARGEST = 1024  # pixels a side of what is augmented where --train.crop says nothing
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 100em; padding: 0 1em; color: #222; background: #fff }
 table { border-collapse: collapse } td, th { padding: .3em .6em; vertical-align: top; text-align: left; font-weight: normal }
@@ -41,7 +42,7 @@ class Arguments:
 
     data: Data = field(default_factory=Data)
     train: Train = field(default_factory=Train)
-    """Of these settings crop, scale and flip make the weak augmentation."""
+    """Of these settings crop and weak make the weak augmentation."""
     cache: Path = Path("results/cache")
     """Decoded images."""
     out: Path = Path("data.html")
@@ -82,20 +83,20 @@ Shown = tuple[np.ndarray, np.ndarray | None]
 
 def augmented(pack: Pack, row: int, partner: int, train: Train, seed: int) -> dict[str, Shown]:
     """A row after weak augmentation, and that after each perturbation of the package, by name; `partner` is what CutMix pastes."""
-    height, width = train.crop or pack.image(row).shape[:2]
+    height, width = train.crop or [min(side, LARGEST) for side in pack.image(row).shape[:2]]
     generator = torch.Generator().manual_seed(seed + row)
     images = [pack.image(one) for one in (row, partner)]
     masks = [pack.mask(one) for one in (row, partner)]
     blank = [
-        np.full(image.shape[:2], IGNORE, np.uint8) if mask is None else mask for image, mask in zip(images, masks, strict=True)
+        np.broadcast_to(np.uint8(IGNORE), image.shape[:2]) if mask is None else mask
+        for image, mask in zip(images, masks, strict=True)
     ]
     weak = views.weak(
         images,
         [blank],
+        weak=train.weak,
+        ranges=pack.ranges_of((row, partner)),
         crop=(height, width),
-        scale=train.scale,
-        scale_law=train.scale_law,
-        flip=train.flip,
         generator=generator,
         device=CPU,
     )
@@ -112,8 +113,9 @@ def augmented(pack: Pack, row: int, partner: int, train: Train, seed: int) -> di
 
 
 def pixels(images: torch.Tensor) -> np.ndarray:
-    """The first of (N,3,H,W) in [0,1] as uint8 (H,W,3)."""
-    return (images[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    """The first of (N,C,H,W) in [0,1] as uint8 (H,W,3): its first three channels, or the first as grey."""
+    shown = images[0, [0, 1, 2] if images.shape[1] >= 3 else [0, 0, 0]]
+    return (shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
 def page(pack: Pack, splits: Splits, found: Sequence[str], arguments: Arguments) -> str:
@@ -132,7 +134,8 @@ def page(pack: Pack, splits: Splits, found: Sequence[str], arguments: Arguments)
     for part, rows in parts.items():
         lines = []
         for number, row in enumerate(rows[: arguments.images].tolist(), 1):
-            image, mask = pack.image(row), pack.mask(row)
+            image, mask, step = pack.picture(row), pack.mask(row), pack.step(row)
+            mask = mask if mask is None else mask[::step, ::step]
             cells = [picture(image, "image"), picture(painted(image, mask, pack.palette), "mask")]
             partner = int(rows[number % len(rows)])
             for name, (changed, moved) in augmented(pack, row, partner, arguments.train, arguments.seed).items():

@@ -88,6 +88,15 @@ def build_scgm(root: Path, sites: Sequence[int] = (1, 2, 3, 4), labelled: int = 
     return root
 
 
+def build_volumes(root: Path, volumes: int = 5) -> Path:
+    """A folder of random int16 volumes of 10x11x12 voxels and their masks of values 0, 1 and 2."""
+    rng = np.random.default_rng(0)
+    for i in range(volumes):
+        save_volume(root / "images" / f"{i}.nii.gz", rng.integers(-1000, 1000, (10, 11, 12)).astype(np.int16), axes=LAS)
+        save_volume(root / "masks" / f"{i}.nii.gz", rng.integers(0, 3, (10, 11, 12)).astype(np.uint8), axes=LAS)
+    return root
+
+
 def python_2_batch(pixels: np.ndarray, labels: list[int]) -> bytes:
     """The pickle of a CIFAR-10 batch, spelled as Python 2 did: strings are its bytes, NumPy has its old names."""
 

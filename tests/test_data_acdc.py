@@ -10,7 +10,7 @@ import pytest
 from data_trees import build_acdc, decoded, label_counts, load_twice, save_h5, shared, source_of, splits_of
 
 from semiseg.config import Data, SettingError
-from semiseg.data import Pack, load, split
+from semiseg.data import DATASETS, Pack, load, split
 
 h5py = pytest.importorskip("h5py")
 
@@ -19,11 +19,7 @@ def patients(pack: Pack, rows: np.ndarray) -> set[str]:
     return {pack.ids[row][: len("patient000")] for row in rows}
 
 
-def by_loop(plane: np.ndarray) -> list[list[list[int]]]:
-    return [[[round(float(value) * 255)] * 3 for value in line] for line in plane]
-
-
-def test_a_slice_is_that_of_its_file_in_three_channels(tmp_path: Path) -> None:
+def test_a_slice_is_that_of_its_file_to_the_last_bit(tmp_path: Path) -> None:
     source = source_of("acdc", build_acdc(tmp_path))
     for name, file, z in (
         ("patient003_frame02_slice_2", "slices/patient003_frame02_slice_2.h5", ...),
@@ -33,7 +29,8 @@ def test_a_slice_is_that_of_its_file_in_three_channels(tmp_path: Path) -> None:
     ):
         image, mask = decoded(source, name)
         with h5py.File(tmp_path / "data" / file) as content:
-            assert image.tolist() == by_loop(content["image"][z])
+            assert image.dtype == np.float32
+            np.testing.assert_array_equal(image[..., 0], content["image"][z])
             np.testing.assert_array_equal(mask, content["label"][z])
 
 
@@ -88,6 +85,41 @@ def test_the_labelled_patients_are_nested_and_drawn_with_the_split_seed(tmp_path
     assert len({one.labelled_hash for one in every}) == 9  # patients left beside the one for selection
     firsts = {frozenset(patients(pack, split(pack, Data(labelled=1, split_seed=seed)).labelled)) for seed in range(30)}
     assert len(firsts) > 5
+
+
+def test_the_first_patients_of_the_list_are_labelled_as_in_the_literature(tmp_path: Path) -> None:
+    root = build_acdc(tmp_path / "tree")
+    listed = (root / "train_slices.list").read_text().split()
+    first = [*dict.fromkeys(name[: len("patient000")] for name in listed)]
+    for count in (1, 3, 7):
+        data = Data(name="acdc", root=root, variant=(f"first_{count}",))
+        pack = load(data, tmp_path / "cache")
+        for seed in (0, 1):
+            parts = split(pack, Data(name="acdc", root=root, split_seed=seed))
+            assert patients(pack, parts.labelled) == set(first[:count])
+            assert len(parts.labelled) == sum(name[: len("patient000")] in first[:count] for name in listed)
+    with pytest.raises(
+        SettingError, match=r"^data.variant: got \('first_1', 'first_3'\); allowed: one of first_1, first_3, first_7$"
+    ):
+        load(Data(name="acdc", root=root, variant=("first_1", "first_3")), tmp_path / "cache")
+    few = build_acdc(tmp_path / "few", patients=2)
+    with pytest.raises(SettingError, match=r"^data.variant: got \('first_3',\); allowed: at most the 2 patients of the list$"):
+        load(Data(name="acdc", root=few, variant=("first_3",)), tmp_path / "cache")
+
+
+def test_the_slices_of_a_frame_are_a_volume(tmp_path: Path) -> None:
+    pack = load(Data(name="acdc", root=build_acdc(tmp_path / "tree")), tmp_path / "cache")
+    assert pack.volumes == [name.rpartition("_slice_")[0] for name in pack.ids]
+    assert pack.groups == [name.partition("_")[0] for name in pack.ids]
+
+
+@pytest.mark.parametrize(("count", "slices"), [(1, 32), (3, 68), (7, 136)])
+def test_the_first_patients_of_the_shared_hearts_are_as_many_slices_as_ssl4mis_counts(count: int, slices: int) -> None:
+    source = DATASETS["acdc"].source(Data(name="acdc", root=shared("acdc70"), variant=(f"first_{count}",)))
+    names = [item.id for item in source.items if item.split == "train"]
+    assert source.listed == frozenset(names[:slices])
+    known = DATASETS["acdc"].changes[f"first_{count}"]
+    assert known == {"labelled": slices}
 
 
 def test_carving_that_leaves_no_patient_to_train_on_is_refused(tmp_path: Path) -> None:

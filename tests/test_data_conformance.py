@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from semiseg.config import Data, SettingError
 from semiseg.data import DATASETS, IGNORE, DataSet, Pack, Source, load, split
 from semiseg.data.dataset import Published
 from semiseg.data.known import StandIn
+from semiseg.data.normalise import TOP
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +51,9 @@ def test_images_and_masks_have_the_promised_types_shapes_and_values(data: Data, 
     met = set()
     for row in range(len(pack)):
         image, mask = pack.image(row), pack.mask(row)
-        assert image.dtype == np.uint8
-        assert image.shape == (pack.heights[row], pack.widths[row], 3)
+        assert image.dtype == pack.dtype
+        assert image.dtype.name in TOP
+        assert image.shape == (pack.heights[row], pack.widths[row], pack.channels)
         assert size in ("native", image.shape[:2])
         assert (mask is None) == (pack.split[row] == "unlabelled")
         if mask is not None:
@@ -63,9 +66,49 @@ def test_images_and_masks_have_the_promised_types_shapes_and_values(data: Data, 
 def test_mean_and_std_are_those_of_the_training_images(data: Data, cache: Path) -> None:
     pack = load(data, cache)
     rows = [row for row in range(len(pack)) if pack.split[row] in ("train", "unlabelled")]
-    pixels = np.concatenate([pack.image(row).reshape(-1, 3) for row in rows]) / 255
-    np.testing.assert_allclose(pack.mean, pixels.mean(0), atol=1e-9)
-    np.testing.assert_allclose(pack.std, pixels.std(0), atol=1e-9)
+    pixels = np.concatenate([seen(pack, row).reshape(-1, pack.channels) for row in rows])
+    as_is = pack.normalise == "none"
+    np.testing.assert_allclose(pack.mean, np.zeros(pack.channels) if as_is else pixels.mean(0), atol=1e-6)
+    np.testing.assert_allclose(pack.std, np.ones(pack.channels) if as_is else pixels.std(0), atol=1e-6)
+
+
+def seen(pack: Pack, row: int) -> np.ndarray:
+    """Float64 (H,W,C) in [0,1]: an image as a network sees it."""
+    ranges = pack.ranges(row)
+    if ranges is None:
+        return pack.image(row) / 255
+    assert (ranges.dtype, ranges.shape) == (np.float32, (2, pack.channels))
+    low, high = ranges.astype(np.float64)
+    assert (low < high).all()
+    return np.clip((pack.image(row) - low) / (high - low), 0, 1)
+
+
+@pytest.mark.parametrize("normalise", ["percentile", "none"])
+def test_images_are_in_0_to_1_under_every_normalisation(normalise: Any, data: Data, cache: Path) -> None:
+    """Pixels and fingerprint are those of the data set, whatever is made of them."""
+    plain = load(data, cache)
+    if plain.dtype.kind == "f" and normalise == "none":
+        return  # nobody promises that floating point lies in 0..1
+    pack = load(dataclasses.replace(data, normalise=normalise), cache)
+    assert (pack.fingerprint, pack.dtype, pack.channels) == (plain.fingerprint, plain.dtype, plain.channels)
+    assert pack.normalise.split()[0] == normalise
+    for row in range(0, len(pack), 7):
+        np.testing.assert_array_equal(pack.image(row), plain.image(row))
+        values, picture = seen(pack, row)[..., [0, 1, 2] if pack.channels >= 3 else [0, 0, 0]], pack.picture(row)
+        assert picture.dtype == np.uint8
+        assert abs(picture / 255 - values[:: pack.step(row), :: pack.step(row)]).max() < 0.51 / 255
+
+
+def test_volumes_and_spacings_are_of_every_image_or_of_none(data: Data, cache: Path) -> None:
+    pack, source = load(data, cache), DATASETS[data.name].source(data)
+    of = {item.id: item for item in source.items}
+    assert pack.volumes == [source.volume(of[name]) for name in pack.ids]
+    assert pack.spacings is None or (pack.spacings.shape == (len(pack), 3) and (pack.spacings > 0).all())
+    for volume in set(pack.volumes):
+        rows = [row for row in range(len(pack)) if pack.volumes[row] == volume]
+        assert len({pack.groups[row] for row in rows}) == 1  # the slices of a scan are of one patient
+        assert len({pack.split[row] for row in rows} - {"unlabelled"}) <= 1
+    assert pack.listed == source.listed <= set(pack.ids)
 
 
 def test_splits_are_disjoint_and_nested(data: Data, cache: Path) -> None:
@@ -159,6 +202,14 @@ def test_a_data_set_is_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     stand_in = StandIn(absent)
     assert [len(rows) for rows in split(stand_in, absent)[:4]] == [5, 18, 2, 9]
     assert (stand_in.heights[0], stand_in.widths[0]) == (16, 24)
+    one = StandIn(dataclasses.replace(absent, channels=1))
+    assert (one.channels, one.image(0).shape, len(one.mean), one.ranges(0), one.picture(0).shape) == (
+        1,
+        (16, 24, 1),
+        1,
+        None,
+        (16, 24, 3),
+    )
 
 
 def test_racing_loads_leave_one_complete_pack_and_nothing_else(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ MASK = np.eye(8, 9, dtype=np.uint8)
         ((IMAGE, MASK * 7), r"^x: got class id 7; allowed: 0\.\.1 or 255 \(ignore\)$"),
         ((IMAGE, None), r"^x: got no mask in split 'train'; allowed: a mask for every train, selection and test image$"),
         ((IMAGE, MASK[:, :8]), r"^x: got a mask of 8x8 pixels \(height x width\); allowed: the size of its image, 8x9$"),
-        ((IMAGE.astype(float), MASK), r"^x: got float64 \(8, 9, 3\); allowed: uint8 \(H,W,3\)$"),
+        ((IMAGE.astype(float), MASK), r"^x: got float64 \(8, 9, 3\); allowed: \(H,W,C\) of uint8, uint16, float16, float32$"),
     ],
 )
 def test_packing_refuses_a_broken_item(broken: tuple[np.ndarray, np.ndarray | None], message: str, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_constant_images_have_a_spread_that_can_be_divided_by(tmp_path: Path) ->
 def test_a_pack_of_many_record_batches_equals_one_of_a_single_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = Data(name="folder", root=build_folder(tmp_path / "one"))
     whole = load(data, tmp_path / "whole")
-    monkeypatch.setattr("semiseg.data.pack.BATCH_BYTES", 1)
+    monkeypatch.setattr("semiseg.data.packing.BATCH_BYTES", 1)
     parts = load(data, tmp_path / "parts")
     assert parts.fingerprint == whole.fingerprint
     for row in range(len(whole)):

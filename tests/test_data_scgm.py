@@ -28,10 +28,10 @@ def volume(*shape: int) -> np.ndarray:
 
 
 def standardised(picture: np.ndarray) -> np.ndarray:
-    """Z-scores of a slice from -4 to 4 as 0..255, pixel by pixel."""
+    """Z-scores of a slice from -4 to 4 as 0..1, pixel by pixel."""
     mean = sum(picture.ravel().tolist()) / picture.size
     deviation = (sum((value - mean) ** 2 for value in picture.ravel().tolist()) / picture.size) ** 0.5
-    return np.array([[round(min(max((v - mean) / deviation, -4), 4) * 255 / 8 + 127.5) for v in row] for row in picture.tolist()])
+    return np.array([[min(max((v - mean) / deviation, -4), 4) / 8 + 0.5 for v in row] for row in picture.tolist()])
 
 
 @pytest.mark.parametrize("axes", [RAS, LAS, LPS])
@@ -41,8 +41,8 @@ def test_a_slice_has_the_front_of_the_body_up_however_its_file_is_turned(axes: n
     source = one_scan(tmp_path, voxels, mask, axes=axes)
     for z in (0, 1):
         image, classes = decoded(source, f"site1-sc01-z{z:03d}")
-        np.testing.assert_allclose(image[..., 0], standardised(voxels[:, ::-1, z].T), atol=1)
-        assert (image == image[..., :1]).all()
+        np.testing.assert_allclose(image[..., 0], standardised(voxels[:, ::-1, z].T), atol=1e-6)
+        assert image.dtype == np.float32
         np.testing.assert_array_equal(classes, mask[:, ::-1, z].T)
 
 
@@ -50,10 +50,10 @@ def test_the_middle_of_a_larger_slice_is_kept_and_a_smaller_one_is_padded_with_a
     voxels = volume(240, 100, 1)  # columns are cropped, rows padded
     image, mask = decoded(one_scan(tmp_path, voxels, (voxels > 500).astype(np.uint8)), "site1-sc01-z000")
     inside = voxels[20:220, ::-1, 0].T
-    assert image.shape == (200, 200, 3)
-    np.testing.assert_allclose(image[50:150, :, 0], standardised(inside), atol=1)
+    assert image.shape == (200, 200, 1)
+    np.testing.assert_allclose(image[50:150, :, 0], standardised(inside), atol=1e-6)
     assert np.unique(image[:50]).tolist() == np.unique(image[150:]).tolist()
-    assert image[0, 0, 0] == round((0 - inside.mean()) / inside.std() * 255 / 8 + 127.5)
+    assert image[0, 0, 0] == pytest.approx((0 - inside.mean()) / inside.std() / 8 + 0.5, abs=1e-6)
     np.testing.assert_array_equal(mask[50:150], inside > 500)
     assert not mask[:50].any()
     assert not mask[150:].any()
@@ -66,7 +66,7 @@ def test_slices_are_resampled_to_a_quarter_of_a_millimetre(tmp_path: Path) -> No
     np.testing.assert_array_equal(classes, mask[:, ::-1, 0].T.repeat(2, 0).repeat(2, 1))
     along = (np.arange(200) - 0.5) / 2  # where the new columns' centres lie between the old ones
     expected = standardised(np.tile(along.clip(0, 99), (200, 1)))
-    np.testing.assert_allclose(image[..., 0], expected, atol=1)
+    np.testing.assert_allclose(image[..., 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("raters", [1, 2, 3, 4])
@@ -115,6 +115,14 @@ def test_slices_without_grey_matter_are_left_out_of_training_and_selection_only(
     masks = [pack.mask(row) for row in range(len(pack)) if pack.split[row] != "unlabelled"]
     assert sum(mask is not None and not mask.any() for mask in masks) == 2
     assert len(split(pack, Data()).labelled) == 8  # all by default
+
+
+def test_the_slices_of_a_scan_are_a_volume_with_its_spacing(tmp_path: Path) -> None:
+    data = Data(name="scgm", root=build_scgm(tmp_path / "tree", labelled=1), size=(100, 50))
+    pack = load(data, tmp_path / "cache")
+    assert pack.volumes == [name.rpartition("-z")[0] for name in pack.ids]
+    assert pack.spacings is not None
+    np.testing.assert_allclose(pack.spacings, np.tile([3.0, 0.5, 1.0], (len(pack), 1)))  # 3 mm between slices, 0.25 mm in plane
 
 
 def test_volumes_that_cannot_be_used_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,14 +250,6 @@ def as_timm(name: str) -> str:
     return re.sub(r"^(stem|stages)_(\d)", r"\1.\2", name.removeprefix("encoder.").removeprefix("model."))
 
 
-@pytest.mark.parametrize("channels", [1, 5])
-@pytest.mark.parametrize("encoder", [SMALL, "mit_b0"])
-def test_images_may_have_any_number_of_channels(channels: int, encoder: str) -> None:
-    network = BlockNet(net(encoder).blocks(CLASSES, channels), (0.5,) * channels, (0.2,) * channels).eval()
-    with torch.no_grad():
-        assert network(torch.rand(2, channels, 33, 47)).shape == (2, CLASSES, 33, 47)
-
-
 def test_images_are_continued_by_their_last_row_and_column() -> None:
     image = images(33, 47)
     padded = found_cut("smp:unet", SMALL)

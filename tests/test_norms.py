@@ -13,6 +13,7 @@ from torch.optim.swa_utils import update_bn
 from semiseg.config import SettingError, Train
 from semiseg.device import autocast
 from semiseg.ema import Ema
+from semiseg.losses import CrossEntropy
 from semiseg.methods import MeanTeacher, Supervised
 from semiseg.nets import MultiTask, SwiftNet, build
 from semiseg.norms import recomputed
@@ -92,7 +93,7 @@ def test_a_frozen_norm_and_dropout_are_left_alone() -> None:
 
 
 def test_a_stage_scores_and_keeps_recomputed_statistics_and_trains_as_without() -> None:
-    method = MeanTeacher(objective="ce", ema=Ema(decay=(0.5,)))
+    method = MeanTeacher(objective=CrossEntropy(), ema=Ema(decay=(0.5,)))
     plain, again = (
         tiny.run(tiny.chain(method, train=replace(tiny.TRAIN, steps=4, evaluations=2, recompute_norm=count))[0]) for count in (0, 3)
     )

@@ -44,7 +44,7 @@ HARMS: Mapping[str, tuple[str, Write, str]] = {
     "lossy mask": ("mask", saved("JPEG"), "got a mask as JPEG, which does not keep values"),
     "int32 mask with -1": ("mask", lambda file, mask: saved("TIFF")(file, mask.astype(np.int32) - 1 - mask.min()), "got mask values -1"),
     "mask of two pages": ("mask", two_pages, "got 2 pages or frames in a TIFF file"),
-    "image of two pages": ("image", two_pages, "got 2 pages or frames in a TIFF file"),
+    "image of two pages": ("image", two_pages, r"got an array \(2, \d+, \d+, 3\) \(PHWC\); allowed: what fits its mask"),
     "unknown class": ("mask", lambda file, mask: saved("PNG")(file, np.where(mask == mask[0, 0], 200, mask)), "got mask value 200"),
     "coloured mask": ("mask", lambda file, mask: saved("PNG")(file, np.dstack([mask, mask * 7, mask])), "got the colour"),
     "bytes of text": ("image", text_only, "cannot be read"),
@@ -84,12 +84,12 @@ def test_a_turn_is_applied_in_every_layout(name: str, turn: int, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_12_bit_data_are_refused_in_every_layout(name: str, tmp_path: Path) -> None:
+def test_images_of_two_depths_are_refused_in_every_layout(name: str, tmp_path: Path) -> None:
     root = BUILDERS[name](tmp_path / "tree")
     file = root / FILES[name]["image"]
     with Image.open(file) as one:
         Image.fromarray(np.array(one.convert("L")).astype(np.uint16) * 16).save(file, format="PNG")
-    with pytest.raises(SettingError, match=r"got 16-bit images with values up to \d+ in all the data set"):
+    with pytest.raises(SettingError, match=r": got uint(8|16) with \d channels?; allowed: uint(8|16) with \d, as "):
         load(Data(name=name, root=root), tmp_path / "cache")
 
 
@@ -145,7 +145,19 @@ def test_odd_labels_of_cifar_are_refused(labels: Any, tmp_path: Path) -> None:
         ({"size": (1_000_000, 1_000_000)}, r"data.size: got \(1000000, 1000000\), with which one image takes 16 TB of memory"),
         ({"size": (7, 64)}, "data.size: got .*; allowed: height and width of at least 8"),
         ({"classes": ("one",)}, r"data.classes: got \('one',\); allowed: two names or more"),
-        ({"variant": ("ego_black",)}, "data.variant: got .*; allowed: none, as folder has no variants"),
+        ({"variant": ("ego_black",)}, "data.variant: got .*; allowed: of sagittal, coronal"),
+        ({"variant": ("sagittal",)}, "data.variant: got .*; allowed: none in a folder without NIfTI"),
+        ({"channels": 0}, "data.channels: got 0; allowed: a whole number >= 1"),
+        ({"channels": 1}, r"data.channels: got 1; allowed: 3, as .*images/a.png has"),
+        ({"channels": 5}, r"data.channels: got 5; allowed: 3, as .*images/a.png has"),
+        ({"groups": "abc"}, r"data.groups: got 'abc'; allowed: a regular expression with a group \( \)"),
+        ({"groups": "(a"}, r"data.groups: got '\(a'; allowed: a regular expression with a group"),
+        (
+            {"groups": "([xyz])"},
+            r"data.groups: got '\(\[xyz\]\)'; allowed: an expression that finds a group in every name, such as 'a'",
+        ),
+        ({"name": "camvid", "groups": "(a)"}, r"data.groups: got '\(a\)'; allowed: for folder"),
+        ({"name": "synthetic", "channels": 1}, "data.channels: got 1; allowed: for folder"),
         ({"download": True}, "data.download: got True for folder; allowed: for oxford_pets, cifar10, voc_aug$"),
     ],
 )

@@ -6,15 +6,14 @@
     root/data/slices/SLICE.h5   image float (row, column) in [0,1], label whole numbers of the same shape
     root/data/VOLUME.h5         the same with slices as a first axis
 
-Labels are 0 background, 1 right ventricle, 2 myocardium, 3 left ventricle. The grey value times 255 is repeated for three channels.
+Labels are 0 background, 1 right ventricle, 2 myocardium, 3 left ventricle. An image is float32 of one channel, as stored.
 Slices differ in size, so by default all are resized to 128 x 128, whatever their shape (SSL4MIS does so to 256 x 256).
 
 A patient's slices stay together, as in the literature: a labelled or selection share, or count of slices, takes as few patients as
-hold that many slices. The literature takes the first patients of the list (7 of 70: 136 of 1312 slices); here they are drawn with
---data.split-seed.
+hold that many slices. They are drawn with --data.split-seed; --data.variant first_1, first_3 or first_7 takes the first patients of
+train_slices.list as the literature does (of 70: 32, 68 and 136 of 1312 slices).
 """
 
-import importlib
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from semiseg.config import Data, SettingError
+from semiseg.config import Data, SettingError, require
+from semiseg.data.arrays import library, unreadable
 from semiseg.data.dataset import DataSet, Published
 from semiseg.data.masks import Value, to_ids
 from semiseg.data.source import Item, Source, folder_of, read_lines, stamp_of
@@ -35,6 +35,8 @@ CLASSES = {
 }
 IDS: dict[Value, int] = {i: i for i in range(len(CLASSES))}
 SIZE = (128, 128)
+FIRST = {"first_1": 1, "first_3": 3, "first_7": 7}
+"""Patients that are labelled, by variant."""
 
 
 def acdc(data: Data) -> Source:
@@ -52,6 +54,7 @@ def acdc(data: Data) -> Source:
         for file in files:
             places |= {Item(f"{file.stem}_slice_{z + 1}", split): (file, z) for z in range(depth_of(file))}
     check_patients(root, places)
+    listed = first_patients(data.variant, [item.id for item in places if item.split == "train"])
 
     @lru_cache(maxsize=1)  # slices are read volume by volume
     def arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -62,19 +65,34 @@ def acdc(data: Data) -> Source:
         image, label = arrays(file)
         if image.ndim != (2 if z is None else 3):
             raise SettingError(f"{file}: got an image of shape {image.shape}; allowed: {'one slice' if z is None else 'a volume'}")
-        return grey_image(image if z is None else image[z]), to_ids(label if z is None else label[z], IDS, file)
+        plane, mask = (image, label) if z is None else (image[z], label[z])
+        return plane.astype(np.float32)[..., None], to_ids(mask, IDS, file)
 
     return Source(
         items=tuple(places),
         classes=tuple(CLASSES),
         palette=tuple(CLASSES.values()),
         read=read,
-        stamp=stamp_of(root, dict.fromkeys(file for file, _ in places.values()), [*places]),
+        stamp=stamp_of(root, dict.fromkeys(file for file, _ in places.values()), [*places], sorted(listed)),
         default_size=SIZE,
         default_labelled=max(1, sum(item.split == "train" for item in places) // 10),
         where=lambda item: str(places[item][0]),
         group=patient,
+        volume=lambda item: item.id.partition("_slice_")[0],
+        listed=listed,
+        default_normalise=("dataset", "dataset"),  # values are in 0..1
     )
+
+
+def first_patients(variant: tuple[str, ...], names: list[str]) -> frozenset[str]:
+    """The slices of the first patients in the order of the names; none without a variant that counts them."""
+    if not variant:
+        return frozenset()
+    require(len(variant) == 1, "data.variant", variant, f"one of {', '.join(FIRST)}")
+    patients = [*dict.fromkeys(name.partition("_")[0] for name in names)]
+    count = FIRST[variant[0]]
+    require(count <= len(patients), "data.variant", variant, f"at most the {len(patients)} patients of the list")
+    return frozenset(name for name in names if name.partition("_")[0] in patients[:count])
 
 
 def volume_lists(root: Path) -> dict[str, str]:
@@ -108,19 +126,15 @@ def check_patients(root: Path, items: Iterable[Item]) -> None:
 
 def open_h5(file: Path) -> Any:
     """An HDF5 file, to be closed; SettingError, one line, when it is none or h5py is not installed."""
+    h5py = library("h5py", "mri", "data.name: got 'acdc'")
     try:
-        library = importlib.import_module("h5py")
-    except ImportError:
-        raise SettingError("data.name: got 'acdc' without the library h5py; allowed: after pip install 'semiseg[mri]'") from None
-    try:
-        return library.File(file)
+        return h5py.File(file)
     except OSError as error:
         raise bad_h5(file, error) from None
 
 
 def bad_h5(file: Path, error: Exception) -> SettingError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return SettingError(f"{file}: cannot be read ({reason}); allowed: an HDF5 file with image and label")
+    return unreadable(file, error, "an HDF5 file with image and label")
 
 
 def depth_of(file: Path) -> int:
@@ -153,16 +167,13 @@ def read_h5(file: Path) -> tuple[np.ndarray, np.ndarray]:
     return image, label
 
 
-def grey_image(plane: np.ndarray) -> np.ndarray:
-    """Uint8 (H,W,3) of grey values in [0,1]."""
-    return np.repeat(np.rint(plane.astype(np.float64) * 255).astype(np.uint8)[..., None], 3, axis=2)
-
-
 ACDC = DataSet(
     name="acdc",
     source=acdc,
+    variants=tuple(FIRST),
     # Bernard et al. 2018 in SSL4MIS: 1312 slices of 70 patients to train; 590 of the 30 others, of whom 10 select and 20 test: about
     # a third and two thirds
-    published=Published(train=1312, selection=197, test=393, classes=4, size=(216, 256), default=SIZE, labelled=131),
+    published=Published(train=1312, selection=197, test=393, classes=4, size=(216, 256), default=SIZE, labelled=131, channels=1),
+    changes={"first_1": {"labelled": 32}, "first_3": {"labelled": 68}, "first_7": {"labelled": 136}},
     site="https://github.com/HiLab-git/SSL4MIS",
 )

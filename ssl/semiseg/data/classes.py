@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from semiseg.config import SettingError
-from semiseg.data.masks import LARGEST, Value, is_grey, packed, palette_of, read_mask, show, unpacked
+from semiseg.data.arrays import is_grey
+from semiseg.data.masks import LARGEST, Value, all_values, codes_in, palette_of, show, unpacked
 from semiseg.data.source import IGNORE, Labels, read_lines
 
 MOST = 254  # classes: ids 0..253 and 255 for ignore
@@ -91,8 +90,8 @@ def found(masks: Sequence[Path]) -> dict[Value, int]:
     of_indexes: Path | None = None  # a file that can hold no colours
     coloured: Path | None = None
     for file in masks:
-        raw = read_mask(file)
-        codes = {int(code) for code in np.unique(packed(raw))}
+        raw = all_values(file)
+        codes = codes_in(raw)
         if raw.ndim == 2:
             indexes, of_indexes = indexes | codes, file
         else:

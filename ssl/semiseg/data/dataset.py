@@ -25,6 +25,7 @@ class Published(NamedTuple):
     selection: int = 0
     unlabelled: int = 0
     image_level: bool = False
+    channels: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class DataSet:
     """Finds the files that the settings mean; decodes nothing. SettingError when they are not there."""
     variants: tuple[str, ...] = ()
     """What Data.variant may hold. Of the names that begin with split_ one at most: each is a whole way to split."""
+    reads: tuple[str, ...] = ()
+    """Fields of Data that only some data sets have a use for, such as groups."""
     published: Published | None = None
     """Known numbers of a data set that needs a folder; None: it needs none, or any folder will do."""
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,9 +1,12 @@
 """Any folder of images and masks: no code needed.
 
-    root/images/NAME.ext       sub-folders allowed, any format that Pillow opens
+    root/images/NAME.ext       sub-folders allowed; what Pillow opens, TIFF and GeoTIFF of any depth and number of bands or pages,
+                               NPY, NIfTI, GDAL's .vrt, .img and .jp2
     root/masks/NAME.ext        same name, lossless; palette, grey, 1-bit (value = class, 255 = ignore) or colour-coded
     root/unlabelled/NAME.ext   optional: training images without masks
     root/train.txt, selection.txt (or val.txt), test.txt     optional: one name a line, with or without extension
+    root/labelled.txt          optional: the training images whose masks are used
+    root/groups.csv            optional: lines NAME,GROUP; images of one group stay on one side
     root/classes.txt           a class a line: `name`, or `value name`, or `r g b name`; the name `ignore` is ignored. Optional
                                for values 0..K-1 and 255 (ignore), or 0 and 255 (two classes)
 
@@ -13,30 +16,30 @@ and for test when there is not; selection images are then carved out of training
 another Unicode form than the file system's (macOS), and hold a # after a space.
 
 A photo with a turn in its EXIF data is turned as viewers do, unless only the stored pixels have its mask's size (`Photos`).
+A mask of several pages, or a NIfTI volume, makes each page of its image an image (`stacks`); of a mask of one page the image's
+pages are channels. Pixels in which all bands hold GDAL's value for no data are ignored.
 """
 
-import os
-import unicodedata
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from posixpath import splitext
 from statistics import median
 
 import numpy as np
 
 from semiseg.config import Data, SettingError
+from semiseg.data.arrays import Spacing
 from semiseg.data.classes import class_ids, read_classes
 from semiseg.data.dataset import DataSet
-from semiseg.data.files import size_in
+from semiseg.data.groups import draw_test, need_one_side, read_groups
 from semiseg.data.images import Photos
+from semiseg.data.listing import composed, labelled_names, meant, named_files, read_lists, spellings
 from semiseg.data.masks import to_ids
-from semiseg.data.source import Item, Labels, Source, folder_of, read_lines, share_of, shuffled, stamp_of
+from semiseg.data.source import IGNORE, Item, Labels, Source, folder_of, stamp_of
+from semiseg.data.stacks import VARIANTS, layouts_of, linked, plane_of, size_of, slices_of, spacing_of
 
 TEST_SHARE = 0.2
 SHORTER_SIDE = 128
 MOST_SIZES = 256  # about so many images, evenly spread over the names, whose headers are read to choose the default size
-NOT_IMAGES = {"Thumbs.db", "desktop.ini"}  # what file managers leave behind; hidden files are skipped as well
 
 
 def folder(data: Data) -> Source:
@@ -44,10 +47,9 @@ def folder(data: Data) -> Source:
     root = folder_of(data.root, "folder")
     if not (root / "images").is_dir():
         raise SettingError(f"data.root: got {str(root)!r} without a folder images; allowed: a folder with images/ and masks/")
-    images, masks = named_files(root / "images"), named_files(root / "masks")
-    splits = read_lists(root, images)
-    if splits is None:
-        splits = draw_test(sorted(images), data.split_seed)
+    images, masks, plain = (named_files(root / part) for part in ("images", "masks", "unlabelled"))
+    plane = plane_of(data.variant, [*images.values(), *plain.values()])
+    splits, groups = split_files(root, images, plain, data)
     spelled = spellings(masks)
     for name in splits:
         if composed(name) not in spelled:
@@ -55,113 +57,100 @@ def folder(data: Data) -> Source:
                 f"{images[name]}: got an image without mask among the labelled ones; "
                 f"allowed: put it in {root / 'unlabelled'} or add {root / 'masks' / name}.png"
             )
-    files = {Item(name, split): (images[name], masks[spelled[composed(name)]]) for name, split in sorted(splits.items())}
-    plain = {Item(f"unlabelled/{name}", "unlabelled"): file for name, file in sorted(named_files(root / "unlabelled").items())}
-    photos = Photos()
+    pairs = {name: (images[name], masks[spelled[composed(name)]]) for name in sorted(splits)}
+    layouts = cache(lambda: layouts_of(pairs.values(), plane))
+
+    # image, mask and the number of the slice in both; no number: a file of one image
+    places: dict[Item, tuple[str, Path, Path | None, int | None]] = {}
+    for name, (image, mask) in pairs.items():
+        for ending, number in slices_of(mask, plane, None):
+            places[Item(name + ending, splits[name])] = (name, image, mask, number)
+    for name, file in sorted(plain.items()):
+        for ending, number in slices_of(file, plane, layouts):
+            places[Item(f"unlabelled/{name}{ending}", "unlabelled")] = (f"unlabelled/{name}", file, None, number)
+
+    photos = Photos(channels=data.channels, plane=plane)
     declared = read_classes(root / "classes.txt", data.classes)
 
     @cache
     def labels() -> tuple[dict, Labels]:
-        return class_ids([mask for _, mask in files.values()], declared)
+        return class_ids([mask for _, mask in pairs.values()], declared)
 
     def read(item: Item) -> tuple[np.ndarray, np.ndarray | None]:
-        if item in plain:
-            return photos.alone(plain[item]), None
-        image, mask = files[item]
+        _, image, mask, number = places[item]
+        if mask is None:
+            known = layouts()
+            return (photos.alone(image, known) if number is None else photos.slice_alone(image, number, known)), None
         ids = labels()[0]
-        pixels, raw = photos.pair(image, mask, colour=isinstance(next(iter(ids)), tuple))
-        return pixels, to_ids(raw, ids, mask)
+        if number is None:
+            pixels, raw, void = photos.pair_and_void(image, mask, colour=isinstance(next(iter(ids)), tuple))
+        else:
+            pixels, raw, void = photos.slice_and_void(image, mask, number)
+        found = to_ids(raw, ids, mask)
+        if void is not None and void.shape == found.shape:
+            found[void] = IGNORE
+        return pixels, found
 
-    used = [file for pair in files.values() for file in pair] + [*plain.values()]
-    names = declared.names if declared else ()
+    def volume(item: Item) -> str:
+        name, _, _, number = places[item]
+        return item.id if number is None else name
+
+    def where(item: Item) -> str:
+        _, image, mask, number = places[item]
+        return f"{mask or image}{'' if number is None else f', slice {number}'}"
+
+    @cache
+    def distances(file: Path) -> Spacing | None:
+        return spacing_of(file, plane)
+
+    used = [file for pair in pairs.values() for file in pair] + [*plain.values()]
+    shown = [(mask, None) for _, mask in pairs.values()] + [(file, layouts) for file in plain.values()]
+    training = {item.id: places[item][0] for item in places if item.split == "train"}
+    listed = labelled_names(root, root / "images", images, training)
     return Source(
-        items=(*files, *plain),
-        classes=names,
+        items=tuple(places),
+        classes=declared.names if declared else (),
         palette=(),
         read=read,
-        stamp=stamp_of(root, used, [*files, *plain], declared),
-        default_size=usual_size([mask for _, mask in files.values()] + [*plain.values()]),
-        default_labelled=max(1, sum(item.split == "train" for item in files) // 10),
-        where=lambda item: str(plain[item] if item in plain else files[item][1]),
+        stamp=stamp_of(root, used, [*places], declared, plane, data.channels, sorted(groups.items()), sorted(listed), linked(used)),
+        default_size=usual_size([size_of(file, plane, known) for file, known in shown[:: max(1, len(shown) // MOST_SIZES)]]),
+        default_labelled=max(1, sum(item.split == "train" for item in places) // 10),
+        where=where,
+        group=lambda item: groups.get(places[item][0]) or volume(item),
         discover=lambda: labels()[1],
         finish=photos.finish,
+        volume=volume,
+        spacing=lambda item: distances(places[item][1]),
+        listed=listed,
     )
 
 
-def named_files(folder: Path) -> dict[str, Path]:
-    """Files under a folder by their path without extension; {} for a folder that is not there."""
-    found: dict[str, Path] = {}
-    met: dict[str, Path] = {}
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file in (Path(place, name) for name in names if not name.startswith(".") and name not in NOT_IMAGES):
-            name = file.relative_to(folder).with_suffix("").as_posix()
-            if (other := met.setdefault(composed(name), file)) != file:
-                both = " and ".join(sorted((other.name, file.name)))
-                raise SettingError(f"{file.parent}: got {both}; allowed: one file for each name, whatever its extension")
-            found[name] = file
-    return found
+def split_files(root: Path, images: dict[str, Path], plain: dict[str, Path], data: Data) -> tuple[dict[str, str], dict[str, str]]:
+    """Split of each labelled image's file by name, and groups of all files where they are told; unlabelled/NAME for those."""
+    splits = read_lists(root, images)
+    spelled = spellings([*(f"unlabelled/{name}" for name in plain), *plain, *images])
+    group_of = read_groups(root, data.groups, lambda text: meant(text, spelled), root / "images")
+    groups: dict[str, str] = {}
+    trained: set[str] = set()
+    if group_of is not None:
+        groups = {name: group_of(name, name) for name in sorted(images if splits is None else splits)}
+        unlabelled = {f"unlabelled/{name}": group_of(f"unlabelled/{name}", name) for name in sorted(plain)}
+        groups, trained = groups | unlabelled, set(unlabelled.values())
+    if splits is None:
+        splits = draw_test({name: groups.get(name, name) for name in images}, data.split_seed, TEST_SHARE, frozenset(trained))
+    if groups:
+        need_one_side({**splits, **{name: "unlabelled" for name in groups if name not in splits}}, groups, root)
+    return splits, groups
 
 
-def composed(name: str) -> str:
-    """A name in Unicode's composed form (NFC): macOS stores and hands on é as e and an accent."""
-    return unicodedata.normalize("NFC", name)
-
-
-def spellings(names: Iterable[str]) -> dict[str, str]:
-    """Each name under its composed form."""
-    return {composed(name): name for name in names}
-
-
-def read_lists(root: Path, images: dict[str, Path]) -> dict[str, str] | None:
-    """Split of each image by name, from the lists in `root`; None when there are none."""
-    there = [name for name in ("train", "selection", "val", "test") if (root / f"{name}.txt").is_file()]
-    if "selection" in there and "val" in there:
-        raise SettingError(f"{root}: got selection.txt and val.txt; allowed: one of the two")
-    if not there:
-        return None
-    splits: dict[str, str] = {}
-    spelled = spellings(images)
-
-    def name_of(text: str) -> str | None:
-        """The image that a line means: a path with or without extension, perhaps with Windows' slashes or from the root."""
-        text = composed(text)
-        plain = text.replace("\\", "/").removeprefix("./")
-        readings = [one for path in (text, plain, plain.removeprefix("images/")) for one in (path, splitext(path)[0])]
-        return next((spelled[one] for one in readings if one in spelled), None)
-
-    for name in there:
-        file = root / f"{name}.txt"
-        split = name if name != "val" else "selection" if "test" in there else "test"
-        for number, text in read_lines(file, lambda text: name_of(text) is not None):
-            stem = name_of(text)
-            if stem is None:
-                raise SettingError(f"{file}, line {number}: got {text!r}; allowed: the name of a file in {root / 'images'}")
-            if stem in splits:
-                raise SettingError(
-                    f"{file}, line {number}: got {text!r}, which is listed before; allowed: each name once, in one list"
-                )
-            splits[stem] = split
-    if "train" not in there:
-        splits |= {name: "train" for name in images if name not in splits}
-    return splits
-
-
-def draw_test(names: list[str], seed: int) -> dict[str, str]:
-    """A fifth of the names, at least one, for test; the rest for training."""
-    test = set(shuffled(names, seed)[: share_of(TEST_SHARE, len(names))])
-    return {name: "test" if name in test else "train" for name in names}
-
-
-def usual_size(files: list[Path]) -> tuple[int, int]:
-    """Height and width with the files' median aspect, the shorter side 128 and both multiples of 8.
+def usual_size(sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    """Height and width with the median aspect, the shorter side 128 and both multiples of 8.
 
     Masks stand for their images: they have the size of the image however its EXIF data turn it.
     """
-    sizes = [size_in(file) for file in files[:: max(1, len(files) // MOST_SIZES)]]
     aspect = median(width / height for height, width in sizes) if sizes else 1.0
     longer = round(SHORTER_SIDE * max(aspect, 1 / aspect) / 8) * 8
     return (SHORTER_SIDE, longer) if aspect >= 1 else (longer, SHORTER_SIDE)
 
 
-FOLDER = DataSet(name="folder", source=folder)
+FOLDER = DataSet(name="folder", source=folder, variants=VARIANTS, reads=("channels", "groups"))

@@ -8,7 +8,9 @@ from semiseg.config import Data
 from semiseg.data import DATASETS, check_variant
 from semiseg.data.dataset import Published
 from semiseg.data.memory import check_size
-from semiseg.data.pack import Pack, counts_of
+from semiseg.data.normalise import normalisation_of
+from semiseg.data.pack import Pack
+from semiseg.data.tally import counts_of
 
 PIXELS = 4
 """Images that a stand-in has pixels of."""
@@ -31,21 +33,25 @@ class StandIn(Pack):
         known = published(data)
         assert known is not None  # who asks has looked
         height, width = known.default if data.size is None else known.size if data.size == "native" else data.size
-        check_size((height, width), PIXELS)
+        self.dtype, self.channels = np.dtype(np.uint8), data.channels or known.channels
+        check_size((height, width), PIXELS, pixel=self.channels)
         self.path = Path()
         self.name = data.name
         self.split = [name for name in ("train", "unlabelled", "selection", "test") for _ in range(getattr(known, name))]
-        self.ids = self.groups = [f"{row:06d}" for row in range(len(self.split))]
+        self.ids = self.groups = self.volumes = [f"{row:06d}" for row in range(len(self.split))]
         self.classes = data.classes or tuple(f"class {i}" for i in range(known.classes))
         self.palette = ((0, 0, 0),) * len(self.classes)
         self.fingerprint = "unknown"
         self.heights, self.widths = (np.full(len(self.ids), side, np.int32) for side in (height, width))
-        self.mean, self.std = np.full(3, 0.5), np.full(3, 0.25)
+        self.mean, self.std = np.full(self.channels, 0.5), np.full(self.channels, 0.25)
+        self.normalise = str(normalisation_of(data))
+        self.spacings = self._ranges = None
+        self.listed = frozenset()
         self.default_labelled = known.labelled
         self.image_level = known.image_level
         self.kinds = {}
         rng = np.random.default_rng(0)
-        self.pixels = rng.integers(0, 256, (PIXELS, height, width, 3), np.uint8)
+        self.pixels = rng.integers(0, 256, (PIXELS, height, width, self.channels), np.uint8)
         size = (1, 1) if self.image_level else (height, width)
         drawn = rng.integers(0, len(self.classes), (PIXELS, *size), np.uint8)
         self.masks = np.ascontiguousarray(np.broadcast_to(drawn, (PIXELS, height, width)))

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -15,28 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from semiseg.config import SettingError
-from semiseg.data.images import resized
-from semiseg.data.memory import check_size
-from semiseg.data.source import IGNORE, SPLITS, Item, Source
-from semiseg.data.tally import Tally, counts_of
+from semiseg.data.columns import numbers, views
+from semiseg.data.normalise import Normalisation, scaled
+from semiseg.data.packing import write_pack
+from semiseg.data.source import Source
 
-FORMAT = 2  # raise it whenever the same files would give other pixels or another layout: an older cache is then not found
-BATCH_BYTES = 32 << 20  # decoded pixels per record batch: the memory that packing takes
-SMALLEST_SIDE = 8  # of images that keep their size, as of Data.size: below it nothing is left of them inside a network
-
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("split", pa.string()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("image", pa.large_binary()),
-        ("mask", pa.large_binary()),
-        ("counts", pa.large_binary()),
-    ]
-)
-
-
+FORMAT = 3  # raise it whenever the same files would give other pixels or another layout: an older cache is then not found
 DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError)
 """What comes up in a file that is cut short, overwritten or of another kind."""
 
@@ -46,20 +30,27 @@ class Pack:
 
     ids, split      one entry per row; split is "train", "selection", "test" or "unlabelled" (training image without a mask)
     groups          one entry per row: what the image belongs to, such as a patient; its id where images stand alone
+    volumes         one entry per row: what the image is a slice of, such as a scan; likewise
+    spacings        float32 (N,3), distance of slices, rows and columns of the stored image, in mm or the like; None: not known
+    listed          ids of training images that are labelled before others
     heights, widths int32 (N,), pixels
-    mean, std       float64 (3,), per channel over the training images in [0,1]; std is at least 1/255
+    dtype, channels of the pixels: uint8, uint16, float16 or float32, little-endian; all images have as many channels
+    normalise       how they become what a network sees, as keys name it: "" for "dataset", else such as "minmax over image"
+    mean, std       float64 (C,), what the network subtracts and divides by: of the training images in [0,1]; std is at least a level
     image_level     whether a class belongs to a whole image: then every mask is constant
     counts          int64 (N,C+1), pixels of each class in a row's mask, the ignored ones last; zeros without a mask
     kinds           number of images by kind of file they were read from, such as "8-bit colour PNG"; {} where nobody says
-    fingerprint     sha256 over decoded pixels, masks, ids, splits and class names: equal for equal data, wherever it lies
+    fingerprint     sha256 over decoded pixels, masks, ids, splits and class names: equal for equal data, wherever it lies; of other
+                    than 8-bit colour images also over type, volumes and spacings, and over groups where they are normalised
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, listed: frozenset[str] = frozenset()) -> None:
         try:
             self._read(path)
         except DAMAGE as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise SettingError(f"{path}: not a readable pack ({reason}); delete it, it is made again") from None
+        self.listed = listed
 
     def _read(self, path: Path) -> None:
         with pa.memory_map(str(path)) as mapped:
@@ -80,62 +71,80 @@ class Pack:
         self.default_labelled: int | Literal["all"] = about["default_labelled"]
         self.image_level: bool = about.get("image_level", False)  # not there in packs older than the first such data set
         self.kinds: Mapping[str, int] = about["kinds"]
+        self.dtype = np.dtype(about["dtype"])
+        self.channels: int = about["channels"]
+        self.normalise: str = about["normalise"]
+        self.volumes: list[str] = about["volumes"] or self.ids
+        self.spacings = numbers(table, "spacing", (3,))
+        self._ranges = numbers(table, "ranges", (2, self.channels))
         self._images = views(table["image"])
         self._masks = views(table["mask"])
         counts = [np.zeros(0) if row is None else row.view(np.int64) for row in views(table["counts"])]
         self.counts = np.array(counts, np.int64).reshape(len(self), len(self.classes) + 1)
         pixels = (self.heights.astype(np.int64) * self.widths).tolist()
         for image, mask, count in zip(self._images, self._masks, pixels, strict=True):
-            if image is None or len(image) != 3 * count or (mask is not None and len(mask) != count):
+            if (
+                image is None
+                or len(image) != self.channels * self.dtype.itemsize * count
+                or (mask is not None and len(mask) != count)
+            ):
                 raise ValueError("an image without all of its pixels")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def image(self, row: int) -> np.ndarray:
-        """Uint8 (H,W,3), a view of the file."""
+        """(H,W,C) in the stored type, a view of the file."""
         pixels = self._images[row]
         assert pixels is not None  # every row has an image
-        return pixels.reshape(self.heights[row], self.widths[row], 3)
+        return pixels.view(self.dtype).reshape(self.heights[row], self.widths[row], self.channels)
+
+    def ranges(self, row: int) -> np.ndarray | None:
+        """Float32 (2,C), low and high of each channel, which are 0 and 1 to a network; None: 0 and 255 of uint8."""
+        return None if self._ranges is None else self._ranges[row]
+
+    def ranges_of(self, rows: Sequence[int]) -> list[np.ndarray] | None:
+        """`ranges` of several rows."""
+        found = [ranges for row in rows if (ranges := self.ranges(row)) is not None]
+        return found or None
+
+    def step(self, row: int, longest: int = 1024) -> int:
+        """Every how many-th row and column `picture` has."""
+        return -(-max(int(self.heights[row]), int(self.widths[row])) // longest)
+
+    def picture(self, row: int, longest: int = 1024) -> np.ndarray:
+        """Uint8 (h,w,3) for people, no side above `longest`: what the network sees, the first three channels or the first as grey."""
+        step, shown = self.step(row, longest), [0, 1, 2] if self.channels >= 3 else [0, 0, 0]
+        seen, ranges = self.image(row)[::step, ::step][..., shown], self.ranges(row)
+        return seen if ranges is None else np.rint(scaled(seen, ranges[:, shown]) * 255).astype(np.uint8)
 
     def mask(self, row: int) -> np.ndarray | None:
         """Uint8 (H,W) of class ids, 255 = ignore, a view of the file; None when the image has no mask."""
         pixels = self._masks[row]
         return None if pixels is None else pixels.reshape(self.heights[row], self.widths[row])
 
-    def __reduce__(self) -> tuple[type["Pack"], tuple[Path]]:
-        return Pack, (self.path,)  # another process maps the file itself; the pixels do not travel
+    def __reduce__(self) -> tuple[type["Pack"], tuple[Path, frozenset[str]]]:
+        return Pack, (self.path, self.listed)  # another process maps the file itself; the pixels do not travel
 
 
-def views(column: pa.ChunkedArray) -> list[np.ndarray | None]:
-    """Uint8 bytes of every row, None where the column is null. A view: an Arrow scalar's as_buffer() would be a copy.
-
-    Read-only, since Arrow calls a mapped buffer mutable and a write to it would end the process.
-    """
-    found: list[np.ndarray | None] = []
-    for chunk in column.chunks:
-        _, starts, pixels = chunk.buffers()
-        ends = np.frombuffer(starts, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1].tolist()
-        flat = np.frombuffer(pixels or b"", np.uint8)
-        flat.flags.writeable = False
-        null = chunk.is_null().to_pylist()
-        found += [None if null[i] else flat[ends[i] : ends[i + 1]] for i in range(len(chunk))]
-    return found
-
-
-def open_pack(source: Source, name: str, size: tuple[int, int] | Literal["native"] | None, cache: Path) -> Pack:
+def open_pack(
+    source: Source,
+    name: str,
+    size: tuple[int, int] | Literal["native"] | None,
+    cache: Path,
+    how: Normalisation = Normalisation(),  # noqa: B008  immutable
+) -> Pack:
     """The pack of a source, made if the cache does not hold it. Processes may race: each moves a complete file into place."""
     size = source.default_size if size is None else size
-    key = hashlib.sha256(json.dumps([FORMAT, source.stamp, size, source.classes]).encode()).hexdigest()[:16]
+    parts = [FORMAT, source.stamp, size, source.classes, *([] if how.kind is None else [str(how) or how.kind])]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     path = cache.resolve() / f"{name}-{key}" / "pack.arrow"
-    if (kept := kept_pack(path)) is not None:
+    if (kept := kept_pack(path, source.listed)) is not None:
         return kept
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        if size != "native":
-            check_size(size, len(source.items), cache)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".packing-") as aside:
-            finished = write_pack(source, name, None if size == "native" else size, Path(aside))
+            finished = write_pack(source, name, None if size == "native" else size, Path(aside), how)
             path.parent.mkdir(exist_ok=True)
             os.replace(finished, path)
     except OSError as error:  # of the cache: what is wrong with a file of the data set is a SettingError
@@ -143,15 +152,15 @@ def open_pack(source: Source, name: str, size: tuple[int, int] | Literal["native
             path.parent.rmdir()  # only where it is empty
         reason = error.strerror or str(error).partition("\n")[0]
         raise SettingError(f"cache: got {str(cache)!r}, which cannot be written ({reason}); allowed: a folder with room") from None
-    return Pack(path)
+    return Pack(path, source.listed)
 
 
-def kept_pack(path: Path) -> Pack | None:
+def kept_pack(path: Path, listed: frozenset[str]) -> Pack | None:
     """The pack at a path; None where there is none, or a damaged one, which is set aside and named on stderr."""
     if not path.exists():
         return None
     try:
-        return Pack(path)
+        return Pack(path, listed)
     except SettingError as error:
         aside = path.with_name(f"damaged-{time.time_ns()}-{path.name}")
         try:
@@ -162,103 +171,3 @@ def kept_pack(path: Path) -> Pack | None:
             raise error from None
         print(f"{str(error).partition('; delete')[0]}; set aside as {aside.name}, it is made again", file=sys.stderr, flush=True)
         return None
-
-
-def write_pack(source: Source, name: str, size: tuple[int, int] | None, aside: Path) -> Path:
-    """Decode every item into a file under `aside` and return its path; takes one batch of memory however large the data are."""
-    need_splits(name, {item.split for item in source.items}, {"train", "test"})
-    labels = source.discover() if source.discover else (source.classes, source.palette)
-    tally = Tally(labels)
-    with pa.OSFile(str(aside / "pixels.arrow"), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-        for rows in batches(source, labels[0], size, tally):
-            writer.write_batch(pa.RecordBatch.from_pylist(rows, SCHEMA))
-    need_splits(name, tally.splits, {item.split for item in source.items})  # those that `read` has left out do not count
-    about = {
-        "name": name,
-        "default_labelled": source.default_labelled,
-        "image_level": source.image_level,
-        "groups": tally.groups if tally.grouped else None,
-        **tally.finish(name),
-        "kinds": dict(source.finish()),
-    }
-    # What is only known after the last image goes into the schema, which an Arrow file begins with: copy batch by batch.
-    finished = aside / "pack.arrow"
-    with pa.memory_map(str(aside / "pixels.arrow")) as mapped, pa.OSFile(str(finished), "wb") as sink:
-        reader = pa.ipc.open_file(mapped)
-        schema = SCHEMA.with_metadata({"semiseg": json.dumps(about)})
-        with pa.ipc.new_file(sink, schema) as writer:
-            for i in range(reader.num_record_batches):
-                writer.write_batch(reader.get_batch(i).replace_schema_metadata(schema.metadata))
-    return finished
-
-
-def need_splits(name: str, found: set[str], needed: set[str]) -> None:
-    """Raise SettingError naming the first split that is needed and not found."""
-    missing = sorted(needed - found, key=SPLITS.index)
-    if missing:
-        raise SettingError(f"{name}: got no image in split {missing[0]!r}; allowed: at least 1")
-
-
-def batches(source: Source, classes: tuple[str, ...], size: tuple[int, int] | None, tally: Tally) -> Iterator[list[dict]]:
-    """Checked rows of the Arrow file, about BATCH_BYTES of pixels at a time."""
-    rows: list[dict] = []
-    held = 0
-    seen: set[str] = set()
-    for item in source.items:
-        decoded = source.read(item)
-        if decoded is None:
-            continue
-        image, mask = decoded
-        check_item(item, image, mask, classes, seen, source.where(item))
-        if size is None and min(image.shape[:2]) < SMALLEST_SIDE:
-            raise SettingError(
-                f"{source.where(item)}: got an image of {image.shape[0]}x{image.shape[1]} pixels (height x width); "
-                f"allowed: {SMALLEST_SIDE} pixels a side or more, or a --data.size to which all are resized"
-            )
-        image, mask = resized(image, mask, size) if size else (image, mask)
-        tally.add(item, image, mask, source.group(item))
-        pixels = {
-            "image": image.tobytes(),
-            "mask": None if mask is None else mask.tobytes(),
-            "counts": counts_of(mask, len(classes)).tobytes(),
-        }
-        rows.append({"id": item.id, "split": item.split, "height": image.shape[0], "width": image.shape[1], **pixels})
-        held += image.nbytes
-        if held >= BATCH_BYTES:
-            yield rows
-            rows, held = [], 0
-    if rows:
-        yield rows
-
-
-def check_item(
-    item: Item, image: np.ndarray, mask: np.ndarray | None, classes: tuple[str, ...], seen: set[str], where: str
-) -> None:
-    """Raise SettingError, one line naming the file, the value and what is allowed, when an item breaks a rule of `Source`."""
-
-    def need(condition: bool, got: object, allowed: str) -> None:
-        if not condition:
-            raise SettingError(f"{where}: got {got}; allowed: {allowed}")
-
-    need(item.id not in seen, f"the id {item.id!r} twice", "unique ids")
-    seen.add(item.id)
-    need(item.split in SPLITS, f"split {item.split!r}", ", ".join(SPLITS))
-    need(
-        image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size > 0,
-        f"{image.dtype} {image.shape}",
-        "uint8 (H,W,3)",
-    )
-    if mask is None:
-        need(item.split == "unlabelled", f"no mask in split {item.split!r}", "a mask for every train, selection and test image")
-        return
-    height, width = image.shape[:2]
-    need(item.split != "unlabelled", "a mask in split 'unlabelled'", "split 'train' for an image with a mask")
-    need(mask.dtype == np.uint8 and mask.ndim == 2, f"mask {mask.dtype} {mask.shape}", "uint8 (H,W)")
-    need(
-        mask.shape == image.shape[:2],
-        f"a mask of {mask.shape[0]}x{mask.shape[1]} pixels (height x width)",
-        f"the size of its image, {height}x{width}",
-    )
-    unknown = mask[(mask >= len(classes)) & (mask != IGNORE)]
-    if unknown.size:
-        need(False, f"class id {unknown[0]}", f"0..{len(classes) - 1} or {IGNORE} (ignore)")

@@ -4,9 +4,8 @@
     root/siteS-scNN-mask-rR.nii.gz      rater R's mask on the same voxels: 1 grey matter, 2 white matter; without any: unlabelled
 
 A slice is turned so that the front of the body is up, resampled in plane to 0.25 mm (bilinear; masks nearest), cropped or padded
-around its centre to 200 x 200 pixels and standardised by its own mean and deviation (perone2018 and its authors' code). A pack
-holds bytes: z-scores from -4 to 4 become 0..255, those beyond are clipped, and the grey value is repeated for three channels.
-Data.size resizes after that. A pixel is grey matter when more than half of the raters say so.
+around its centre to 200 x 200 pixels and standardised by its own mean and deviation (perone2018 and its authors' code): an image is
+float32 of one channel, z-scores from -4 to 4 as 0..1, those beyond clipped. Data.size resizes after that. A pixel is grey matter when more than half of the raters say so.
 
 Persons are never on two sides of a split: subjects are drawn, or whole sites when fewer than 8 subjects have masks, since in so
 small a collection subjects of one site may be one person's scans. Unlabelled scans of a site or
@@ -14,10 +13,8 @@ subject that selects or tests are left out. Slices without grey matter are left 
 authors' code).
 """
 
-import importlib
 import re
-import zlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +22,9 @@ import numpy as np
 from PIL import Image
 
 from semiseg.config import Data, SettingError
+from semiseg.data.arrays import unreadable
 from semiseg.data.dataset import DataSet, Published
+from semiseg.data.nifti import BROKEN, along, in_plane, open_volume, orientation_of
 from semiseg.data.source import Item, Source, folder_of, share_of, shuffled, stamp_of
 
 NAME = re.compile(r"((site\d+)-sc\d+)-image\.nii\.gz")
@@ -36,7 +35,6 @@ CROP = 200  # pixels
 LARGEST_Z = 4.0
 FEWEST_SUBJECTS = 8  # with masks; below, whole sites are drawn
 SELECTION_SHARE, TEST_SHARE = 8 / 28, 12 / 28  # of those with masks; perone2018: 8 to train, 8 for validation, 12 for test
-RIGHT, FRONT, UP = range(3)  # axes in nibabel's order, which is that of the patient
 
 
 class Scan(NamedTuple):
@@ -60,6 +58,11 @@ def scgm(data: Data) -> Source:
     def volumes(scan: Scan) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float]]:
         return read_scan(scan)
 
+    @cache
+    def between(scan: Scan) -> float:
+        volume = volume_in(scan.image)
+        return float(along(volume.header.get_zooms(), orientation_of(volume))[0])
+
     def read(item: Item) -> tuple[np.ndarray, np.ndarray | None] | None:
         scan, z = places[item]
         images, masks, spacing = volumes(scan)
@@ -77,6 +80,9 @@ def scgm(data: Data) -> Source:
         default_size=(CROP, CROP),
         default_labelled="all",
         where=lambda item: f"{places[item][0].image}, slice {places[item][1]}",
+        volume=lambda item: places[item][0].subject,
+        spacing=lambda item: (between(places[item][0]), SPACING, SPACING),
+        default_normalise=("dataset", "dataset"),  # values are in 0..1
     )
 
 
@@ -117,21 +123,9 @@ def split_scans(scans: list[Scan], seed: int) -> dict[Scan, str]:
     return splits
 
 
-def nibabel() -> Any:
-    """The library that reads NIfTI files, an optional one; SettingError when it is not installed."""
-    try:
-        return importlib.import_module("nibabel")
-    except ImportError:
-        raise SettingError("data.name: got 'scgm' without the library nibabel; allowed: after pip install 'semiseg[mri]'") from None
-
-
-def open_volume(file: Path) -> Any:
-    """The volume in a file, its voxels not yet read; SettingError, one line, when it is not a volume."""
-    library = nibabel()
-    try:
-        volume = library.load(file)
-    except (OSError, EOFError, ValueError, zlib.error, library.filebasedimages.ImageFileError) as error:
-        raise bad_volume(file, error) from None
+def volume_in(file: Path) -> Any:
+    """The volume in a file, its voxels not yet read; SettingError, one line, for other than three axes."""
+    volume = open_volume(file, "data.name: got 'scgm'")
     if len(volume.shape) != 3:
         raise SettingError(f"{file}: got an array of shape {volume.shape}; allowed: a volume of three axes")
     return volume
@@ -141,28 +135,17 @@ def voxels(file: Path, volume: Any, orientation: np.ndarray) -> np.ndarray:
     """Float32 (slice, row, column): slices upwards, rows from the front of the body to its back."""
     try:
         values = np.asarray(volume.dataobj, np.float32)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise bad_volume(file, error) from None
+    except BROKEN as error:
+        raise unreadable(file, error, "a NIfTI file") from None
     if not np.isfinite(values).all():
         raise SettingError(f"{file}: got voxels that are no finite numbers; allowed: finite ones")
-    return nibabel().apply_orientation(values, orientation).transpose(UP, FRONT, RIGHT)[:, ::-1]
-
-
-def bad_volume(file: Path, error: Exception) -> SettingError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return SettingError(f"{file}: cannot be read ({reason}); allowed: a NIfTI file")
+    return in_plane(values, orientation)
 
 
 def slices_in(file: Path) -> int:
     """Number of axial slices, from the header."""
-    volume = open_volume(file)
-    return volume.shape[axes(volume)[UP]]
-
-
-def axes(volume: Any) -> list[int]:
-    """Which axis of the array runs to the right, the front and the top of the body; for axial volumes usually 0, 1, 2."""
-    towards = nibabel().io_orientation(volume.affine)[:, 0].tolist()
-    return [towards.index(axis) for axis in (RIGHT, FRONT, UP)]
+    volume = volume_in(file)
+    return along(volume.shape, orientation_of(volume))[0]
 
 
 def read_scan(scan: Scan) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float]]:
@@ -170,13 +153,13 @@ def read_scan(scan: Scan) -> tuple[np.ndarray, np.ndarray | None, tuple[float, f
 
     Masks take the image's orientation: they are drawn on its voxels, whatever their own header says.
     """
-    volume = open_volume(scan.image)
-    orientation = nibabel().io_orientation(volume.affine)
-    zooms = volume.header.get_zooms()
-    spacing = (float(zooms[axes(volume)[FRONT]]), float(zooms[axes(volume)[RIGHT]]))
+    volume = volume_in(scan.image)
+    orientation = orientation_of(volume)
+    _, *in_slice = along(volume.header.get_zooms(), orientation)
+    spacing = (float(in_slice[0]), float(in_slice[1]))
     votes = 0
     for file in scan.masks:
-        mask = open_volume(file)
+        mask = volume_in(file)
         if mask.shape != volume.shape:
             raise SettingError(f"{file}: got {mask.shape} voxels; allowed: the shape of its image, {volume.shape}")
         values = voxels(file, mask, orientation)
@@ -188,11 +171,10 @@ def read_scan(scan: Scan) -> tuple[np.ndarray, np.ndarray | None, tuple[float, f
 
 
 def prepared_image(plane: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """Uint8 (200,200,3) of one float32 slice. Padding is 0, air, and counts neither for the mean nor for the deviation."""
+    """Float32 (200,200,1) in [0,1] of one float32 slice. Padding is 0, air, and counts neither for the mean nor for the deviation."""
     inside = cropped(resampled(plane, spacing, Image.Resampling.BILINEAR))
     z = (padded(inside) - inside.mean()) / (inside.std() or 1)
-    grey = np.rint((z.clip(-LARGEST_Z, LARGEST_Z) + LARGEST_Z) * (255 / (2 * LARGEST_Z))).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    return (z / (2 * LARGEST_Z) + 0.5).clip(0, 1).astype(np.float32)[..., None]
 
 
 def prepared_mask(plane: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
@@ -223,7 +205,15 @@ SCGM = DataSet(
     source=scgm,
     # Prados et al. 2017, slices with grey matter and unlabelled ones as perone2018 counts them (section 3.1)
     published=Published(
-        train=86, selection=90, test=137, unlabelled=613, classes=2, size=(CROP, CROP), default=(CROP, CROP), labelled="all"
+        train=86,
+        selection=90,
+        test=137,
+        unlabelled=613,
+        classes=2,
+        size=(CROP, CROP),
+        default=(CROP, CROP),
+        labelled="all",
+        channels=1,
     ),
     site="http://niftyweb.cs.ucl.ac.uk/challenge",
 )

@@ -18,6 +18,10 @@ SPLITS = ("train", "selection", "test", "unlabelled")
 Labels = tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]
 """Names of class ids 0..C-1 and one picture colour for each."""
 
+Normalise = Literal["none", "dataset", "zscore", "percentile", "minmax", "window"]
+Scope = Literal["image", "group", "dataset"]
+"""As in `Data.normalise` and `Data.normalise_over`."""
+
 
 class Item(NamedTuple):
     """One image. `split` is "train", "selection", "test" or "unlabelled" (a training image without a mask)."""
@@ -37,9 +41,11 @@ class Source:
     palette: tuple[tuple[int, int, int], ...]
     """One colour per class, for pictures."""
     read: Callable[[Item], tuple[np.ndarray, np.ndarray | None] | None]
-    """Decode one item: uint8 (H,W,3), and uint8 (H,W) class ids with 255 = ignore, or None. SettingError names a bad file.
+    """Decode one item: image (H,W,C) of uint8, uint16, float16 or float32, and uint8 (H,W) class ids with 255 = ignore, or None.
 
-    None instead of both leaves the item out of the pack, where only its pixels tell that it is of no use.
+    All images of a data set have one type and as many channels. Either may be a read-only np.memmap: large ones are not read at
+    once. SettingError names a bad file. None instead of both leaves the item out of the pack, where only its pixels tell that it
+    is of no use.
     """
     stamp: str
     """Cheap hash of everything the decoded pixels depend on: names, sizes and times of the files, options, generating code."""
@@ -51,6 +57,14 @@ class Source:
     """What to call an item in a message: the mask's file, or the image's when there is no mask."""
     group: Callable[[Item], str] = lambda item: item.id
     """What an item belongs to, such as a patient; images of one group are labelled, and carved out for selection, together."""
+    volume: Callable[[Item], str] = lambda item: item.id
+    """What an image is a slice of, such as a patient's scan: measured as one. Its id: it stands alone."""
+    spacing: Callable[[Item], tuple[float, float, float] | None] = lambda item: None
+    """Distance of slices, rows and columns of an image as stored, in mm or other units; None: not known. Known for all or none."""
+    listed: frozenset[str] = frozenset()
+    """Ids of training images that a list of labelled ones names, as published splits do: they come first in every subset."""
+    default_normalise: tuple[Normalise, Scope] | None = None
+    """Normalisation and what it is over where Data.normalise is None; None: "dataset" for uint8, else ("minmax", "dataset")."""
     discover: Callable[[], Labels] | None = None
     """Classes and palette of a data set that has to open its masks to know them; called once, while packing."""
     image_level: bool = False

@@ -1,11 +1,15 @@
 """Which rows of a pack are labelled, for training, for selection and for test.
 
-Labelled subsets are nested: one permutation, drawn with `split_seed` and never with a training seed, of which a subset is the
+Labelled subsets are nested: one permutation, drawn with `labelled_seed` (or `split_seed`) and never with a training seed, of which a subset is the
 beginning, so 1 % is inside 5 %. Images carved out for selection are drawn from a random stream of their own and are never
 trained on, not even without their masks; how many are labelled does not move them.
 
 Images of one group (a patient's slices, `Source.group`) stay together: groups are drawn, and as few of them taken as hold the
 number of images that was asked for.
+
+Where a list names labelled images, as published splits do (`Pack.listed`), those come before the others in every subset, so that
+as many images as are listed are exactly the list, whatever their groups; that many are labelled by default. Selection is then
+carved out of images of groups that have none of the listed ones, as long as there are such.
 """
 
 import hashlib
@@ -42,10 +46,21 @@ def split(pack: Pack, data: Data) -> Splits:
     of = {name: [row for row, found in enumerate(pack.split) if found == name] for name in ("selection", "test", "unlabelled")}
     train = sorted((row for row, found in enumerate(pack.split) if found == "train"), key=lambda row: pack.ids[row])
     if not of["selection"]:
-        of["selection"] = carved(data.selection, permuted(pack, train, data.split_seed, "selection"), pack.groups)
+        order = permuted(pack, train, data.split_seed, "selection")
+        listed = {pack.groups[row] for row in train if pack.ids[row] in pack.listed}
+        free = [row for row in order if pack.groups[row] not in listed]
+        spare = len(train) - len(free) if free else 0
+        of["selection"] = carved(data.selection, free or order, pack.groups, spare)
     taken = set(of["selection"])
-    kept = [row for row in permuted(pack, train, data.split_seed, "labelled") if row not in taken]
-    labelled = kept[: to_group_end(wanted(data.labelled, len(kept), pack.default_labelled), kept, pack.groups)]
+    seed = data.split_seed if data.labelled_seed is None else data.labelled_seed
+    drawn = [row for row in permuted(pack, train, seed, "labelled") if row not in taken]
+    first, others = ([row for row in drawn if (pack.ids[row] in pack.listed) == named] for named in (True, False))
+    kept = first + others
+    count = wanted(data.labelled, len(kept), len(first) or pack.default_labelled)
+    if count <= len(first):
+        labelled = first[: to_group_end(count, first, pack.groups)]
+    else:
+        labelled = first + others[: to_group_end(count - len(first), others, pack.groups)]
     check_counted(pack, {"labelled": labelled, "selection": of["selection"], "test": of["test"]})
     names = json.dumps(sorted(pack.ids[row] for row in labelled))
     return Splits(
@@ -85,15 +100,16 @@ def to_group_end(count: int, rows: list[int], groups: list[str]) -> int:
     return count
 
 
-def carved(selection: float, rows: list[int], groups: list[str]) -> list[int]:
-    """Those of the training images with masks that go to selection, the first ones."""
+def carved(selection: float, rows: list[int], groups: list[str], spare: int = 0) -> list[int]:
+    """Those of the training images with masks that go to selection, the first ones; `spare` others are left to train on anyway."""
     available = len(rows)
     count = share_of(selection, available) if selection < 1 else int(selection)
     count = to_group_end(count, rows, groups)
-    if count >= available:
+    most = available if spare else available - 1
+    if count > most:
         raise SettingError(
-            f"data.selection: got {selection}, which takes {count} of the {available} training images with masks; "
-            f"allowed: at most {available - 1}, so that one is left to train on"
+            f"data.selection: got {selection}, which takes {count} of the {available} training images with masks"
+            f"{' that are of no listed group' if spare else ''}; allowed: at most {most}{', so that one is left to train on' * (not spare)}"
         )
     return rows[:count]
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
+from semiseg.data.strips import flat, strips
 
 SHOWN = 24
 """Classes in the line; of more the first ones."""
@@ -26,6 +27,7 @@ def understood(pack: Pack, splits: Splits) -> str:
     parts = [
         f"{pack.name}: {len(splits.training)} training ({labelled}), {len(splits.selection)} selection, {len(splits.test)} test images",
         sizes(pack, rows),
+        *stored_as(pack),
         *([", ".join(f"{count} {kind}" for kind, count in sorted(pack.kinds.items()))] if pack.kinds else []),
         f"{len(pack.classes)} classes: {', '.join(shares)}",
         f"{as_percent(counts[-1] / total)} of the pixels ignored",
@@ -52,6 +54,13 @@ def sizes(pack: Pack, rows: np.ndarray) -> str:
     (height, width), (more, wider) = found[0], found[-1]
     several = f" to {more}x{wider} ({len(found)} sizes)" if len(found) > 1 else ""
     return f"{height}x{width}{several} pixels"
+
+
+def stored_as(pack: Pack) -> list[str]:
+    """Type, channels and normalisation of other than 8-bit colour images."""
+    if pack.dtype == np.uint8 and pack.channels == 3 and not pack.normalise:
+        return []
+    return [f"{pack.dtype.name} of {pack.channels} channel{'s' * (pack.channels > 1)}, normalised by {pack.normalise or 'dataset'}"]
 
 
 def as_percent(share: float) -> str:
@@ -94,11 +103,13 @@ def findings(pack: Pack, splits: Splits) -> list[str]:
 def pixels_of(pack: Pack, row: int) -> bytes:
     """A name of an image's pixels."""
     image = pack.image(row)
-    return sha256(repr(image.shape).encode() + image.tobytes()).digest()
+    name = sha256(repr(image.shape).encode())
+    name.update(flat(image))
+    return name.digest()
 
 
 def is_constant(image: np.ndarray) -> bool:
-    return bool((image == image[:1, :1]).all())
+    return all((strip == image[:1, :1]).all() for strip in strips(image))
 
 
 def some(names: Iterable[str], most: int = 8) -> str:

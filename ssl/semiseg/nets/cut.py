@@ -43,7 +43,7 @@ def cut_of(model: Model) -> Cut:
 
     Raises what the model raises when it runs on no image of 1, 2, 4 or 8 times its stride.
     """
-    model = apart(model.eval())
+    model = nothing_overwritten(model.eval())
     stride = int(model.encoder.output_stride)
     least = next((size for size in (stride, 2 * stride, 4 * stride) if runs(model, size)), 8 * stride)
     multiple = stride if runs(model, least + stride) else least
@@ -152,7 +152,7 @@ def prefixes(name: str) -> Iterator[str]:
 # ---- cutting
 
 
-def apart(model: Model) -> Model:
+def nothing_overwritten(model: Model) -> Model:
     """The model, in which no layer writes over its input any more: f and its branch read the same features."""
     for layer in model.modules():
         if getattr(layer, "inplace", False) is True:
@@ -162,7 +162,7 @@ def apart(model: Model) -> Model:
 
 def model_blocks(model: Model, cut: Cut) -> dict[str, nn.Module]:
     """The model's parts as blocks: stage1 ... or encoder; decN ... dec1 or decoder; head. The model is taken apart."""
-    model = apart(model)
+    model = nothing_overwritten(model)
     encoder, decoder = model.encoder, model.decoder
     body, prefix = body_of(encoder)
     fit = Fit(cut.multiple, cut.least)

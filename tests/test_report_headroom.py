@@ -186,7 +186,7 @@ def test_a_wide_gap_is_said_with_its_interval_and_the_share_that_the_method_clos
         first
         == f"'full' reaches 58.00 % test mIoU (n = 3), {span(WIDE['full'], WIDE[FEW])} points against its anchor '{FEW}': better here."
     )
-    assert second.startswith(f"All labels add {span(WIDE[EVERY], WIDE[FEW])} points to '{FEW}', of which 'full' has 40 % [")
+    assert second.startswith(f"All labels add {span(WIDE[EVERY], WIDE[FEW])} points to '{FEW}', of which 'full' closes 40 % [")
     assert third == "S2 is unclear (the interval crosses 0)."
 
 
@@ -231,7 +231,7 @@ def test_one_seed_says_how_much_and_judges_a_small_gap_alone(tmp_path: Path) -> 
         score_table(made(tmp_path, {name: values[:1] for name, values in WIDE.items()})), "test mIoU"
     ).sentences
     assert first.endswith("+7.90 points against its anchor 'labels only: 900 x 4': one seed only.")
-    assert second == "All labels add +20.20 (one seed) points to 'labels only: 900 x 4', of which 'full' has 39 %."
+    assert second == "All labels add +20.20 (one seed) points to 'labels only: 900 x 4', of which 'full' closes 39 %."
     first, *_ = answer(score_table(made(tmp_path, {name: values[:1] for name, values in SMALL.items()})), "test mIoU").sentences
     assert first.endswith("cannot tell here: all labels add only 0.9 points.")
 
@@ -243,8 +243,8 @@ def test_in_a_comparison_each_row_has_its_share(tmp_path: Path) -> None:
     room, third, _ = answer(table, "test mIoU").sentences
     first, second = room.split(". ")
     assert first == f"All labels add {span(WIDE[EVERY], WIDE[FEW])} points to '{FEW}'"
-    assert second.startswith("Of what they add to its own anchor 'mean teacher' has 40 % [")
-    assert "'other' has -20 % [" in second
+    assert second.startswith("Of that gap, from its own anchor, 'mean teacher' closes 40 % [")
+    assert "'other' closes -20 % [" in second
     assert third == f"'mean teacher' is {span(WIDE['full'], WIDE[FEW])} points against '{FEW}': better here."
     lines = list(csv.DictReader(io.StringIO(tables.comma_separated(table))))
     assert [line["anchor"] for line in lines] == [FEW, FEW, "-", "-"]
@@ -265,7 +265,7 @@ def test_classes_that_score_0_everywhere_are_named_and_left_out_beside_the_score
     assert table.zeros.scores["full"].mean == pytest.approx(0.58 * 5 / 3)
     said = answer(table, "test mIoU").sentences[2]
     assert said.startswith(
-        "disc and ring score 0 in every row; the mean over the other 3: 'full' 96.67 %, 'labels only: 900 x 4' 83.33 %"
+        "The classes disc and ring score 0 in every row; the mean over the other 3: 'full' 96.67 %, 'labels only: 900 x 4' 83.33 %"
     )
     line = next(one for one in text_table(results).splitlines() if one.startswith("full "))
     assert "96.67" in line

@@ -79,11 +79,11 @@ def _room(table: ScoredTable) -> tuple[str, ...]:
     if not shares:
         return (added + ".",)
     if len(table.headrooms) == 1:
-        return (f"{added}, of which '{room.row}' has {share_text(room.share)}.",)
+        return (f"{added}, of which '{room.row}' closes {share_text(room.share)}.",)
     if len(shares) > SINGLE:
-        return (f"{added}; the column 'of the gap' says how much of that, from its own anchor, each row has.",)
-    said = in_words([f"'{row}' has {share_text(share)}" for row, share in shares])
-    return (f"{added}. Of what they add to its own anchor {said}.",)
+        return (f"{added}; the column 'of the gap' says how much of it, from its own anchor, each row closes.",)
+    said = in_words([f"'{row}' closes {share_text(share)}" for row, share in shares])
+    return (f"{added}. Of that gap, from its own anchor, {said}.",)
 
 
 def _zeros(table: ScoredTable) -> tuple[str, ...]:
@@ -91,7 +91,8 @@ def _zeros(table: ScoredTable) -> tuple[str, ...]:
     none = table.zeros.classes
     if not none:
         return ()
-    said = f"{in_words(list(none))} {'scores' if len(none) == 1 else 'score'} 0 in every row"
+    one = len(none) == 1
+    said = f"The class{'' if one else 'es'} {in_words(list(none))} score{'s' if one else ''} 0 in every row"
     if not table.zeros.scores:
         return (said + ".",)
     names = [table.reference, *([table.headroom.anchor, table.headroom.all_labels] if table.headroom else [])]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import tiny
+from declared import TABLES
 
 from semiseg.augment import CutMix, Gentle
 from semiseg.augment.perturbation import Perturbation
@@ -28,7 +29,7 @@ PRESET = Preset(others=(MeanTeacher(), OneWay(), PseudoLabel(objective="dice"), 
 
 
 def split(line: ResolvedRow) -> Split:
-    labelled = {None: 4, "all": 12}.get(line.labelled, line.labelled)  # type: ignore[call-overload]
+    labelled = 4 if line.labelled is None else 12 if line.labelled == "all" else max(1, int(line.labelled))
     return replace(tiny.SPLIT, labelled=labelled, labelled_hash=f"{labelled} of 12")
 
 
@@ -228,6 +229,29 @@ def test_anchors_change_no_key_of_a_row_and_are_counted_apart() -> None:
         "2 rows x 2 seeds: 8 stages",
     ]
     assert plans[1].stages.keys() < plans[0].stages.keys()
+
+
+SHIPPED = [(script, preset) for script, table in TABLES.items() for preset in table.presets]
+
+
+@pytest.mark.parametrize(("script", "name"), SHIPPED)
+def test_in_a_shipped_comparison_what_learns_unlabelled_images_is_not_compared_with_a_plain_supervised_row(
+    script: str, name: str
+) -> None:
+    table, preset = TABLES[script], TABLES[script].presets[name]
+    methods = preset.methods()
+    lines = {row: resolve_row(script, row, one, methods) for row, one in table.rows_of(preset).items()}
+
+    def chain(line: ResolvedRow) -> tuple[Stage, ...]:
+        labelled = preset.data.labelled if line.labelled is None else line.labelled
+        known = replace(split(line), labelled_hash=str(labelled))
+        return line.method.stages(known, tiny.NET, replace(preset.train, **line.train), 0)
+
+    made = anchored(table, lines, ("fair",), methods, chain)
+    assert made.anchors
+    for row, record in made.anchors.items():
+        other = None if made.against is None else made.against[row]
+        assert other in (None, record.row) or learns_unlabelled(chain(made.lines[other])) is not None
 
 
 # ---- training settings of a stage

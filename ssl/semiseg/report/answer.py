@@ -96,8 +96,9 @@ def _zeros(table: ScoredTable) -> tuple[str, ...]:
     if not table.zeros.scores:
         return (said + ".",)
     names = [table.reference, *([table.headroom.anchor, table.headroom.all_labels] if table.headroom else [])]
+    left = "class" if table.zeros.left == 1 else str(table.zeros.left)
     means = [f"'{name}' {percent(table.zeros.scores[name].mean)} %" for name in names if name in table.zeros.scores]
-    return (f"{said}; the mean over the other {table.zeros.left}: {', '.join(means)}.",)
+    return (f"{said}; the mean over the other {left}: {', '.join(means)}.",)
 
 
 def _plain(delta: Paired) -> str:

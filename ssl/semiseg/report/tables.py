@@ -96,7 +96,7 @@ def table_grid(table: ScoredTable, metric: str) -> Grid:
 
 def _beside(table: ScoredTable) -> list[str]:
     """Head of the column of the score without classes that score 0 everywhere, if there is one."""
-    return [f"of {table.zeros.left} classes"] if table.zeros.scores else []
+    return [f"of {table.zeros.left} class{'es' * (table.zeros.left > 1)}"] if table.zeros.scores else []
 
 
 def _gap(table: ScoredTable) -> list[str]:

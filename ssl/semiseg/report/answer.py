@@ -56,13 +56,13 @@ def answer(table: ScoredTable, label: str) -> Answer:
     base, room = None if base is None else base.opposite(), table.headrooms.get(table.reference)
     if room is not None and room.gain.n:
         base = room.gain
-        said = outcome(standing(base, OF_ROW, room.doubtful), room if room.doubtful else None)
-        whole += f", {_plain(base)} points against its anchor '{room.anchor}': {said}"
+        judged = outcome(standing(base, OF_ROW, room.doubtful), room)
+        whole += f", {_plain(base)} points against its anchor '{room.anchor}': {judged}"
     elif base is not None and base.n:
         whole += f", {interval(base)} points against '{table.baseline}'"
     caveat = _caveat([part.gain for part in found] or [row.delta for row in rows], base)
     others = tuple(row for row in rows if row.row != table.baseline)
-    parts = [("+".join(part.removed), part.standing) for part in found]
+    parts: list[tuple[str, Standing]] = [("+".join(part.removed), part.standing) for part in found]
     said = _grouped(parts, table.doubted(table.reference)) if found else _outcomes(others, table)
     first = (whole + ".", *_room(table), *_zeros(table))
     return Answer((*first, *said), found, rows, caveat, first if table.headrooms else ())

@@ -161,7 +161,7 @@ def test_one_seed_says_how_much_and_judges_a_small_gap_alone(tmp_path: Path) -> 
         score_table(made(tmp_path, {name: values[:1] for name, values in WIDE.items()})), "test mIoU"
     ).sentences
     assert first.endswith("+7.90 points against its anchor 'labels only: 900 x 4': one seed only.")
-    assert second == "All labels add +20.20 (one seed) points to 'labels only: 900 x 4', of which 'full' closes 39 %."
+    assert second == "All labels add +20.20 points to 'labels only: 900 x 4' (one seed), of which 'full' closes 39 %."
     first, *_ = answer(score_table(made(tmp_path, {name: values[:1] for name, values in SMALL.items()})), "test mIoU").sentences
     assert first.endswith("cannot tell here: all labels add only 0.9 points.")
 

@@ -74,7 +74,8 @@ def _room(table: ScoredTable) -> tuple[str, ...]:
     room = table.headroom
     if room is None or not room.gap.n:
         return ()
-    added = f"All labels add {interval(room.gap)} points to '{room.anchor}'"
+    seeds = " (one seed)" if room.gap.n == 1 else ""
+    added = f"All labels add {_plain(room.gap)} points to '{room.anchor}'{seeds}"
     shares = [(one.row, one.share) for one in table.headrooms.values() if one.share.n and not one.doubtful]
     if not shares:
         return (added + ".",)

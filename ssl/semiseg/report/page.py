@@ -67,7 +67,7 @@ def _answer(table: ScoredTable, label: str) -> str:
         heading = "Which parts earn their place"
         how = f"What each part adds: '{table.reference}' minus the row without it, in points, paired by seed, with a 95 % interval."
         cards = [
-            _card(" + ".join(one.removed), one.gain, one.standing, table.doubted(one.row), one.paper_gain, f"row: {one.row}", seeds)
+            _card(" + ".join(one.removed), one.gain, one.standing, None, one.paper_gain, f"row: {one.row}", seeds)
             for one in said.parts
         ]
     else:

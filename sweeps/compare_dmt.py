@@ -33,6 +33,7 @@ TABLE = Ablation(
     }
     | {name: Row(change(DMT, phase_epochs=epochs)) for epochs, name in EPOCHS.items()},
     reference="Baseline",
+    against={},
     metrics=("miou", "foreground_iou", "accuracy"),
     presets={
         "demo": Preset(

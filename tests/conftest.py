@@ -21,7 +21,7 @@ from semiseg.sweep.command import main
 Found = TypeVar("Found")
 Run = Callable[..., tuple[int, str, str]]
 SCRIPT = Path(__file__).parent.parent / "sweeps" / "ablate_three_stage.py"
-TINY = ["--train.steps", "6", "--train.evaluations", "2", "--net.width", "2", "--data.labelled", "8"]
+TINY = ["--train.steps", "6", "--train.evaluations", "2", "--net.width", "2", "--data.labelled", "8", "--anchors", "none"]
 
 
 @pytest.fixture(scope="session")

@@ -116,6 +116,8 @@ def make_search(
         result = {
             "best": {"trial": 14, "selection": 0.6912, "test": {"n": 3, "mean": 0.6789, "sd": 0.0123}, "params": {"lambda1": 0.3}},
             "default": {"selection": 0.6702, "test": {"n": 3, "mean": 0.6666, "sd": None}},
+            "anchors": {"labels only": {"n": 3, "mean": 0.61, "sd": 0.01}, "all labels": {"n": 3, "mean": 0.7, "sd": None}},
+            "verdict": ["All labels add +9.00 points.", "'best' is better here."],
             "delta_selection": 0.021,
             "delta_test": {"mean": 0.0123, "sd": 0.004, "n": 3, "low": -0.002, "high": 0.0266},
             "seconds": {"spent": 1234.5, "alone": 4321.0, "saved_by_sharing": 2000.0, "saved_by_pruning": 1086.5},

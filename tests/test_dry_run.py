@@ -85,12 +85,15 @@ def test_a_dry_run_without_data_says_so_and_prints_every_setting(run: Callable[.
     assert found["train"]["precision"] in ("fp32", "bf16")
     assert found["mean_teacher"]["perturbation.noise"] == 0.05
     assert found["supervised"] == {"objective": "dice", "perturbation": None}
+    anchor = "train.steps=16100 train.batch_labelled=2 train.batch_unlabelled=0"  # 257 of 5,146 in 32: 1.6
     assert found["rows"] == {
         "mean teacher, 5 %": "mean_teacher data.labelled=0.05",
         "supervised, 5 %": "supervised data.labelled=0.05 train.steps=900",
+        "labels only: 16100 x 2": f"supervised perturbation=gentle data.labelled=0.05 {anchor}",
+        "all labels": f"supervised perturbation=gentle data.labelled=all {anchor}",
     }
     assert found["seeds"] == {"seeds": [0]}
-    assert lines[-1].startswith("2 rows x 1 seeds: 2 stages, 2 distinct, 0 done, 2 to train, about ")
+    assert lines[-1].startswith("2 rows and 2 anchors x 1 seeds: 4 stages, 4 distinct, 0 done, 4 to train, about ")
 
 
 def test_without_dry_run_or_with_a_wrong_root_the_data_are_asked_for(run: Callable[..., tuple[int, str, str]]) -> None:

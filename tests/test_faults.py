@@ -17,6 +17,8 @@ from conftest import SCRIPT, TINY, below, checkpoints, finish, results_bytes, st
 
 # Two chains, s1-s2-s3 and s2-T2-s3-T2, of stages that take some seconds each and save a checkpoint every half second
 LONG = [
+    "--anchors",
+    "none",
     "--train.steps",
     "150",
     "--train.evaluations",

@@ -50,7 +50,7 @@ def test_the_table_of_the_paper_is_announced_in_one_line() -> None:
 
 
 def test_counts_are_the_numbers_of_that_line() -> None:
-    expected = {"rows": 7, "seeds": 3, "stages": 54, "distinct": 30, "done": 0, "to_train": 30}
+    expected = {"rows": 7, "anchors": 0, "seeds": 3, "stages": 54, "distinct": 30, "done": 0, "to_train": 30}
     assert plan().counts() == expected
 
 

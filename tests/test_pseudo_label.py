@@ -16,6 +16,7 @@ from semiseg.config import SettingError
 from semiseg.losses import LOSSES, CrossEntropy, Dice, Loss, SoftDice
 from semiseg.methods.pseudo_label import PseudoLabel, rising
 from semiseg.methods.rule import Pick, State
+from semiseg.methods.stage_train import StageTrain
 from semiseg.methods.supervised import Supervised
 from semiseg.pseudo import pseudo_masks
 from semiseg.runner import StageRun, run_stage
@@ -118,6 +119,7 @@ def test_every_round_learns_from_the_stage_before_it() -> None:
 
 OTHER: dict[str, Any] = {
     "objective": Dice(), "rounds": 2, "weight": 1.0, "rise": (0.0, 0.5), "threshold": 0.9, "start_from": "scratch",
+    "stage1": StageTrain(steps=3), "stage2": StageTrain(rate=0.5),
 }  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def test_a_file_that_is_read_and_written_keeps_its_content(tmp_path):
     asked["data"] |= {"size": "48 x 64", "length": "pixels"}
     asked["paper"] = PAPER | {"metrics": None}
     asked["provenance"] |= {"written": ""}
+    asked |= {"anchors": {"full": {"row": "S1", "all_labels": None, "beside": []}}, "added": ["S1"], "headroom": 2.0}
     write_json(tmp_path, asked)
     assert json.loads(write_study(tmp_path, read_study(tmp_path)).read_text()) == asked
 

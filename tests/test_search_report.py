@@ -107,6 +107,9 @@ def test_a_finished_search_shows_its_files_result_and_cost(text):
     assert row("best", "69.12", "67.89 ± 1.23 (n = 3)") in text
     assert row("default", "67.02", "66.66 (n = 3)") in text
     assert row("best − default", "+2.10", "+1.23 ± 0.40 [−0.20, +2.66] (n = 3)") in text
+    assert row("labels only", "–", "61.00 ± 1.00 (n = 3)") in text
+    assert row("all labels", "–", "70.00 (n = 3)") in text
+    assert "All labels add +9.00 points. 'best' is better here." in text.replace("&#x27;", "'")
     for words in [
         "--config best.json",
         "&quot;ema_decay&quot;",

@@ -4,7 +4,7 @@ it."""
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -93,6 +93,11 @@ class MeanTeacher(OneStage):
 
     def after_step(self, state: State, now: Moment) -> None:
         state.follow(self.ema, now)
+
+    def labels_only(self) -> Mapping[str, Any]:
+        """Labelled images are perturbed too, but not by what follows a teacher, as without one there is nothing to follow."""
+        seen = None if self.perturbation.guided else self.perturbation
+        return {**super().labels_only(), "perturbation": seen}
 
     def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
         """One stage; SettingError when it ends before the teacher's first update, at the end of an epoch as `Trainer` counts it."""

@@ -14,9 +14,10 @@ from semiseg.config import Net, Train, require, require_choices
 from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.kept import Kept
 from semiseg.methods.rule import Masks, Method, Needs, Pick, PseudoMasks, Rule, State, keep_all
+from semiseg.methods.stage_train import StageTrain
 from semiseg.methods.supervised import Supervised
 from semiseg.schedules import Moment
-from semiseg.stage import Split, Stage
+from semiseg.stage import AS_BEFORE, Split, Stage
 
 PREVIOUS = Pick(weights="best")
 
@@ -72,6 +73,10 @@ class PseudoLabel(Method):
     """Confidence below which a pixel is not learned; 0: all are (Lee 2013)."""
     start_from: Literal["teacher", "scratch"] = "teacher"
     """Best weights of the stage before, one model that goes on learning (Lee 2013, feng2020_dmt), or fresh ones."""
+    stage1: StageTrain = field(default_factory=StageTrain, metadata={AS_BEFORE: StageTrain()})
+    """What the supervised stage trains with."""
+    stage2: StageTrain = field(default_factory=StageTrain, metadata={AS_BEFORE: StageTrain()})
+    """What every later stage trains with."""
 
     def __post_init__(self) -> None:
         require_choices(self, "method")
@@ -82,16 +87,17 @@ class PseudoLabel(Method):
         require(0 <= self.threshold < 1, "method.threshold", self.threshold, "a probability in [0, 1)")
 
     def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:
+        later = self.stage2.of(train)
         require(
-            train.batch_unlabelled >= 1, "train.batch_unlabelled", train.batch_unlabelled, "a whole number >= 1 with pseudo_label"
+            later.batch_unlabelled >= 1, "train.batch_unlabelled", later.batch_unlabelled, "a whole number >= 1 with pseudo_label"
         )
         rule = PseudoLabelled(
             objective=self.objective, weight=self.weight, rise=self.rise, threshold=self.threshold, start_from=self.start_from
         )
-        chain = list(Supervised(objective=self.objective).stages(split, net, train, seed))
+        chain = list(Supervised(objective=self.objective).stages(split, net, self.stage1.of(train), seed))
         for turn in range(1, self.rounds + 1):
-            learning = replace(chain[-1], name=f"pseudo{turn}", number=turn + 1, rule=rule, teachers=(chain[-1],))
-            chain.append(learning)
+            before = chain[-1]
+            chain.append(replace(before, name=f"pseudo{turn}", number=turn + 1, rule=rule, train=later, teachers=(before,)))
         return tuple(chain)
 
 

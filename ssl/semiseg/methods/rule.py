@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -174,6 +174,11 @@ class Method(abc.ABC):
     def check_switches(self) -> None:
         """Raise SettingError for switches that do not go together."""
         return
+
+    def labels_only(self) -> Mapping[str, Any]:
+        """Fields of `Supervised` with which it treats labelled images as this method's student does: their loss, if that is a setting,
+        and, in methods that perturb them, the perturbation."""
+        return {name: getattr(self, name) for name in ("objective",) if hasattr(self, name)}
 
     @abc.abstractmethod
     def stages(self, split: Split, net: Net, train: Train, seed: int) -> tuple[Stage, ...]:

@@ -12,8 +12,9 @@ from semiseg.ema import Ema
 from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.rule import Method
 from semiseg.methods.self_training import SelfTraining
+from semiseg.methods.stage_train import StageTrain
 from semiseg.methods.supervised import Supervised
-from semiseg.stage import Split, Stage
+from semiseg.stage import AS_BEFORE, Split, Stage
 
 Part = Literal["S1", "S2", "S3", "CR", "T2", "SA", "N2"]
 
@@ -66,6 +67,12 @@ class ThreeStage(Method):
     """The operators A and B: RandAugment and Cutout (authors' code)."""
     objective: Loss = field(default_factory=CrossEntropy)
     """Loss of labelled pixels in every stage (paper 4.2, equation 2: cross-entropy)."""
+    stage1: StageTrain = field(default_factory=StageTrain, metadata={AS_BEFORE: StageTrain()})
+    """What stage 1 trains with (paper: as all stages; authors' code: fewer steps, which docs/paper_presets.md lists)."""
+    stage2: StageTrain = field(default_factory=StageTrain, metadata={AS_BEFORE: StageTrain()})
+    """What stage 2 trains with."""
+    stage3: StageTrain = field(default_factory=StageTrain, metadata={AS_BEFORE: StageTrain()})
+    """What stage 3 and those that repeat it train with."""
 
     IMAGE_LEVEL = False
     SWITCHES = get_args(Part)
@@ -91,7 +98,8 @@ class ThreeStage(Method):
         self.check_switches()
 
         def stage(name: str, number: int, rule: Supervised | SelfTraining, *teachers: Stage) -> Stage:
-            return Stage(name=name, number=number, rule=rule, split=split, net=net, train=train, seed=seed, teachers=teachers)
+            own = (self.stage1, self.stage2, self.stage3)[min(number, 3) - 1].of(train)
+            return Stage(name=name, number=number, rule=rule, split=split, net=net, train=own, seed=seed, teachers=teachers)
 
         chain: list[Stage] = []
         if self.S1:

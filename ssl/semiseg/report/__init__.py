@@ -1,8 +1,10 @@
 """Reports over a results folder: tables, statistics, figures and one self-contained page. Imports neither torch nor ray."""
 
 from pathlib import Path
+from textwrap import fill
 
 from semiseg.report import tables
+from semiseg.report.answer import answer
 from semiseg.report.data import report_data
 from semiseg.results import Results, read, write_bytes
 
@@ -10,10 +12,13 @@ __all__ = ["text_table", "write_report"]
 
 
 def text_table(results: Results, width: int | None = None) -> str:
-    """The table as plain aligned text for a terminal `width` characters wide (None: as wide as it gets), then all metrics if asked
-    for."""
+    """The first lines of the answer where there are anchors, the table as plain aligned text for a terminal `width` characters wide
+    (None: as wide as it gets), then all metrics if asked for."""
     data = report_data(results)
-    return tables.text(data.table, data.label, data.study.score.rule, width, data.metrics)
+    first = [fill(sentence, width or 132) for sentence in answer(data.table, data.label).first]
+    return "\n".join(
+        [*first, *([""] if first else []), tables.text(data.table, data.label, data.study.score.rule, width, data.metrics)]
+    )
 
 
 def write_report(folder: Path) -> Path:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from semiseg.report.grid import percent
+from semiseg.report.headroom import Headroom
 from semiseg.report.scores import Compared, PartDelta, ScoredTable, comparisons, part_deltas, unfinished
-from semiseg.report.statistics import Paired, Standing, needed_seeds, verdict
-from semiseg.report.tables import interval
+from semiseg.report.statistics import OF_ROW, Paired, Standing, needed_seeds, standing, verdict
+from semiseg.report.tables import interval, share_text
 from semiseg.results import Results
 
 ORDER: dict[Standing, tuple[str, str]] = {
@@ -24,12 +25,14 @@ SINGLE = 4  # more rows than these are named by what is said of them, not in one
 
 
 class Answer(NamedTuple):
-    """The first lines of the page: an ablation has parts, a comparison has compared rows."""
+    """The first lines of the page: an ablation has parts, a comparison has compared rows. `first` are those of the whole method and of
+    what there is to gain, which begin the `sentences`."""
 
     sentences: tuple[str, ...]
     parts: tuple[PartDelta, ...]
     compared: tuple[Compared, ...]
     caveat: str
+    first: tuple[str, ...] = ()
 
 
 def answer(table: ScoredTable, label: str) -> Answer:
@@ -42,19 +45,70 @@ def answer(table: ScoredTable, label: str) -> Answer:
             return Answer(
                 ("No row shares a finished seed with the row it is compared with, so nothing can be compared yet.",), (), rows, ""
             )
-        return Answer(_outcomes(rows, table), (), rows, _caveat([row.delta for row in rows]))
+        first = (*_room(table), *_zeros(table))
+        return Answer((*first, *_outcomes(rows, table)), (), rows, _caveat([row.delta for row in rows]), first)
     full = table.row(table.reference)
     if full.score.n == 0:
         missing = f"No seed of '{table.reference}' has finished with a score, so nothing can be compared yet."
         return Answer((missing,), found, rows, "")
     whole = f"'{table.reference}' reaches {percent(full.score.mean)} % {label} (n = {full.score.n})"
     base = next((row.delta for row in table.rows if row.name == table.baseline), None)
-    if base is not None and base.n:
-        whole += f", {interval(base.opposite())} points against '{table.baseline}'"
+    base, room = None if base is None else base.opposite(), table.headrooms.get(table.reference)
+    if room is not None and room.gain.n:
+        base = room.gain
+        judged = outcome(standing(base, OF_ROW, room.doubtful), room)
+        whole += f", {_plain(base)} points against its anchor '{room.anchor}': {judged}"
+    elif base is not None and base.n:
+        whole += f", {interval(base)} points against '{table.baseline}'"
     caveat = _caveat([part.gain for part in found] or [row.delta for row in rows], base)
     others = tuple(row for row in rows if row.row != table.baseline)
-    said = _grouped([("+".join(part.removed), part.standing) for part in found]) if found else _outcomes(others, table)
-    return Answer((whole + ".", *said), found, rows, caveat)
+    parts: list[tuple[str, Standing]] = [("+".join(part.removed), part.standing) for part in found]
+    said = _grouped(parts, table.doubted(table.reference)) if found else _outcomes(others, table)
+    first = (whole + ".", *_room(table), *_zeros(table))
+    return Answer((*first, *said), found, rows, caveat, first if table.headrooms else ())
+
+
+def _room(table: ScoredTable) -> tuple[str, ...]:
+    """What all labels add to the anchor of the reference, or of the first row that has one, and what each method does of what they add
+    to its own."""
+    room = table.headroom
+    if room is None or not room.gap.n:
+        return ()
+    seeds = " (one seed)" if room.gap.n == 1 else ""
+    added = f"All labels add {_plain(room.gap)} points to '{room.anchor}'{seeds}"
+    shares = [(one.row, one.share) for one in table.headrooms.values() if one.share.n and not one.doubtful]
+    if not shares:
+        return (added + ".",)
+    if len(table.headrooms) == 1:
+        return (f"{added}, of which '{room.row}' closes {share_text(room.share)}.",)
+    if len(shares) > SINGLE:
+        return (f"{added}; the column 'of the gap' says how much of it, from its own anchor, each row closes.",)
+    said = in_words([f"'{row}' closes {share_text(share)}" for row, share in shares])
+    return (f"{added}. Of that gap, from its own anchor, {said}.",)
+
+
+def _zeros(table: ScoredTable) -> tuple[str, ...]:
+    """Classes that nobody learned."""
+    none = table.zeros.classes
+    if not none:
+        return ()
+    one = len(none) == 1
+    said = f"The class{'' if one else 'es'} {in_words(list(none))} score{'s' if one else ''} 0 in every row"
+    if not table.zeros.scores:
+        return (said + ".",)
+    names = [table.reference, *([table.headroom.anchor, table.headroom.all_labels] if table.headroom else [])]
+    left = "class" if table.zeros.left == 1 else str(table.zeros.left)
+    means = [f"'{name}' {percent(table.zeros.scores[name].mean)} %" for name in names if name in table.zeros.scores]
+    return (f"{said}; the mean over the other {left}: {', '.join(means)}.",)
+
+
+def _plain(delta: Paired) -> str:
+    return interval(delta).removesuffix(" (one seed)")
+
+
+def outcome(outcome: Standing, room: Headroom | None) -> str:
+    """An outcome, with the reason where there may be nothing to gain."""
+    return f"{outcome}: {room.reason}" if outcome == "cannot tell here" and room else outcome
 
 
 def _caveat(deltas: Iterable[Paired], base: Paired | None = None) -> str:
@@ -72,22 +126,28 @@ def _outcomes(rows: Sequence[Compared], table: ScoredTable) -> tuple[str, ...]:
     """A sentence per row; of many rows what can be said of which."""
     if len(rows) <= SINGLE:
         return tuple(
-            f"'{row.row}' is {interval(row.delta).removesuffix(' (one seed)')} points against '{row.against}': {row.standing}."
+            f"'{row.row}' is {_plain(row.delta)} points against '{row.against}': {outcome(row.standing, table.doubted(row.row))}."
             if row.delta.n
             else f"'{row.row}' {ORDER[row.standing][0]}."
             for row in rows
         )
     to = f"Against '{table.opponent}': " if table.opponent else "Each against its counterpart: "
-    return tuple(to + sentence for sentence in _grouped([(f"'{row.row}'", row.standing) for row in rows]))
+    doubts = {room.reason: room for room in map(table.doubted, [row.row for row in rows]) if room is not None}
+    room = next(iter(doubts.values())) if len(doubts) == 1 else None
+    return tuple(to + sentence for sentence in _grouped([(f"'{row.row}'", row.standing) for row in rows], room))
 
 
-def _grouped(standings: Iterable[tuple[str, Standing]]) -> tuple[str, ...]:
-    """'CR and SA earn their place; T2 is unclear.'"""
+def _grouped(standings: Iterable[tuple[str, Standing]], room: Headroom | None = None) -> tuple[str, ...]:
+    """'CR and SA earn their place; T2 is unclear.' And of what cannot be told the reason, where all have the same."""
     groups: dict[Standing, list[str]] = defaultdict(list)
     for name, kind in standings:
         groups[kind].append(name)
     clauses = [f"{in_words(groups[kind])} {ORDER[kind][len(groups[kind]) > 1]}" for kind in ORDER if groups[kind]]
-    return ("; ".join(clauses) + ".",) if clauses else ()
+    if names := groups["cannot tell here"]:
+        help_ = "helps" if len(names) == 1 else "help"
+        clauses.append(f"cannot tell here whether {in_words(names)} {help_}" + (f": {room.reason}" if room else ""))
+    said = "; ".join(clauses)
+    return (f"{said[0].upper()}{said[1:]}." if said.startswith("cannot tell") else f"{said}.",) if said else ()
 
 
 def in_words(names: list[str]) -> str:
@@ -140,7 +200,8 @@ def sharing(results: Results) -> Sharing:
     keys = [line["key"] for line in lines]
     chains: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for line in sorted(lines, key=lambda line: line["position"]):
-        chains[line["seed"]][line["row"]].append(line["key"])
+        if line["row"] not in results.study.added:
+            chains[line["seed"]][line["row"]].append(line["key"])
     several = [list(rows.values()) for rows in chains.values() if len(rows) > 1]
     return Sharing(
         asked=len(keys),

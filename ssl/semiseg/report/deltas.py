@@ -54,7 +54,7 @@ def forest_info(table: ScoredTable) -> ForestInfo:
             continue
         seeds = {seed: 100 * one for seed, one in delta.deltas.items()}
         mean, low, high = (100 * value for value in (delta.mean, delta.low, delta.high))
-        said = standing(delta.opposite()) if ablated else outcome
+        said = standing(delta.opposite(), doubtful=table.doubted(row) is not None) if ablated else outcome
         deltas.append(Delta(row, against, mean, low, high, seeds, paper, said))
     stated = [any(not math.isnan(delta.paper[i]) for delta in deltas) for i in range(len(table.paper_columns))]
     kept = [delta._replace(paper=tuple(compress(delta.paper, stated))) for delta in deltas]

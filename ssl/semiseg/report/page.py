@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable
 
-from semiseg.report.answer import Sharing, answer, gaps, sharing
+from semiseg.report.answer import Sharing, answer, gaps, outcome, sharing
 from semiseg.report.data import ReportData
 from semiseg.report.figures import FIGURES
 from semiseg.report.grid import Grid, percent
+from semiseg.report.headroom import Headroom
 from semiseg.report.markup import (
     Section,
     document,
@@ -72,20 +73,22 @@ def _answer(table: ScoredTable, label: str) -> str:
         heading = "Which parts earn their place"
         how = f"What each part adds: '{table.reference}' minus the row without it, in points, paired by seed, with a 95 % interval."
         cards = [
-            _card(" + ".join(part.removed), part.gain, part.standing, part.paper_gain, f"row: {part.row}", seeds)
-            for part in said.parts
+            _card(" + ".join(one.removed), one.gain, one.standing, None, one.paper_gain, f"row: {one.row}", seeds)
+            for one in said.parts
         ]
     else:
         heading = "What helped"
         how = "Each row minus the row it is compared with, in points, paired by seed, with a 95 % interval."
         cards = [
-            _card(row.row, row.delta, row.standing, row.paper_delta, f"against: {row.against}", seeds) for row in said.compared
+            _card(one.row, one.delta, one.standing, table.doubted(one.row), one.paper_delta, f"against: {one.against}", seeds)
+            for one in said.compared
         ]
     below = f'<ul class="parts">{"".join(cards)}</ul><p class="note">{escaped(how)} {escaped(said.caveat)}</p>' if cards else ""
-    return section("answer", heading, f'<p class="answer">{numeral(" ".join(said.sentences))}</p>{below}')
+    lines = [" ".join(said.first), " ".join(said.sentences[len(said.first) :])]
+    return section("answer", heading, "".join(f'<p class="answer">{numeral(one)}</p>' for one in lines if one) + below)
 
 
-def _card(what: str, delta: Paired, said: Standing, paper: Iterable[float], where: str, seeds: int) -> str:
+def _card(what: str, delta: Paired, said: Standing, room: Headroom | None, paper: Iterable[float], where: str, seeds: int) -> str:
     mean, _, span = interval(delta).partition(" ")
     if 1 < delta.n < seeds:
         span += f" (n = {delta.n} of {seeds})"
@@ -94,7 +97,7 @@ def _card(what: str, delta: Paired, said: Standing, paper: Iterable[float], wher
     small = "".join(f'<div class="small">{numeral(words)}</div>' for words in lines if words)
     return (
         f'<li class="part {COLOUR_OF.get(said, "")}"><div class="what">{numeral(what)}</div>'
-        f'<div class="size">{numeral(mean)}</div>{small}<div class="say">{escaped(said)}</div></li>'
+        f'<div class="size">{numeral(mean)}</div>{small}<div class="say">{escaped(outcome(said, room))}</div></li>'
     )
 
 
@@ -113,7 +116,8 @@ def _table(data: ReportData) -> str:
         ]
         values = "&ensp;".join(percent(row.cells[seed].value) for seed in table.seeds)
         cells.insert(after, f'<td class="number seeds">{values}</td>')
-        body.append(f'<tr class="{"reference" if row.delta is None else ""}">{"".join(cells)}</tr>')
+        kind = "anchor" if row.added else "reference" if row.delta is None else ""
+        body.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
     said = [*map(numeral, notes(table, data.study.score.rule)), *map(escaped, _shared(sharing(data.results)))]
     below = "".join(f'<p class="note">{note}</p>' for note in said)
     paper = data.study.paper

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
 from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, paired, spread, standing
 from semiseg.results import Results, StudyRecord
 
@@ -36,6 +37,7 @@ class ScoredRow(NamedTuple):
     role: str
     paper: tuple[float, ...]  # percent, as printed in the paper; NaN where it states nothing
     paper_delta: tuple[float, ...]  # NaN too in columns of another metric than the score
+    added: bool = False  # an anchor that the table does not declare
 
 
 class PartDelta(NamedTuple):
@@ -70,10 +72,22 @@ class ScoredTable(NamedTuple):
     paper_columns: tuple[str, ...]
     paper_beside: tuple[bool, ...]  # per column, whether it stands beside the score; others stand in the table of all metrics
     comparison: bool  # study.json says who is against whom
+    headrooms: Mapping[str, Headroom]  # by row
+    zeros: Zeros
 
     def row(self, name: str) -> ScoredRow:
         """The row called `name`."""
         return next(row for row in self.rows if row.name == name)
+
+    @property
+    def headroom(self) -> Headroom | None:
+        """That of the reference, or of the first row that has one."""
+        return self.headrooms.get(self.reference) or next(iter(self.headrooms.values()), None)
+
+    def doubted(self, row: str) -> Headroom | None:
+        """What makes it doubtful that there is anything to gain for the row; in an ablation for the reference, which stands for all."""
+        found = self.headrooms.get(row) if self.comparison else self.headroom
+        return found if found is not None and found.doubtful else None
 
     @property
     def opponents(self) -> tuple[str, ...]:
@@ -99,6 +113,7 @@ def score_table(results: Results) -> ScoredTable:
     study, words = results.study, row_words(results.study)
     seeds, reference, metric = study.seeds, study.reference, study.score.metric
     cells = score_cells(results)
+    scored = {at: (cell.key, cell.role) for at, cell in cells.items() if cell.state == "done"}
     table = {name: {seed: cells[name, seed] for seed in seeds} for name in study.rows}
     values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in table.items()}
     paper_columns, printed, meant = _paper(study)
@@ -122,6 +137,7 @@ def score_table(results: Results) -> ScoredTable:
                 ours - theirs if of == metric else math.nan
                 for ours, theirs, of in zip(stated[name], stated[other or name], meant, strict=True)
             ),
+            added=name in study.added,
         )
         rows.append(row)
     switches = dict.fromkeys([*words.switches[reference], *(switch for row in rows for switch in row.switches)])
@@ -135,6 +151,8 @@ def score_table(results: Results) -> ScoredTable:
         paper_columns,
         tuple(of == metric or of not in study.metrics for of in meant),
         study.against is not None,
+        headrooms(study, values),
+        zeros(results, scored),
     )
 
 
@@ -149,11 +167,11 @@ def _paper(study: StudyRecord) -> tuple[tuple[str, ...], Mapping[str, tuple[floa
 def row_words(study: StudyRecord) -> Words:
     """Sort each row's words: `field=value` is a setting, a name in `methods` the method, everything else a switch.
 
-    The columns are "method", when a row names one (the study's `method` is that of the others), then the settings in order of
+    Anchors that the table does not declare are named by what they are, and their words left out. The columns are "method", when a row names one (the study's `method` is that of the others), then the settings in order of
     appearance.
     """
     methods = study.methods
-    rows = {name: words.split() for name, words in study.rows.items()}
+    rows = {name: [] if name in study.added else words.split() for name, words in study.rows.items()}
     settings = {name: dict(word.split("=", 1) for word in words if "=" in word) for name, words in rows.items()}
     named = {name: next((word for word in words if word in methods), None) for name, words in rows.items()}
     switches = {name: tuple(word for word in words if "=" not in word and word not in methods) for name, words in rows.items()}
@@ -161,7 +179,8 @@ def row_words(study: StudyRecord) -> Words:
     facts = {name: tuple(given.get(field, "") for field in fields) for name, given in settings.items()}
     if not any(named.values()):
         return Words(switches, fields, facts)
-    return Words(switches, ("method", *fields), {name: (named[name] or study.method, *facts[name]) for name in rows})
+    method = {name: named[name] or ("supervised" if name in study.added else study.method) for name in rows}
+    return Words(switches, ("method", *fields), {name: (method[name], *facts[name]) for name in rows})
 
 
 def numbers_of(results: Results, metric: str) -> dict[tuple[str, str], float]:
@@ -207,19 +226,23 @@ def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:
     for row in table.rows:
         removed = tuple(switch for switch in full.switches if switch not in row.switches)
         changed = set(row.switches) - set(full.switches) or row.facts != full.facts
-        if table.comparison or row.delta is None or row.name == table.baseline or not removed or changed:
+        none = table.comparison or row.added or row.name == table.baseline
+        if none or row.delta is None or not removed or changed:
             continue
-        gain = row.delta.opposite()
-        found.append(PartDelta(removed, row.name, gain, standing(gain), tuple(-delta for delta in row.paper_delta)))
+        gain, doubtful = row.delta.opposite(), table.doubted(row.name) is not None
+        paper = tuple(-delta for delta in row.paper_delta)
+        found.append(PartDelta(removed, row.name, gain, standing(gain, doubtful=doubtful), paper))
     return tuple(found)
 
 
 def comparisons(table: ScoredTable) -> tuple[Compared, ...]:
-    """Every row that is compared with another, in table order."""
+    """Every declared row that is compared with another, in table order."""
     return tuple(
-        Compared(row.name, row.against, row.delta, standing(row.delta, OF_ROW), row.paper_delta)
+        Compared(
+            row.name, row.against, row.delta, standing(row.delta, OF_ROW, table.doubted(row.name) is not None), row.paper_delta
+        )
         for row in table.rows
-        if row.against is not None and row.delta is not None
+        if row.against is not None and row.delta is not None and not row.added
     )
 
 

@@ -14,7 +14,9 @@ from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats.t.
 
 LEVEL = 0.05
 EXACT_SEEDS = 20  # the sign-flip test lists 2**(n - 1) sums: half a million here
-Standing = Literal["earns its place", "hurts here", "better here", "worse here", "unclear", "one seed only", "no result yet"]
+Standing = Literal[
+    "earns its place", "hurts here", "better here", "worse here", "unclear", "cannot tell here", "one seed only", "no result yet"
+]
 OF_PART: tuple[Standing, Standing] = ("earns its place", "hurts here")
 OF_ROW: tuple[Standing, Standing] = ("better here", "worse here")
 
@@ -44,6 +46,15 @@ class Paired(NamedTuple):
         return Paired(flipped, self.n, -self.mean, self.sd, -self.high, -self.low, self.p)
 
 
+class Ratio(NamedTuple):
+    """A ratio of two mean differences; `low`, `high` are its 95 % interval, NaN where that is unbounded or n < 2."""
+
+    n: int
+    value: float
+    low: float
+    high: float
+
+
 def spread(values: Iterable[float]) -> Spread:
     """n, mean and sample standard deviation of the finite `values`."""
     finite = np.array([value for value in values if math.isfinite(value)], dtype=float)
@@ -59,6 +70,29 @@ def paired(row: Mapping[int, float], reference: Mapping[int, float]) -> Paired:
     n, mean, sd = spread(deltas.values())
     half = float(stdtrit(n - 1, 1 - LEVEL / 2)) * sd / math.sqrt(n) if n > 1 else math.nan
     return Paired(deltas, n, mean, sd, mean - half, mean + half, sign_flip_p(deltas.values()))
+
+
+def fieller(row: Mapping[int, float], whole: Mapping[int, float], reference: Mapping[int, float]) -> Ratio:
+    """(row - reference) / (whole - reference) in the means over the seeds at which all three have a finite score.
+
+    The interval is Fieller's (1954): all r for which mean(a) - r mean(b), a and b the two differences of each seed, is not t
+    standard errors from 0, that is (A - r B)^2 <= t^2 (saa - 2 r sab + r^2 sbb) / n with their variances and covariance. It is bounded
+    only where B itself is further than t standard errors from 0.
+    """
+    tops, bottoms = paired(row, reference).deltas, paired(whole, reference).deltas
+    seeds = sorted(tops.keys() & bottoms.keys())
+    n, a, b = len(seeds), np.array([tops[seed] for seed in seeds]), np.array([bottoms[seed] for seed in seeds])
+    if not n or b.mean() == 0:
+        return Ratio(n, math.nan, math.nan, math.nan)
+    top, bottom = float(a.mean()), float(b.mean())
+    if n < 2:
+        return Ratio(n, top / bottom, math.nan, math.nan)
+    ((saa, sab), (_, sbb)) = np.cov(a, b) * float(stdtrit(n - 1, 1 - LEVEL / 2)) ** 2 / n
+    square, half, rest = bottom**2 - sbb, top * bottom - sab, top**2 - saa  # square r^2 - 2 half r + rest <= 0
+    if square <= 0:
+        return Ratio(n, top / bottom, math.nan, math.nan)
+    width = math.sqrt(max(half**2 - square * rest, 0.0))
+    return Ratio(n, top / bottom, float(half - width) / square, float(half + width) / square)
 
 
 def sign_flip_p(deltas: Iterable[float]) -> float:
@@ -87,19 +121,22 @@ def needed_seeds(level: float = LEVEL) -> int:
     return math.floor(math.log2(2 / level)) + 1
 
 
-def standing(gain: Paired, words: tuple[Standing, Standing] = OF_PART) -> Standing:
+def standing(gain: Paired, words: tuple[Standing, Standing] = OF_PART, doubtful: bool = False) -> Standing:
     """What an interval says, of a part (gain: full minus 'without the part') or, with OF_ROW, of a row; it never speaks of
     significance.
 
-    `words` are those for an interval above and below 0.
+    `words` are those for an interval above and below 0. Where it is `doubtful` that there is anything to gain, no difference says
+    nothing; one that is seen does.
     """
     if gain.n == 0:
         return "no result yet"
-    if gain.n == 1:
-        return "one seed only"
-    if gain.low > 0:
+    if gain.n > 1 and gain.low > 0:
         return words[0]
-    return words[1] if gain.high < 0 else "unclear"
+    if gain.n > 1 and gain.high < 0:
+        return words[1]
+    if doubtful:
+        return "cannot tell here"
+    return "one seed only" if gain.n == 1 else "unclear"
 
 
 def verdict(n: int, p: float = math.nan) -> str:

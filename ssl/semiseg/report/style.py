@@ -23,6 +23,7 @@ STANDING_COLOURS = {
     "better here": GREEN,
     "worse here": RED,
     "unclear": NEUTRAL,
+    "cannot tell here": NEUTRAL,
     "one seed only": NEUTRAL,
     "no result yet": NEUTRAL,
 }

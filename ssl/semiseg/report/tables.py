@@ -9,7 +9,10 @@ from typing import NamedTuple
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
 from semiseg.report.metrics import Metrics, metrics_grid, written
 from semiseg.report.scores import ScoredRow, ScoredTable
-from semiseg.report.statistics import Paired, Spread, verdict
+from semiseg.report.statistics import Paired, Ratio, Spread, verdict
+
+ANCHORS = "Anchors: labels only, with as many labelled images a step as the row has and as many steps as its chain; 'all labels': with all."
+GAP = "Of the gap: (row - anchor) / (all labels - anchor), with Fieller's interval; left out where that is unbounded."
 
 
 class TableLine(NamedTuple):
@@ -35,6 +38,14 @@ def interval(delta: Paired) -> str:
     return (
         f"{points(delta.mean)} [{points(delta.low)}, {points(delta.high)}]" if delta.n > 1 else f"{points(delta.mean)} (one seed)"
     )
+
+
+def share_text(share: Ratio) -> str:
+    """ "41 % [30, 52]"; without an interval where that is unbounded or there is one seed."""
+    if math.isnan(share.value):
+        return MISSING
+    value, low, high = (f"{round(100 * one) + 0}" if math.isfinite(one) else "" for one in share[1:])
+    return f"{value} %" + (f" [{low}, {high}]" if low else "")
 
 
 def paper_text(value: float, delta: float) -> str:
@@ -67,7 +78,7 @@ def table_grid(table: ScoredTable, metric: str) -> Grid:
     """The table as text. Where rows have different opponents, a column names them."""
     to, several = (f" to {table.opponent}", False) if table.opponent else ("", True)
     columns = named("row", ["row"]) + named("tick", table.switches) + named("fact", table.columns)
-    columns += named("number", [f"{metric}, %: mean ± sd", f"delta{to} [95 % interval]"])
+    columns += named("number", [f"{metric}, %: mean ± sd", *_beside(table), f"delta{to} [95 % interval]", *_gap(table)])
     columns += named("text", [*["against"][: int(several)], "scored"])
     columns += named("paper", [f"paper: {column}" for column in compress(table.paper_columns, table.paper_beside)])
     lines = []
@@ -75,20 +86,38 @@ def table_grid(table: ScoredTable, metric: str) -> Grid:
         one = line(row, table)
         against = [row.against or ""] if several else []
         ticks = [TICK if on else "" for on in one.ticks]
-        lines.append(
-            (one.name, *ticks, *row.facts, one.score, one.delta, *against, one.role, *compress(one.paper, table.paper_beside))
-        )
+        others = [percent(table.zeros.scores[row.name].mean) if row.name in table.zeros.scores else MISSING for _ in _beside(table)]
+        room = table.headrooms.get(row.name)
+        gap = [share_text(room.share) if room is not None and not room.doubtful else MISSING for _ in _gap(table)]
+        numbers = (one.score, *others, one.delta, *gap)
+        lines.append((one.name, *ticks, *row.facts, *numbers, *against, one.role, *compress(one.paper, table.paper_beside)))
     return Grid(columns, tuple(lines))
+
+
+def _beside(table: ScoredTable) -> list[str]:
+    """Head of the column of the score without classes that score 0 everywhere, if there is one."""
+    return [f"of {table.zeros.left} class{'es' * (table.zeros.left > 1)}"] if table.zeros.scores else []
+
+
+def _gap(table: ScoredTable) -> list[str]:
+    """Head of the column of what rows do of all labels' gain, if there is one; an ablation says it in a sentence of its one row."""
+    return ["of the gap [95 % interval]"] if table.comparison and table.headrooms else []
 
 
 def notes(table: ScoredTable, rule: str) -> list[str]:
     """What a reader must know beside the numbers: rule, what n allows, what the interval is of."""
-    compared = [row.delta for row in table.rows if row.delta is not None and row.delta.n]
+    compared = [row.delta for row in table.rows if row.delta is not None and row.delta.n and not row.added]
+    if not table.comparison:  # the whole method, which no row is compared with, and its anchor
+        compared += [room.gain for room in table.headrooms.values() if room.gain.n]
     smallest = min(compared, key=lambda delta: delta.n, default=None)
     count = f"{len(compared)} comparison{'' if len(compared) == 1 else 's'}"
     what = f"Deltas are paired by seed; intervals are Student's t with n - 1 degrees of freedom, unadjusted for {count}."
-    said = verdict(smallest.n if smallest else 0)
-    return [f"Scores: {rule}" if rule.endswith(".") else f"Scores: {rule}.", what, said]
+    said = [verdict(smallest.n if smallest else 0)]
+    if table.headrooms:
+        said.append(ANCHORS)
+    if _gap(table):
+        said.append(GAP)
+    return [f"Scores: {rule}" if rule.endswith(".") else f"Scores: {rule}.", what, *said]
 
 
 def text(table: ScoredTable, metric: str, rule: str, width: int | None = None, more: Metrics | None = None) -> str:
@@ -119,6 +148,7 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
     several = not table.opponent
     head = ["row", *table.switches, *table.columns, "n", "mean", "sd", *(f"seed {seed}" for seed in table.seeds)]
     head += ["delta", "delta low", "delta high", "delta n", "p sign flip", *["against"][: int(several)], "scored"]
+    head += ["anchor", "all labels", "of the gap", "of the gap low", "of the gap high"] if table.headrooms else []
     head += [name for column in table.paper_columns for name in (f"paper: {column}", f"paper delta: {column}")]
     head += [f"{name} {what}" for name in (more.names if more else ()) for what in ("n", "mean", "sd")]
     stream = io.StringIO()
@@ -140,9 +170,21 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
         values = zip(more.names, more.lines[i].values, strict=True) if more and more.lines else ()
         others = [one for name, value in values for one in _summary(value, name)]
         writer.writerow(
-            [row.name, *ticks, *row.facts, *_summary(row.score), *scores, *delta, *against, row.role or MISSING, *stated, *others]
+            [
+                *(row.name, *ticks, *row.facts, *_summary(row.score), *scores, *delta, *against, row.role or MISSING),
+                *(_room(table, row.name) if table.headrooms else []),
+                *(*stated, *others),
+            ]
         )
     return stream.getvalue()
+
+
+def _room(table: ScoredTable, row: str) -> list[str]:
+    """A row's anchor, the same with all labels, and what the row does of their difference, in percent."""
+    room = table.headrooms.get(row)
+    if room is None:
+        return [MISSING] * 5
+    return [room.anchor, room.all_labels or MISSING, *map(percent, room.share[1:])]
 
 
 def _summary(value: Spread, metric: str = "") -> tuple[int, str, str]:

@@ -96,6 +96,18 @@ class ScoreRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnchorRecord:
+    """Rows of labels alone beside a row."""
+
+    row: str
+    """What the row is judged by: labels only, with as many labelled images a step and as many steps."""
+    all_labels: str | None = None
+    """The same with all labels; None: the row has all."""
+    beside: tuple[str, ...] = ()
+    """Anchors of other kinds."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProvenanceRecord:
     """Where the results come from."""
 
@@ -123,6 +135,12 @@ class StudyRecord:
     """Words of rows that name a method."""
     against: Mapping[str, str | None] | None = None
     """Row -> row it is compared with instead of the reference, or None. A study that has this, even empty, is a comparison."""
+    anchors: Mapping[str, AnchorRecord] = field(default_factory=dict)
+    """Row -> its anchors. In an ablation the reference has some, in a comparison every row that learns unlabelled images."""
+    added: tuple[str, ...] = ()
+    """Rows that are anchors and nothing else: the table does not declare them."""
+    headroom: float = 2.0
+    """Points that all labels must add to an anchor before a difference that is not seen says anything."""
     metrics: tuple[str, ...] = ()
     """Metrics of a second table."""
     curve: CurveRecord | None = None
@@ -157,6 +175,11 @@ class StudyRecord:
         for row, other in (self.against or {}).items():
             _need(row in rows, "against", row, names)
             _need(other in (None, *rows), f"against[{row!r}]", other, f"{names} or null")
+        _need(set(self.added) < set(rows), "added", list(self.added), f"some of {names}, but not all")
+        for row, anchors in self.anchors.items():
+            _need(row in rows, "anchors", row, names)
+            for name in (anchors.row, anchors.all_labels, *anchors.beside):
+                _need(name in (None, *rows), f"anchors[{row!r}]", name, names)
         if self.curve is not None:
             _check_rows(self.curve, rows)
 

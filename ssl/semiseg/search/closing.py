@@ -45,6 +45,8 @@ def closing(summary: dict[str, Any], metric: str) -> str:
             line("best", summary["best"]["selection"], summary["best"]["test"]),
             line("default", summary["default"]["selection"], summary["default"]["test"]),
             line("delta", summary["delta_selection"], summary["delta_test"], "+"),
+            *(line(who, None, test) for who, test in summary["anchors"].items()),
+            *summary["verdict"],
             f"trials: {counts['finished']} finished, {counts['pruned']} stopped early, {counts['failed']} failed",
             cost,
         ]

@@ -124,6 +124,7 @@ def _result(search: SearchResults) -> str:
     ]
     lines = [(who, result.get(who) or {}, "") for who in ("best", "default")]
     lines.append(("best − default", {"selection": result.get("delta_selection"), "test": result.get("delta_test")}, "+"))
+    lines += [(who, {"test": test}, "") for who, test in result.get("anchors", {}).items()]
     cells = [(who, _percent(scores.get("selection"), sign), _spread(scores.get("test") or {}, sign)) for who, scores, sign in lines]
     body = [
         f'<tr><td>{who}</td><td class="number">{numeral(one)}</td><td class="number">{numeral(two)}</td></tr>'
@@ -140,6 +141,8 @@ def _result(search: SearchResults) -> str:
     final = Path("final", "report.html")
     if (search.folder / final).is_file():
         below += f'<p><a href="{final.as_posix()}">Best against default: table, intervals and curves of every seed</a></p>'
+    said = " ".join(result.get("verdict", ()))
+    below = (f'<p class="answer">{numeral(said)}</p>' if said else "") + below
     table = (
         wide_table(heads, body) if result else '<p class="empty">Best and default are compared when the search has finished.</p>'
     )

@@ -18,6 +18,7 @@ from semiseg.development import reported_data
 from semiseg.methods import Method, name_of
 from semiseg.outside import writable_folder
 from semiseg.provenance import provenance
+from semiseg.report.answer import answer
 from semiseg.report.metrics import pretty
 from semiseg.report.scores import score_table
 from semiseg.results import read
@@ -29,7 +30,7 @@ from semiseg.search.folder import set_damaged_aside
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.report import write_search_report
 from semiseg.search.space import Space, extent, first_points, grid_points, shared_stages
-from semiseg.stage import Stage, by_content, of_training, plain
+from semiseg.stage import Stage, by_content, for_key, of_training, plain
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.declaration import Ablation, Preset
 from semiseg.sweep.estimate import stage_seconds, timed_stage
@@ -158,7 +159,7 @@ class SearchStudy:
                 "data": plain(one.split),
                 "net": by_content(one.net),
                 "train": of_training(self.bench.train),
-                "method": {"name": name_of(self.default), **plain(self.default)},
+                "method": {"name": name_of(self.default), **for_key(self.default)},
                 "space": extent(self.space, self.default),
                 "sampler": [a.sampler, a.sampler_seed],
                 "search_seeds": list(a.search_seeds),
@@ -200,15 +201,16 @@ class SearchStudy:
         return f"{alone} of stage time if trained alone and in full; at most {full} on {slots} slots with sharing, less what is stopped early"
 
     def comparison(self, method: Method) -> Study:
-        """The study of the default and, when it is another one, the given configuration, on all seeds."""
+        """The study of the default, its anchors and, when it is another one, the given configuration, on all seeds."""
         rows = {DEFAULT: Row()} | ({} if method == self.default else {BEST: Row(difference(method, self.default))})
         preset = replace(self.preset, rows=tuple(rows), adds={})
-        table = Ablation(
+        table = Ablation(  # a comparison, so that both rows stand beside their anchors and all labels
             name=self.search.name,
             title=f"{self.search.title}: the best configuration against the default",
             question=self.search.question,
             rows=rows,
             reference=DEFAULT,
+            against={},
             presets={self.arguments.preset: preset},
         )
         return Study(table, preset, replace(self.arguments, out=self.out / FINAL), self.words, self.bench)
@@ -256,11 +258,15 @@ class SearchStudy:
         rows = {row.name: row for row in table.rows}
         first = next((trial for trial in ledger.all(TrialState.COMPLETE) if trial.user_attrs.get("default")), None)
         chosen, default = rows.get(BEST, rows[DEFAULT]), rows[DEFAULT]
-        delta = chosen.delta
+        delta = chosen.delta if chosen is not default else None  # the default's is to its anchor
+        room = table.headrooms.get(chosen.name)
+        beside = {} if room is None else {"labels only": room.anchor, "all labels": room.all_labels}
         summary: dict[str, Any] = {
             "split": "selection" if self.arguments.development else "test",
             "best": {"trial": best.number, "selection": best.values[0], "test": chosen.score._asdict(), "params": best.params},
             "default": {"selection": first.values[0] if first else None, "test": default.score._asdict()},
+            "anchors": {who: rows[name].score._asdict() for who, name in beside.items() if name},
+            "verdict": answer(table, pretty(self.preset.train.score)).sentences if room else (),
             "delta_selection": best.values[0] - first.values[0] if first else None,
             "delta_test": {name: getattr(delta, name) for name in ("mean", "sd", "n", "low", "high")} if delta else None,
             "counts": {

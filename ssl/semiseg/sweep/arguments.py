@@ -17,6 +17,7 @@ from semiseg.development import RESERVED, SCENES, development_data, is_developme
 from semiseg.measures import check_names
 from semiseg.methods import Method, name_of
 from semiseg.nets import UNet, net_named
+from semiseg.sweep.anchors import AnchorKind, check_kinds
 from semiseg.sweep.declaration import Ablation, Preset, Quick
 from semiseg.sweep.resources import Ray
 from semiseg.sweep.saved import Saved, read_config
@@ -38,6 +39,11 @@ class Common(Generic[M]):
     """Set of defaults."""
     config: Path | None = None
     """A best.json that a search wrote: its data set, network, training and method take the place of the preset's."""
+    anchors: tuple[AnchorKind, ...] = ("fair",)
+    """Labels-only rows that are added: fair has as many labelled images a step as the row and as many steps as its chain, equal_images
+    labelled ones in the place of its unlabelled ones too; the first one also with all labels. none: no such rows."""
+    headroom: float = 2.0
+    """Points that all labels must add to an anchor: with fewer, a difference that is not seen says nothing of a method."""
     quick: bool = False
     """Very few steps and one or two seeds, to see everything work within a minute."""
     development: bool = False
@@ -147,6 +153,8 @@ def flagged(preset: Preset, arguments: Common[Any]) -> Preset:
     require(0 <= a.checkpoint_seconds < math.inf, "checkpoint_seconds", a.checkpoint_seconds, "a number >= 0")
     require(bool(a.store.strip()), "store", a.store, "a folder or a URI of pyarrow.fs")
     check_names(a.train)
+    require(0 <= a.headroom < math.inf, "headroom", a.headroom, "points >= 0")
+    check_kinds(a.anchors)
     seeds, data = checked_seeds("seeds", a.seeds, a.development), a.data
     if a.development:
         data = development_data(data, DATASETS[data.name].variants if data.name in DATASETS else ())

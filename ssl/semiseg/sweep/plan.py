@@ -1,7 +1,7 @@
 """Rows x seeds -> chains of stages -> distinct stages, in an order in which teachers come before those who learn from them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from semiseg.change import with_values
@@ -12,10 +12,12 @@ from semiseg.sweep.rows import ResolvedRow
 
 @dataclass(frozen=True)
 class Plan:
-    """`chains[row, seed]` is the chain of stages of a row at a seed; `done` are the keys that the store holds."""
+    """`chains[row, seed]` is the chain of stages of a row at a seed; `done` are the keys that the store holds; `anchors` the rows that
+    the table did not declare."""
 
     chains: dict[tuple[str, int], tuple[Stage, ...]]
     done: frozenset[str]
+    anchors: frozenset[str] = frozenset()
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -44,12 +46,13 @@ class Plan:
         return set(self._descendants[key])
 
     def counts(self) -> dict[str, int]:
-        rows = len({row for row, _ in self.chains})
+        rows = len({row for row, _ in self.chains} - self.anchors)
         seeds = len({seed for _, seed in self.chains})
         missing = len(self.to_train)
         distinct = len(self.stages)
         return {
             "rows": rows,
+            "anchors": len(self.anchors),
             "seeds": seeds,
             "stages": self.total,
             "distinct": distinct,
@@ -59,8 +62,9 @@ class Plan:
 
     def __str__(self) -> str:
         c = self.counts()
+        added = f" and {c['anchors']} anchor{'s' * (c['anchors'] > 1)}" if c["anchors"] else ""
         return (
-            f"{c['rows']} rows x {c['seeds']} seeds: {c['stages']} stages, {c['distinct']} distinct, "
+            f"{c['rows']} rows{added} x {c['seeds']} seeds: {c['stages']} stages, {c['distinct']} distinct, "
             f"{c['done']} done, {c['to_train']} to train"
         )
 
@@ -85,6 +89,11 @@ class Plan:
         return (-self._height[stage.key], -len(self._descendants[stage.key]), order)
 
 
+def chain_of(line: ResolvedRow, seed: int, *, split: Split, net: Net, train: Train) -> tuple[Stage, ...]:
+    """The stages of a row at a seed, on its images and with its own training settings."""
+    return line.method.stages(split, net, with_values(train, line.train), seed)
+
+
 def make_plan(
     lines: Mapping[str, ResolvedRow],
     seeds: Sequence[int],
@@ -93,12 +102,11 @@ def make_plan(
     net: Net,
     train: Train,
     has: Callable[[str], bool],
+    anchors: Iterable[str] = (),
 ) -> Plan:
     """Resolve every row at every seed into its stages and look up which of them `has` finished; `split` gives a row's images."""
     chains = {
-        (row, seed): line.method.stages(split(line), net, with_values(train, line.train), seed)
-        for row, line in lines.items()
-        for seed in seeds
+        (row, seed): chain_of(line, seed, split=split(line), net=net, train=train) for row, line in lines.items() for seed in seeds
     }
-    plan = Plan(chains, frozenset())
-    return Plan(chains, frozenset(key for key in plan.stages if has(key)))
+    plan = Plan(chains, frozenset(), frozenset(anchors))
+    return replace(plan, done=frozenset(key for key in plan.stages if has(key)))

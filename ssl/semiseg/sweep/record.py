@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import torch
 
-from semiseg.config import Net
+from semiseg.config import Net, Train
 from semiseg.data import Pack, Splits
 from semiseg.development import is_development
 from semiseg.methods import METHODS, Method, name_of
@@ -15,6 +15,7 @@ from semiseg.provenance import provenance
 from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ScoreRecord, StudyRecord
 from semiseg.runner import Place
 from semiseg.stage import by_content, plain
+from semiseg.sweep.anchors import Anchored
 from semiseg.sweep.declaration import Ablation, Curve, Paper
 from semiseg.sweep.plan import Plan
 
@@ -31,9 +32,11 @@ def study_record(
     *,
     name: str,
     rows: Mapping[str, str],
+    anchored: Anchored,
+    headroom: float,
     method: Method,
     net: Net,
-    asked: Sequence[str],
+    train: Train,
     seeds: Sequence[int],
     curve_paper: Mapping[str, Mapping[float, float]] | None,
     command: str,
@@ -42,12 +45,10 @@ def study_record(
 ) -> StudyRecord:
     """The record of one run of a table.
 
-    Args: rows are those of this run, as words; method is what rows mean that name none; asked are the metrics that the
-    training settings of all rows name; curve_paper is what the paper states for this preset's network, in place of the table's own;
-    wall_seconds and slots are of the last run that trained something.
+    Args: rows are the declared ones of this run, as words; method is what rows mean that name none; curve_paper is what the paper states for
+    this preset's network, in place of the table's own; wall_seconds and slots are of the last run that trained something.
     """
-    train = next(iter(plan.stages.values())).train
-    finals = [chain[-1] for chain in plan.chains.values()]
+    finals = [chain[-1] for (row, _), chain in plan.chains.items() if row in rows]
     development = any(is_development(stage.seed) for stage in finals)
     settings = {"data": replace(place.data, root=None), "net": by_content(net), "train": train, "method": method}
     return StudyRecord(
@@ -55,11 +56,14 @@ def study_record(
         title=table.title,
         question=table.question,
         paper=_paper(table.paper),
-        rows=rows,
+        rows={**rows, **anchored.words},
         method=name_of(method),
         methods=tuple(METHODS),
-        against=table.against and {row: table.against.get(row, table.reference) for row in rows},
-        metrics=tuple(dict.fromkeys([*table.metrics, *asked, *(name for stage in finals for name in stage.train.metrics)])),
+        against=anchored.against,
+        anchors=anchored.anchors,
+        added=tuple(anchored.words),
+        headroom=headroom,
+        metrics=tuple(dict.fromkeys([*table.metrics, *train.metrics, *(name for stage in finals for name in stage.train.metrics)])),
         curve=curve_record(table.curve, rows, curve_paper),
         reference=table.reference if table.reference in rows else next(iter(rows)),
         baseline=table.baseline if table.baseline in rows else None,

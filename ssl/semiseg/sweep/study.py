@@ -14,15 +14,17 @@ from semiseg.methods import name_of
 from semiseg.outside import writable_folder
 from semiseg.results import StudyRecord, read
 from semiseg.runner import Place
+from semiseg.stage import Stage
+from semiseg.sweep.anchors import Anchored, anchored
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.collect import collect
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.estimate import estimate
 from semiseg.sweep.feed import PlanFeed, Queue
-from semiseg.sweep.plan import Plan, make_plan
+from semiseg.sweep.plan import Plan, chain_of, make_plan
 from semiseg.sweep.record import study_record
-from semiseg.sweep.rows import resolve_row
+from semiseg.sweep.rows import ResolvedRow, resolve_row
 from semiseg.sweep.stop import Stopped
 
 REPORT_EVERY = 20.0
@@ -42,7 +44,8 @@ class Study:
         methods, rows = preset.methods(), chosen_rows(table, preset)
         self.lines = {name: resolve_row(table.name, name, row, methods) for name, row in rows.items()}
         self.rows = {name: write_row(row, methods) for name, row in rows.items()}
-        """As words."""
+        """As words; those of anchors come when the data are open."""
+        self.anchored = Anchored(self.lines, {}, {}, None)
         self.name = run_name(table.name, preset, arguments)
         self.out = results_folder(arguments, self.name)
         self.unwritten = ""
@@ -94,19 +97,27 @@ class Study:
         return status
 
     def plan(self, bench: Bench) -> Plan:
-        """The stages of all rows and seeds; a dry run prints the settings."""
+        """The stages of all rows, anchors and seeds; a dry run prints the settings."""
+
+        def chain(line: ResolvedRow, seed: int = self.preset.seeds[0]) -> tuple[Stage, ...]:
+            return chain_of(line, seed, split=bench.split(line.labelled), net=bench.net, train=bench.train)
+
+        self.anchored = anchored(self.table, self.lines, self.arguments.anchors, self.preset.methods(), chain)
         plan = make_plan(
-            self.lines,
+            self.anchored.lines,
             self.preset.seeds,
             split=lambda line: bench.split(line.labelled),
             net=bench.net,
             train=bench.train,
             has=bench.place.open_store().has,
+            anchors=self.anchored.words,
         )
         bench.check_stages(list(plan.stages.values()))
         if self.arguments.dry_run:
             used = {name_of(line.method) for line in self.lines.values()}
-            bench.show_settings(self.rows, {name: one for name, one in self.preset.methods().items() if name in used})
+            bench.show_settings(
+                self.rows | self.anchored.words, {name: one for name, one in self.preset.methods().items() if name in used}
+            )
         return plan
 
     def _cost(self, plan: Plan, place: Place, slots: int) -> str:
@@ -163,9 +174,11 @@ class Study:
             bench.splits,
             name=self.name,
             rows=self.rows,
+            anchored=self.anchored,
+            headroom=self.arguments.headroom,
             method=self.preset.method,
             net=bench.net,
-            asked=self.preset.train.metrics,
+            train=bench.train,
             seeds=self.preset.seeds,
             curve_paper=self.preset.curve_paper,
             command=command_line(self.words),

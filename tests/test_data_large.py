@@ -17,7 +17,7 @@ from test_data_types import packed, some
 import look_at_data
 from semiseg.augment import PERTURBATIONS
 from semiseg.batches import Batches, unlabelled
-from semiseg.config import Data
+from semiseg.config import Data, Weak
 from semiseg.data import DATASETS, DataSet, Item, Pack, Source, split
 from semiseg.data.normalise import Normalisation
 from semiseg.data.packing import stored
@@ -55,7 +55,7 @@ def test_a_mini_batch_is_in_the_range_of_its_own_images(dtype: str, tmp_path: Pa
     }
     pack = packed({**images, "test/b": some(dtype, 3, (16, 16))}, tmp_path, Normalisation("minmax"))
     splits = split(pack, Data(labelled=2, selection=1))
-    train = dataclasses.replace(tiny.TRAIN, crop=(16, 16), scale=(1.0, 1.0), flip=0.0)
+    train = dataclasses.replace(tiny.TRAIN, crop=(16, 16), weak=Weak(scale=(1.0, 1.0), flip=0.0))
     (stage,) = MeanTeacher().stages(split_of(pack, splits), tiny.NET, train, 0)
     batches = Batches(stage, pack, splits, tiny.CPU, Learned())
     rows, _ = batches.rows(0)

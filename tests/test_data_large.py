@@ -137,3 +137,22 @@ def test_a_large_image_is_packed_in_little_memory_of_its_own(kind: str, side: in
     for file in tmp_path.rglob("*.raw"):
         file.unlink()
     pack.path.unlink()  # gigabytes that pytest would keep
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="private memory is read from /proc")
+def test_a_large_image_is_trained_on_scored_and_pseudo_labelled_in_little_memory_of_its_own(tmp_path: Path) -> None:
+    """A compressed TIFF of 400 megapixels for training and for test."""
+    script = Path(__file__).with_name("large_stage.py")
+    words = [sys.executable, str(script), str(tmp_path), "20000"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    said = json.loads(ran.stdout.splitlines()[-1])
+    print(said)
+    assert said["most"] < 3 << 30
+    assert said["step"] == 1
+    assert said["miou"] > 0.7
+    assert next((tmp_path / "store").rglob("masks-confidences-*")).stat().st_size > 3 * 20_000**2
+    for file in tmp_path.rglob("*"):  # gigabytes that pytest would keep
+        if file.is_file():
+            file.unlink()

@@ -280,5 +280,5 @@ def test_the_line_says_type_channels_and_normalisation_of_what_is_not_8_bit_colo
 
 def test_channels_that_the_images_do_not_have_are_refused(tmp_path: Path) -> None:
     data = Data(name="folder", root=build_folder(tmp_path / "tree"), channels=5)
-    with pytest.raises(SettingError, match=r"^(data.channels: got 5; allowed: 3, as these images have|.* got .*channel.*)$"):
+    with pytest.raises(SettingError, match=r"^data.channels: got 5; allowed: 3, as .* has$"):
         load(data, tmp_path / "cache")

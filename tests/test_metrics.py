@@ -160,11 +160,9 @@ def test_scores_of_a_matrix_drawn_by_hand() -> None:
         ("", "image_precision"): sum(precision[1:]) / 2,
         ("", "image_recall"): sum(recall[1:]) / 2,
         ("", "image_specificity"): sum(specificity[1:]) / 2,
-        ("", "volume_iou"): sum(iou[1:]) / 2,
-        ("", "volume_dice"): sum(dice[1:]) / 2,
     }
-    expected |= {(str(index), "volume_iou"): value for index, value in enumerate(iou)}
-    expected |= {(str(index), "volume_dice"): value for index, value in enumerate(dice)}
+    for name, values in (("volume_iou", iou), ("volume_dice", dice)):
+        expected |= {(str(index), name): value for index, value in enumerate(values)} | {("", name): sum(values[1:]) / 2}
     result = scores(torch.tensor([[[4, 1, 0], [0, 3, 1], [2, 1, 5]]]))
     assert result == pytest.approx(expected)
     assert tuple(name for index, name in result if not index) == ALWAYS

@@ -150,6 +150,15 @@ def test_a_fast_step_is_timed_as_it_is_and_leaves_nothing_behind(tmp_path: Path,
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_scoring_of_images_that_take_long_is_scaled_up_from_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for 8 x 8 pixels, so 16 for the image of 32 x 32."""
+    monkeypatch.setattr(estimate, "time", Clock())
+    monkeypatch.setattr(estimate, "SLOW", 99.0)
+    monkeypatch.setattr(estimate, "PROBE", 8)
+    (stage,) = tiny.chain(ThreeStage().with_switches("S1"))
+    assert estimate.timed_stage(stage, tiny.place(tmp_path)).image == 16.0
+
+
 def test_a_stage_costs_its_steps_and_scorings(tmp_path: Path) -> None:
     """4 selection and 5 test images; 8 evaluations, then both at the end with the last and the best weights."""
     (stage,) = tiny.chain(ThreeStage().with_switches("S1"), train=replace(tiny.TRAIN, steps=1000, evaluations=8))

@@ -160,11 +160,9 @@ def test_scores_of_a_matrix_drawn_by_hand() -> None:
         ("", "image_precision"): sum(precision[1:]) / 2,
         ("", "image_recall"): sum(recall[1:]) / 2,
         ("", "image_specificity"): sum(specificity[1:]) / 2,
-        ("", "volume_iou"): sum(iou[1:]) / 2,
-        ("", "volume_dice"): sum(dice[1:]) / 2,
     }
-    expected |= {(str(index), "volume_iou"): value for index, value in enumerate(iou)}
-    expected |= {(str(index), "volume_dice"): value for index, value in enumerate(dice)}
+    for name, values in (("volume_iou", iou), ("volume_dice", dice)):
+        expected |= {(str(index), name): value for index, value in enumerate(values)} | {("", name): sum(values[1:]) / 2}
     result = scores(torch.tensor([[[4, 1, 0], [0, 3, 1], [2, 1, 5]]]))
     assert result == pytest.approx(expected)
     assert tuple(name for index, name in result if not index) == ALWAYS
@@ -273,35 +271,6 @@ def test_an_image_averages_its_classes_before_images_are_averaged(rule) -> None:
     absent = {"skip": 1, "zero": (1 + 0) / 2, "one": (1 + 1) / 2}[rule]
     assert result["", "image_iou"] == pytest.approx(((1 / 4 + 1 / 2) / 2 + absent) / 2)
     assert result["", "image_miou"] == pytest.approx(((4 / 8 + 1 / 4 + 1 / 2) / 3 + (1 + 1) / 2) / 2)
-
-
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("classes", [2, 4])
-def test_averages_over_volumes_equal_a_loop_with_scikit_learn_over_all_slices_of_each(classes: int, rule) -> None:
-    predicted, mask = hard(classes)
-    numbers = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3, 4, 5, 5, 5, 6, 6, 7, 8])  # volume 3 has a single pixel that counts
-    found: dict[str, list[float]] = {"iou": [], "dice": []}
-    for number in range(9):
-        truth, guess = pixels(predicted[numbers == number], mask[numbers == number])
-        each = [one_class(truth == index, guess == index, rule) for index in range(1, classes)]
-        for name, values in found.items():
-            values.append(mean([by_name[name] for by_name in each]))
-    result = scores(stacked(predicted, mask, classes), rule, numbers)
-    for name, values in found.items():
-        assert result["", f"volume_{name}"] == pytest.approx(mean(values)), name
-    assert result["", "volume_dice"] != pytest.approx(result["", "image_dice"])
-
-
-def test_a_volume_averages_its_classes_before_volumes_are_averaged() -> None:
-    """Volume 0, two slices: class 1 has 1 hit of 1 + 2 pixels, class 2 is nowhere; volume 1: class 1 is right, class 2 missed."""
-    slices = [[[3, 1, 0], [0, 1, 0], [0, 0, 0]], [[4, 0, 0], [1, 0, 0], [0, 0, 0]], [[2, 0, 0], [0, 2, 0], [1, 0, 0]]]
-    result = scores(torch.tensor(slices), "skip", torch.tensor([0, 0, 1]))
-    assert result["", "volume_iou"] == pytest.approx((1 / 3 + (1 + 0) / 2) / 2)
-    assert result["", "volume_dice"] == pytest.approx((2 / 4 + (1 + 0) / 2) / 2)
-    assert [result[index, "volume_iou"] for index in "12"] == pytest.approx([(1 / 3 + 1) / 2, 0])
-    zero = scores(torch.tensor(slices), "zero", torch.tensor([0, 0, 1]))
-    assert zero["", "volume_iou"] == pytest.approx(((1 / 3 + 0) / 2 + (1 + 0) / 2) / 2)
-    assert scores(torch.tensor(slices))["", "volume_iou"] == scores(torch.tensor(slices))["", "image_iou"]
 
 
 @pytest.mark.parametrize("rule", RULES)

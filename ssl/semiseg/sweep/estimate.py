@@ -19,8 +19,9 @@ from semiseg.sweep.plan import Plan
 from semiseg.train import Trainer
 
 WARM_STEPS, STEPS, SCORED = 1, 4, 8
-PROBE, SLOW = 128, 0.5
-"""Longest side of the crops of a first, small step; seconds from which a step of the stage is not timed as a whole."""
+PROBE, SLOW, LONG = 128, 0.5, 10.0
+"""Longest side of the crops of a first, small step; seconds from which a step of the stage, and the scoring of its largest image, is not
+timed as a whole."""
 
 
 class Cost(NamedTuple):
@@ -73,11 +74,11 @@ def timed_stage(stage: Stage, place: Place) -> Cost:
     """The stage timed in this process, by a few steps and one scoring of a few selection images.
 
     On a CPU a step of one labelled and one unlabelled image with crops of at most PROBE pixels a side goes ahead. When it says that
-    a whole step takes more than SLOW seconds, as with DeepLabv2, time is taken to grow with the number of pixels, and whole steps,
-    which may not fit into memory either, are not made.
+    a whole step takes more than SLOW seconds, as with DeepLabv2, or the largest image more than LONG to score, time is taken to grow
+    with the number of pixels, and whole steps, which may not fit into memory either, are not made.
     """
     torch.set_num_threads(min(place.threads, usable_cpus()))
-    if place.device == "cpu" and (cost := probed(stage, place)) is not None and cost.step > SLOW:
+    if place.device == "cpu" and (cost := probed(stage, place)) is not None and (cost.step > SLOW or cost.image > LONG):
         return cost
     trainer = small(stage, place, steps=WARM_STEPS + STEPS)
     times = []

@@ -219,8 +219,10 @@ def test_without_the_library_there_is_one_line(monkeypatch: pytest.MonkeyPatch) 
 # ---- files of weights
 
 
-@pytest.mark.parametrize("form", ["smp", "encoder", "timm", "stage"])
-@pytest.mark.parametrize("encoder", ["convnext_atto", "resnet18"])
+@pytest.mark.parametrize(
+    ("encoder", "form"),
+    [("resnet18", "encoder"), *(("convnext_atto", form) for form in ("smp", "encoder", "timm", "stage"))],
+)
 def test_a_file_of_smps_or_timms_names_or_of_a_stage_is_taken(encoder: str, form: str, tmp_path: Path) -> None:
     network = made(net(encoder))
     assert isinstance(network, BlockNet)

@@ -265,7 +265,7 @@ def test_the_weak_augmentation_is_in_keys_as_when_it_was_in_train() -> None:
     """What every stage was stored under before `Weak` and what it can do besides were there."""
     settings = replace(CHAIN[0], train=replace(tiny.TRAIN, weak=Weak(scale=(0.5, 1.5)))).settings()["train"]
     weak = {"scale": [0.5, 1.5], "scale_law": "uniform", "flip": 0.5}
-    assert settings == {name: value for name, value in plain(tiny.TRAIN).items() if name != "weak"} | weak
+    assert settings == {name: value for name, value in for_key(tiny.TRAIN).items() if name != "weak"} | weak
     assert not {field.name for field in fields(Weak)} & {field.name for field in fields(Train)}
     turned = replace(CHAIN[0], train=replace(tiny.TRAIN, weak=Weak(rot90=0.5, either=0.5)))
     assert turned.settings()["train"]["rot90"] == turned.settings()["train"]["either"] == 0.5

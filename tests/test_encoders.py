@@ -230,7 +230,7 @@ def test_a_file_of_smps_or_timms_names_or_of_a_stage_is_taken(encoder: str, form
     names = original_names(dict(network.blocks.items()))
     assert names.keys() == state.keys()
     other = {name: torch.rand_like(value) if value.is_floating_point() else value + 3 for name, value in state.items()}
-    inner = {name for name in state if name.startswith("stage")}
+    inner = [name for name in state if name.startswith("stage")]
     theirs = {
         "smp": {names[name]: value for name, value in other.items()},
         "encoder": {names[name].removeprefix("encoder."): other[name] for name in inner},

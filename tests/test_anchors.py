@@ -13,6 +13,7 @@ from semiseg.batches import Batches
 from semiseg.change import Row, change
 from semiseg.codec import read_row
 from semiseg.config import Data, SettingError, Train
+from semiseg.losses import CrossEntropy, Dice, Loss, SoftDice
 from semiseg.methods import DMT, METHODS, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.methods.stage_train import StageTrain
 from semiseg.methods.three_stage import parts
@@ -25,7 +26,7 @@ from semiseg.sweep.plan import make_plan
 from semiseg.sweep.rows import ResolvedRow, resolve_row
 
 FULL = parts("S1", "S2", "S3", "CR", "T2", "SA", "N2")
-PRESET = Preset(others=(MeanTeacher(), OneWay(), PseudoLabel(objective="dice"), DMT(phases=(0.5, 1.0), phase_epochs=1)))
+PRESET = Preset(others=(MeanTeacher(), OneWay(), PseudoLabel(objective=Dice()), DMT(phases=(0.5, 1.0), phase_epochs=1)))
 
 
 def split(line: ResolvedRow) -> Split:
@@ -98,17 +99,17 @@ class Guided(CutMix):
 @pytest.mark.parametrize(
     ("method", "objective", "perturbation"),
     [
-        (MeanTeacher(objective="soft_dice", perturbation=Gentle(noise=0.2)), "soft_dice", Gentle(noise=0.2)),
-        (MeanTeacher(perturbation=Guided()), "dice", None),
-        (PseudoLabel(objective="dice"), "dice", None),
-        (ThreeStage(), "ce", None),
-        (OneWay(), "ce", None),
+        (MeanTeacher(objective=SoftDice(), perturbation=Gentle(noise=0.2)), SoftDice(), Gentle(noise=0.2)),
+        (MeanTeacher(perturbation=Guided()), Dice(), None),
+        (PseudoLabel(objective=Dice()), Dice(), None),
+        (ThreeStage(), CrossEntropy(), None),
+        (OneWay(), CrossEntropy(), None),
     ],
 )
-def test_it_treats_labelled_images_as_the_student_does(method: Method, objective: str, perturbation: Perturbation | None) -> None:
+def test_it_treats_labelled_images_as_the_student_does(method: Method, objective: Loss, perturbation: Perturbation | None) -> None:
     line = of(method)
     assert line is not None
-    assert line.method == Supervised(objective=objective, perturbation=perturbation)  # type: ignore[arg-type]
+    assert line.method == Supervised(objective=objective, perturbation=perturbation)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -151,7 +152,7 @@ def test_an_ablation_has_the_anchor_of_its_reference_and_all_labels() -> None:
 
 
 def test_the_words_of_an_anchor_are_a_row_of_the_command_line() -> None:
-    made = found({"mean": Row(change(MeanTeacher, objective="ce")), "pseudo": Row(change(PseudoLabel))}, against={})
+    made = found({"mean": Row(change(MeanTeacher, objective=CrossEntropy())), "pseudo": Row(change(PseudoLabel))}, against={})
     methods = PRESET.methods()
     for name, words in made.words.items():
         assert resolve_row("t", name, read_row(words, methods), methods) == made.lines[name]

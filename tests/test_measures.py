@@ -24,6 +24,7 @@ from semiseg.methods import Supervised
 from semiseg.nets import UNet, check_network
 from semiseg.results.records import StudyRecord
 from semiseg.runner import split_of
+from semiseg.sweep.anchors import Anchored
 from semiseg.sweep.declaration import Ablation, Preset
 from semiseg.sweep.plan import make_plan
 from semiseg.sweep.record import study_record
@@ -174,6 +175,9 @@ def test_what_is_asked_for_is_in_the_second_table_behind_what_the_table_declares
             splits,
             name="t",
             rows=dict.fromkeys(table.rows, ""),
+            anchored=Anchored(lines, {}, {}, None),
+            headroom=2.0,
+            train=train,
             method=Supervised(),
             net=tiny.NET,
             asked=asked.metrics,

@@ -37,6 +37,7 @@ def study_record(
     method: Method,
     net: Net,
     train: Train,
+    asked: Sequence[str],
     seeds: Sequence[int],
     curve_paper: Mapping[str, Mapping[float, float]] | None,
     command: str,
@@ -45,7 +46,8 @@ def study_record(
 ) -> StudyRecord:
     """The record of one run of a table.
 
-    Args: rows are the declared ones of this run, as words; method is what rows mean that name none; curve_paper is what the paper states for
+    Args: rows are the declared ones of this run, as words; method is what rows mean that name none; asked are
+    the metrics that the training settings of all rows name; curve_paper is what the paper states for
     this preset's network, in place of the table's own; wall_seconds and slots are of the last run that trained something.
     """
     finals = [chain[-1] for (row, _), chain in plan.chains.items() if row in rows]
@@ -63,7 +65,7 @@ def study_record(
         anchors=anchored.anchors,
         added=tuple(anchored.words),
         headroom=headroom,
-        metrics=tuple(dict.fromkeys([*table.metrics, *train.metrics, *(name for stage in finals for name in stage.train.metrics)])),
+        metrics=tuple(dict.fromkeys([*table.metrics, *asked, *(name for stage in finals for name in stage.train.metrics)])),
         curve=curve_record(table.curve, rows, curve_paper),
         reference=table.reference if table.reference in rows else next(iter(rows)),
         baseline=table.baseline if table.baseline in rows else None,

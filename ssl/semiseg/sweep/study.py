@@ -179,6 +179,7 @@ class Study:
             method=self.preset.method,
             net=bench.net,
             train=bench.train,
+            asked=self.preset.train.metrics,
             seeds=self.preset.seeds,
             curve_paper=self.preset.curve_paper,
             command=command_line(self.words),

@@ -42,7 +42,7 @@ class Arguments:
 
     data: Data = field(default_factory=Data)
     train: Train = field(default_factory=Train)
-    """Of these settings crop, scale and flip make the weak augmentation."""
+    """Of these settings crop and weak make the weak augmentation."""
     cache: Path = Path("results/cache")
     """Decoded images."""
     out: Path = Path("data.html")
@@ -94,11 +94,9 @@ def augmented(pack: Pack, row: int, partner: int, train: Train, seed: int) -> di
     weak = views.weak(
         images,
         [blank],
+        weak=train.weak,
         ranges=pack.ranges_of((row, partner)),
         crop=(height, width),
-        scale=train.scale,
-        scale_law=train.scale_law,
-        flip=train.flip,
         generator=generator,
         device=CPU,
     )

@@ -15,8 +15,9 @@ from dataclasses import replace
 
 from semiseg.augment import Gentle
 from semiseg.change import Row, change
-from semiseg.config import Data, Train
+from semiseg.config import Data, Train, Weak
 from semiseg.ema import Ema
+from semiseg.losses import SoftDice
 from semiseg.methods import MeanTeacher, Supervised
 from semiseg.nets import UNet, UNetMRI
 from semiseg.sweep.command import main
@@ -25,7 +26,7 @@ from semiseg.sweep.declaration import Ablation, Paper, Preset, Quick
 # of the paper: rotations of 4.5 degrees, noise of 0.01 drawn apart for student and teacher, no change of colour
 PERTURBATION = Gentle(hue=0.0, saturation=(1.0, 1.0), blur=(0.0, 0.0), noise=0.01, noise_teacher=0.01, rotation=4.5)
 METHOD = MeanTeacher(
-    objective="soft_dice",
+    objective=SoftDice(),
     distance="bce",
     target="soft",
     weight=2.9,
@@ -38,7 +39,7 @@ METHOD = MeanTeacher(
 # that noise is of z-scores (code: after NormalizeInstance), which scgm packs from -4..4 as 0..1
 Z_SCORES = replace(PERTURBATION, noise=0.01 / 8, noise_teacher=0.01 / 8)
 # paper: rotation and noise without a teacher too
-BASELINE = Supervised(objective="soft_dice", perturbation=replace(Z_SCORES, noise_teacher=0.0))
+BASELINE = Supervised(objective=SoftDice(), perturbation=replace(Z_SCORES, noise_teacher=0.0))
 
 TABLE = Ablation(
     name="mean_teacher_mri",
@@ -58,7 +59,7 @@ TABLE = Ablation(
     presets={
         "demo": Preset(
             method=METHOD,
-            others=(Supervised(objective="soft_dice"),),
+            others=(Supervised(objective=SoftDice()),),
             net=UNet(width=8),
             train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3, score="image_dice"),
         ),
@@ -67,7 +68,9 @@ TABLE = Ablation(
             method=replace(METHOD, perturbation=Z_SCORES),
             others=(BASELINE,),
             net=UNet(width=8, outputs="one"),
-            train=Train(steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=2e-3, score="image_dice", flip=0.0),
+            train=Train(
+                steps=500, batch_labelled=4, batch_unlabelled=4, learning_rate=2e-3, score="image_dice", weak=Weak(flip=0.0)
+            ),
         ),
         # of the paper, and where it is silent of its group's later code (medicaltorch, domainadaptation); docs/paper_presets.md
         "paper": Preset(
@@ -89,8 +92,7 @@ TABLE = Ablation(
                 warmup=50 / 350,
                 decay="cosine",
                 weight_decay=6e-4,
-                scale=(1.0, 1.0),
-                flip=0.0,
+                weak=Weak(scale=(1.0, 1.0), flip=0.0),
                 score="image_dice",
                 threshold=0.9,  # code (main.py:95-101); the paper does not say
                 empty_images="zero",  # code

@@ -16,7 +16,7 @@ from typing import Any
 
 from semiseg.augment import CutMix, PhTPS
 from semiseg.change import Change, Row, change
-from semiseg.config import Data, Train
+from semiseg.config import Data, Train, Weak
 from semiseg.methods import OneWay, Supervised
 from semiseg.nets import DeepLabV2, SwiftNet, UNet, WideResNet
 from semiseg.sweep.command import main
@@ -81,9 +81,7 @@ CITYSCAPES = Preset(
         backbone_decay=0.25,  # 2.5e-5
         decay="quarter_cosine",  # here by step, in the code by epoch
         crop=(448, 448),
-        scale=(1 / 1.5, 1.5),
-        scale_law="log_uniform",
-        flip=0.5,
+        weak=Weak(scale=(1 / 1.5, 1.5), scale_law="log_uniform", flip=0.5),
     ),
     seeds=(0, 1, 2, 3, 4),
     adds=dict.fromkeys(("supervised", *CURVES["supervised"].values()), Row(train=change(Train, batch_unlabelled=0))),
@@ -131,7 +129,7 @@ TABLE = Ablation(
                 learning_rate=3e-3,
                 decay="quarter_cosine",
                 score="accuracy",
-                scale=(1.0, 1.0),
+                weak=Weak(scale=(1.0, 1.0)),
             ),
             seeds=(0, 1),
             rows=SHARED,
@@ -161,8 +159,8 @@ TABLE = Ablation(
                 learning_rate=0.1,
                 weight_decay=5e-4,
                 decay="multistep",
-                scale=(1.0, 1.0),  # code: crops of 32 out of the image padded by 4, which our weak augmentation has not
-                flip=0.5,
+                # code: crops of 32 out of the image padded by 4, which our weak augmentation has not
+                weak=Weak(scale=(1.0, 1.0), flip=0.5),
                 score="accuracy",
             ),
             seeds=(0, 1, 2, 3, 4),

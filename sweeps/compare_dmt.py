@@ -13,7 +13,7 @@ baseline, as in the paper. On the built-in scenes, with 5 epochs a phase and 3 s
 import sys
 
 from semiseg.change import Row, change
-from semiseg.config import Data, Train
+from semiseg.config import Data, Train, Weak
 from semiseg.methods import DMT, PseudoLabel, Supervised
 from semiseg.nets import UNet
 from semiseg.sweep.command import main
@@ -68,8 +68,7 @@ TABLE = Ablation(
                 learning_rate=0.004,
                 weight_decay=5e-4,  # code
                 decay="poly",
-                scale=(0.5, 1.5),  # code; the paper names no augmentation
-                flip=0.5,  # code
+                weak=Weak(scale=(0.5, 1.5), flip=0.5),  # code; the paper names no augmentation
                 score="foreground_iou",
             ),
             seeds=(0, 1, 2),  # DMT's 3 runs; the others have 5

@@ -192,5 +192,5 @@ def test_wrong_shapes_are_named() -> None:
         perturbed(views._replace(masks=(views.masks[0][:, :-1],)), RandAugment(), seeded())
     with pytest.raises(ValueError, match=r"valid: \(6, 32, 32\) or \(6, 1, 1\) expected, got \(2, 32, 32\)"):
         perturbed(views._replace(valid=views.valid[:2]), RandAugment(), seeded())
-    with pytest.raises(ValueError, match=r"image: \(N,3,H,W\)"):
-        perturbed(views._replace(image=views.image[:, :1]), RandAugment(), seeded())
+    with pytest.raises(ValueError, match=r"image: \(N,C,H,W\)"):
+        perturbed(views._replace(image=views.image[:, 0]), RandAugment(), seeded())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semiseg.augment.views import unaugmented, weak
 from semiseg.batch import IGNORE, Views
+from semiseg.config import Weak
 
 CPU = torch.device("cpu")
 COLOURS = np.array([[20, 220, 60], [230, 40, 90], [90, 120, 250], [250, 250, 20]], np.uint8)
@@ -50,7 +51,7 @@ def assert_image_shows_mask(views: Views, pixels: int) -> None:
 def test_image_and_mask_move_together(size: tuple[int, int], crop: tuple[int, int], scale: tuple[float, float]) -> None:
     images, masks = zip(*(painted(*size, seed) for seed in range(16)), strict=True)
     others = [np.uint8(3) - mask for mask in masks], [np.where(mask == 1, IGNORE, mask).astype(np.uint8) for mask in masks]
-    views = weak(images, [masks, *others], crop=crop, scale=scale, flip=0.5, generator=seeded(), device=CPU)
+    views = weak(images, [masks, *others], crop=crop, weak=Weak(scale=scale, flip=0.5), generator=seeded(), device=CPU)
     assert views.image.shape == (16, 3, *crop)
     assert views.image.dtype == torch.float32
     assert views.valid.dtype == torch.bool
@@ -67,7 +68,7 @@ def test_maps_of_16_bits_keep_their_values_next_to_masks() -> None:
     images, masks = zip(*(painted(40, 50, seed) for seed in range(8)), strict=True)
     wide = [mask.astype(np.uint16) * 21845 for mask in masks]  # up to 65535
     here, alone, narrow = (
-        weak(images, maps, crop=(48, 40), scale=(0.6, 1.4), flip=0.5, generator=seeded(), device=CPU)
+        weak(images, maps, crop=(48, 40), weak=Weak(scale=(0.6, 1.4), flip=0.5), generator=seeded(), device=CPU)
         for maps in ([masks, wide], [wide], [masks])
     )
     assert here.masks[0].equal(narrow.masks[0])
@@ -81,7 +82,7 @@ def test_whole_image_at_scale_one_is_the_plain_view() -> None:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (45, 67, 3), dtype=np.uint8) for _ in range(3)]
     masks = [[rng.integers(0, 256, (45, 67), dtype=np.uint8) for _ in range(3)] for _ in range(2)]
-    same = weak(images, masks, crop=(45, 67), scale=(1, 1), flip=0, generator=seeded(), device=CPU)
+    same = weak(images, masks, crop=(45, 67), weak=Weak(scale=(1, 1), flip=0), generator=seeded(), device=CPU)
     view = unaugmented(images, masks, device=CPU)
     torch.testing.assert_close(same.image, view.image, atol=1e-6, rtol=0)
     assert all(torch.equal(one, other) for one, other in zip(same.masks, view.masks, strict=True))
@@ -93,7 +94,7 @@ def test_whole_image_at_scale_one_is_the_plain_view() -> None:
 
 def test_flip_mirrors_left_and_right() -> None:
     image, mask = painted(20, 30, 1)
-    views = weak([image], [[mask]], crop=(20, 30), scale=(1, 1), flip=1, generator=seeded(), device=CPU)
+    views = weak([image], [[mask]], crop=(20, 30), weak=Weak(scale=(1, 1), flip=1), generator=seeded(), device=CPU)
     assert np.array_equal(views.masks[0][0].numpy(), mask[:, ::-1])
     np.testing.assert_allclose(views.image[0].permute(1, 2, 0).numpy(), image[:, ::-1] / 255, atol=1e-6)
 
@@ -101,7 +102,7 @@ def test_flip_mirrors_left_and_right() -> None:
 def test_half_of_the_crops_are_flipped_and_every_position_is_taken() -> None:
     image = np.broadcast_to(np.arange(10, dtype=np.uint8)[None, :, None], (12, 10, 3))
     row = np.broadcast_to(np.arange(12, dtype=np.uint8)[:, None], (12, 10))
-    views = weak([image] * 600, [[row] * 600], crop=(8, 8), scale=(1, 1), flip=0.5, generator=seeded(), device=CPU)
+    views = weak([image] * 600, [[row] * 600], crop=(8, 8), weak=Weak(scale=(1, 1), flip=0.5), generator=seeded(), device=CPU)
     left, right = (views.image[:, 0, 0, [0, -1]] * 255).round().unbind(1)
     assert 250 < (left > right).sum() < 350
     columns, rows = torch.minimum(left, right).long().bincount(), views.masks[0][:, 0, 0].bincount()
@@ -114,7 +115,7 @@ def test_half_of_the_crops_are_flipped_and_every_position_is_taken() -> None:
 def test_scale_two_shows_content_twice_as_large() -> None:
     mask = np.zeros((32, 32), np.uint8)
     mask[12:20, 10:22] = 1
-    views = weak([COLOURS[mask]], [[mask]], crop=(64, 64), scale=(2, 2), flip=0, generator=seeded(), device=CPU)
+    views = weak([COLOURS[mask]], [[mask]], crop=(64, 64), weak=Weak(scale=(2, 2), flip=0), generator=seeded(), device=CPU)
     assert torch.equal(views.masks[0][0], torch.from_numpy(mask).long().repeat_interleave(2, 0).repeat_interleave(2, 1))
     smooth = F.interpolate(
         torch.from_numpy(COLOURS[mask] / np.float32(255)).permute(2, 0, 1)[None], scale_factor=2, mode="bilinear"
@@ -125,7 +126,7 @@ def test_scale_two_shows_content_twice_as_large() -> None:
 def test_a_scaled_crop_is_a_window_of_the_scaled_image() -> None:
     ramp = np.broadcast_to((3 * np.arange(64, dtype=np.uint8))[None, :, None], (64, 64, 3))
     ramps = [ramp, ramp.transpose(1, 0, 2)] * 20
-    views = weak(ramps, [], crop=(32, 32), scale=(1.5, 1.5), flip=0, generator=seeded(), device=CPU)
+    views = weak(ramps, [], crop=(32, 32), weak=Weak(scale=(1.5, 1.5), flip=0), generator=seeded(), device=CPU)
     shown = 255 * torch.cat([views.image[::2, 0].mean(1), views.image[1::2, 0].mean(2)])  # along each ramp
     steps = shown.diff(dim=1)
     sloped = (shown[:, :-1] > 0.1) & (shown[:, 1:] < 188.9)  # the outermost pixels of the whole image repeat its edge
@@ -135,7 +136,7 @@ def test_a_scaled_crop_is_a_window_of_the_scaled_image() -> None:
 
 def test_nothing_bleeds_in_from_outside_the_image() -> None:
     white = [np.full((size, 70 - size, 3), 255, np.uint8) for size in (8, 20, 33, 60)] * 4
-    views = weak(white, [], crop=(48, 48), scale=(0.5, 2.0), flip=0.5, generator=seeded(), device=CPU)
+    views = weak(white, [], crop=(48, 48), weak=Weak(scale=(0.5, 2.0), flip=0.5), generator=seeded(), device=CPU)
     image = views.image.permute(0, 2, 3, 1)
     assert 0.2 < views.valid.float().mean() < 0.9
     assert (image[views.valid] > 0.9999).all()
@@ -144,7 +145,7 @@ def test_nothing_bleeds_in_from_outside_the_image() -> None:
 
 def test_small_images_land_anywhere_inside_the_crop_unharmed() -> None:
     image, mask = painted(10, 12, 2)
-    views = weak([image] * 50, [[mask] * 50], crop=(16, 20), scale=(1, 1), flip=0, generator=seeded(), device=CPU)
+    views = weak([image] * 50, [[mask] * 50], crop=(16, 20), weak=Weak(scale=(1, 1), flip=0), generator=seeded(), device=CPU)
     corners = set()
     for one, ids, valid in zip(views.image, views.masks[0], views.valid, strict=True):
         y, x = (int(i.min()) for i in valid.nonzero(as_tuple=True))
@@ -162,7 +163,9 @@ def test_sizes_may_differ_and_arrays_may_be_read_only_maps(tmp_path: Path) -> No
     for i, (image, _) in enumerate(pairs):
         np.save(tmp_path / f"{i}.npy", image)
         mapped.append(np.load(tmp_path / f"{i}.npy", mmap_mode="r"))
-    views = weak(mapped, [[m for _, m in pairs]], crop=(40, 40), scale=(0.7, 1.4), flip=0.5, generator=seeded(), device=CPU)
+    views = weak(
+        mapped, [[m for _, m in pairs]], crop=(40, 40), weak=Weak(scale=(0.7, 1.4), flip=0.5), generator=seeded(), device=CPU
+    )
     assert views.image.shape == (4, 3, 40, 40)
     assert_image_shows_mask(views, 1)
     assert torch.equal(views.masks[0] == IGNORE, ~views.valid)
@@ -172,7 +175,9 @@ def test_the_seed_decides_and_neighbours_do_not() -> None:
     images, masks = zip(*(painted(50, 50, seed) for seed in range(6)), strict=True)
 
     def run(images: tuple[np.ndarray, ...], seed: int) -> Views:
-        return weak(images, [masks[: len(images)]], crop=(32, 32), scale=(0.5, 1.5), flip=0.5, generator=seeded(seed), device=CPU)
+        return weak(
+            images, [masks[: len(images)]], crop=(32, 32), weak=Weak(scale=(0.5, 1.5), flip=0.5), generator=seeded(seed), device=CPU
+        )
 
     first = run(images, 0)
     assert torch.equal(first.image, run(images, 0).image)
@@ -185,7 +190,7 @@ def test_the_seed_decides_and_neighbours_do_not() -> None:
 
 def test_without_masks_there_are_none() -> None:
     image, _ = painted(20, 20, 0)
-    assert weak([image], [], crop=(8, 8), scale=(1, 1), flip=0.5, generator=seeded(), device=CPU).masks == ()
+    assert weak([image], [], crop=(8, 8), weak=Weak(scale=(1, 1), flip=0.5), generator=seeded(), device=CPU).masks == ()
     assert unaugmented([image], [], device=CPU).masks == ()
 
 
@@ -193,11 +198,11 @@ def test_wrong_shapes_are_named() -> None:
     image, mask = painted(20, 20, 0)
 
     def run(images: list[np.ndarray], masks: list[list[np.ndarray]]) -> None:
-        weak(images, masks, crop=(8, 8), scale=(1, 1), flip=0.5, generator=seeded(), device=CPU)
+        weak(images, masks, crop=(8, 8), weak=Weak(scale=(1, 1), flip=0.5), generator=seeded(), device=CPU)
 
     with pytest.raises(ValueError, match="at least one"):
         run([], [])
-    with pytest.raises(ValueError, match=r"images\[0\].*uint8 expected"):
+    with pytest.raises(ValueError, match=r"images\[0\]: \(H,W,C\) of uint8, .* expected"):
         run([mask], [[mask]])
     with pytest.raises(ValueError, match=r"images\[0\].*float64"):
         run([image / 255], [[mask]])

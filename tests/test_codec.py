@@ -136,6 +136,7 @@ def test_the_difference_of_two_methods_makes_one_of_the_other(data: st.DataObjec
         ("data.labelled=all mean_teacher delayed=False", "mean_teacher delayed=false data.labelled=all"),
         ("dmt phases=(0.5,1.0) train.steps=4", "dmt phases=(0.5,1.0) train.steps=4"),
         ("dmt phases=(1.0,)", "dmt phases=(1.0,)"),
+        ("dmt train.weak.flip=0 train.weak.either=0.5", "dmt train.weak.flip=0 train.weak.either=0.5"),
         ("one_way threshold=0.5 perturbation=cutmix+", "one_way threshold=0.5 perturbation=cutmix+"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from semiseg.augment import Chain, CutMix, Cutout, RandAugment
-from semiseg.config import Data, SettingError, Train
+from semiseg.config import Data, SettingError, Train, Weak
 from semiseg.ema import Ema
 from semiseg.methods import ThreeStage
 from semiseg.nets import UNet
@@ -30,9 +30,22 @@ from semiseg.nets import UNet
         (Train, {"learning_rate": float("inf")}, "train.learning_rate: got inf"),
         (ThreeStage, {"lambda1": float("inf")}, "method.lambda1: got inf"),
         (Train, {"weight_decay": -0.1}, "train.weight_decay: got -0.1"),
-        (Train, {"flip": 1.1}, "train.flip: got 1.1"),
-        (Train, {"scale": (1.2, 0.8)}, r"train.scale: got \(1.2, 0.8\); allowed: two numbers, 0 < low <= high"),
+        (Weak, {"flip": 1.1}, "train.weak.flip: got 1.1"),
+        (Weak, {"vertical_flip": -0.1}, r"train.weak.vertical_flip: got -0.1; allowed: a probability in \[0, 1\]"),
+        (Weak, {"rot90": 2}, "train.weak.rot90: got 2"),
+        (Weak, {"rotation": 181}, r"train.weak.rotation: got 181; allowed: degrees in \[0, 180\]"),
+        (Weak, {"either": 0.0}, r"train.weak.either: got 0.0; allowed: a probability in \(0, 1\] or None"),
+        (Weak, {"scale": (1.2, 0.8)}, r"train.weak.scale: got \(1.2, 0.8\); allowed: two numbers, 0 < low <= high"),
         (Train, {"crop": (4, 32)}, "train.crop: got"),
+        (Train, {"metrics": ("ece", "ece")}, r"train.metrics: got \('ece', 'ece'\); allowed: distinct names"),
+        (Train, {"window_overlap": 20}, "train.window_overlap: got 20; allowed: a multiple of 32, or 0"),
+        (Train, {"window_overlap": -32}, "train.window_overlap: got -32"),
+        (
+            Train,
+            {"sliding_window": (512, 128)},
+            r"train.sliding_window: got \(512, 128\); allowed: height and width, multiples of 32 above twice train.window_overlap \(128\)",
+        ),
+        (Train, {"sliding_window": (200, 256), "window_overlap": 32}, r"train.sliding_window: got \(200, 256\)"),
         (RandAugment, {"ops": -1}, "randaugment.ops: got -1"),
         (RandAugment, {"probability": 2}, "randaugment.probability: got 2"),
         (RandAugment, {"levels": (3, 11)}, "randaugment.levels: got"),
@@ -61,6 +74,7 @@ def test_a_value_out_of_range_is_refused(kind: Any, changes: dict[str, Any], mes
         *((ThreeStage, name, "method") for name in ("target", "evaluate", "masks_role")),
         *((Ema, name, "ema") for name in ("every", "buffers", "mode")),
         (ThreeStage, "masks_weights", "method"),
+        (Weak, "scale_law", "train.weak"),
     ],
 )
 def test_a_misspelt_choice_is_refused_where_it_is_written(kind: Any, name: str, prefix: str) -> None:

@@ -230,7 +230,6 @@ def test_an_entry_is_called_by_its_name_and_says_where_it_comes_from(data: Data)
     assert about is None or entry.fetch or entry.site.startswith("http")
     if about is not None:
         assert about.classes == len(source.classes)
-        assert about.channels == (1 if data.name in ("acdc", "scgm") else 3)
         assert source.default_size in (about.default, "native")
         assert about.image_level == source.image_level
         splits = {item.split for item in source.items}

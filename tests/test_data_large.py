@@ -32,11 +32,10 @@ def test_published_pictures_of_a_large_image_are_as_small_as_its_masks(tmp_path:
     image = some("uint16", 4, (40, 2050))
     (tmp_path / "packs").mkdir()
     pack = packed({"train/a": image, "train/c": image, "test/b": image}, tmp_path / "packs", Normalisation("minmax"))
-    splits = split(pack, Data(labelled=1))
     truth = pack.mask(2)
     assert truth is not None
     predicted = (np.arange(truth.size) % 2).astype(np.uint8).reshape(truth.shape)
-    write_outcome(tmp_path, Outcome({}, [], [], [predicted], 0, 1.0, 0), pack, splits)
+    write_outcome(tmp_path, Outcome({}, [], [], {2: predicted[::3, ::3]}, 0, 1.0, 0), pack)
     for name, whole in (("image", pack.picture(2, 4096)), ("truth", truth), ("prediction", predicted)):
         with Image.open(tmp_path / f"{name}_0.png") as picture:
             np.testing.assert_array_equal(np.asarray(picture), whole[::3, ::3])

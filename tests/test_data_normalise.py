@@ -53,11 +53,11 @@ def test_ranges_and_statistics_are_those_of_the_libraries(dtype: str, kind: str,
         assert (ranges.dtype, ranges.shape) == (np.float32, (2, 2))
         flat = images[name].reshape(-1, 2).astype(np.float64)
         if kind == "minmax":
-            truth = MinMaxScaler(clip=True).fit(of).transform(flat)
+            truth = np.asarray(MinMaxScaler(clip=True).fit(of).transform(flat))
         elif kind == "zscore":
             deviations = np.asarray(StandardScaler().fit(of).transform(flat))
             truth = (deviations.clip(-4, 4) + 4) / 8
-            np.testing.assert_allclose(stats.zscore(of), np.asarray(StandardScaler().fit_transform(of)), atol=1e-9)
+            np.testing.assert_allclose(np.asarray(stats.zscore(of)), StandardScaler().fit(of).transform(of), atol=1e-9)
         else:
             low, high = np.percentile(of, (2.5, 90), axis=0)
             truth = ((flat - low) / (high - low)).clip(0, 1)
@@ -114,8 +114,7 @@ def test_constant_images_are_not_divided_by_zero(dtype: str, value: float, kind:
     assert np.ptp(seen) == 0
     assert np.isfinite([pack.mean, pack.std]).all()
     assert (pack.std > 0).all()
-    if abs(value) < 1e6:
-        assert seen[0, 0, 0] == pytest.approx(0.5 if kind == "zscore" else 0, abs=0.01)
+    assert seen[0, 0, 0] == pytest.approx(0.5 if kind == "zscore" else 0, abs=0.1)
 
 
 @settings(max_examples=60, deadline=None)

@@ -242,6 +242,16 @@ def test_8_bit_channels_are_resized_as_those_of_a_colour_image(channels: int) ->
     np.testing.assert_array_equal(resized(colour[..., order], None, (5, 9))[0], seen[..., order])
 
 
+@pytest.mark.parametrize(("dtype", "channels"), [("uint16", 3), ("uint8", 8)])
+def test_memory_is_asked_for_type_and_channels(dtype: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 x 200 pixels of 3 bytes and a mask, four times, are 640 kB."""
+    monkeypatch.setattr("semiseg.machine.available_memory", lambda: 700_000)
+    colour, more = some("uint8", 3), some(dtype, channels)
+    assert open_pack(source_of({"train/a": colour, "test/b": colour}), "made", (200, 200), tmp_path).channels == 3
+    with pytest.raises(SettingError, match=r"^data.size: got \(200, 200\), with which one image takes "):
+        open_pack(source_of({"train/a": more, "test/b": more}, stamp="more"), "made", (200, 200), tmp_path)
+
+
 # ---- for people
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 from torchvision.datasets import VOCSegmentation
 
-from semiseg.config import Data, SettingError
+from semiseg.config import Data, SettingError, Weak
 from semiseg.data import Pack, load, split
 from semiseg.data.voc_aug import voc_colour
 from semiseg.device import resolve
@@ -152,7 +152,7 @@ def test_a_stage_trains_on_crops_of_images_of_many_sizes_and_scores_them_whole(t
     splits = split(pack, data)
     with pytest.raises(SettingError, match="train.crop: got None; allowed: height and width, as the images are of several sizes"):
         resolve(replace(tiny.TRAIN, crop=None), None, tiny.CPU)
-    train = resolve(replace(tiny.TRAIN, steps=2, crop=(16, 16), scale=(0.5, 1.5)), None, tiny.CPU)
+    train = resolve(replace(tiny.TRAIN, steps=2, crop=(16, 16), weak=Weak(scale=(0.5, 1.5))), None, tiny.CPU)
     (stage,) = Supervised().stages(split_of(pack, splits), tiny.NET, train, seed=0)
     trainer = Trainer(stage, pack, splits, tiny.CPU)
     while not trainer.finished:
@@ -160,7 +160,7 @@ def test_a_stage_trains_on_crops_of_images_of_many_sizes_and_scores_them_whole(t
     outcome = trainer.finish()
     assert all(np.isfinite(tiny.losses(trainer)))
     shapes = [(int(pack.heights[row]), int(pack.widths[row])) for row in splits.test]
-    assert [sample.shape for sample in outcome.samples] == shapes
+    assert [sample.shape for sample in outcome.samples.values()] == shapes
     assert len(set(shapes)) == 4
     net = network(stage, pack, tiny.CPU).eval()
     load_weights(net, outcome.weights, "last.student.")

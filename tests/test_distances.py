@@ -11,9 +11,9 @@ from torch import Tensor
 from semiseg.batch import IGNORE
 from semiseg.losses import (
     DISTANCES,
+    Dice,
     binary_cross_entropy,
     cross_entropy,
-    dice,
     kullback_leibler,
     mean_squared_error,
     soft_cross_entropy,
@@ -172,10 +172,10 @@ def test_the_dice_distance_equals_a_slow_loop_for_soft_and_hard_targets() -> Non
 
 def test_the_dice_distance_to_a_hard_target_is_the_dice_loss_and_leaves_out_images_without_valid_pixels() -> None:
     score, mask = logits(), some_mask(0)
-    torch.testing.assert_close(squared_dice(score, one_hot(mask), everywhere()), dice(score, mask))
+    torch.testing.assert_close(squared_dice(score, one_hot(mask), everywhere()), Dice()(score, mask))
     valid = everywhere()
     valid[1] = False
-    torch.testing.assert_close(squared_dice(score, one_hot(mask), valid), dice(score[:1], mask[:1]))
+    torch.testing.assert_close(squared_dice(score, one_hot(mask), valid), Dice()(score[:1], mask[:1]))
 
 
 @EVERY_DISTANCE

@@ -10,6 +10,7 @@ import tiny
 
 import semiseg.runner
 from semiseg.config import SettingError
+from semiseg.losses import Dice
 from semiseg.methods.dmt import DMT, STRONGER, WEAKER, SubsetSupervised
 from semiseg.methods.mutual import MutualTraining
 from semiseg.methods.rule import Pick
@@ -153,6 +154,7 @@ def test_the_defaults_are_those_of_the_paper() -> None:
 OTHER: dict[str, Any] = {
     "alpha": 0.5, "gamma1": 5.0, "gamma2": 5.0, "phases": (0.2, 0.4, 0.6, 0.8, 0.9), "phase_epochs": 5.0, "phase_rate": 0.1,
     "teacher_first": "a", "update": "symmetric", "ranking": "global", "scope": "batch", "reduction": "separate",
+    "objective": Dice(),
 }  # fmt: skip
 
 

@@ -65,7 +65,10 @@ def learned_masks(store: Path, stage: Stage, teacher: Stage) -> dict[int, np.nda
     found = dict(
         zip(
             splits.training.tolist(),
-            pseudo_masks(teacher, given, "best.student.", pack, splits.training, tiny.CPU),
+            (
+                (tile.mask, tile.confidence)
+                for tile in pseudo_masks(teacher, given, "best.student.", pack, splits.training, tiny.CPU)
+            ),
             strict=True,
         )
     )
@@ -134,7 +137,7 @@ def test_a_finished_chain_is_not_trained_again(trained: Path, monkeypatch: pytes
 
 
 def digests(store: Path, stage: Stage) -> dict[str, str]:
-    kept = [path for path in (store / stage.key).iterdir() if path.suffix not in (".json", ".arrow")]
+    kept = [path for path in (store / stage.key).iterdir() if path.suffix not in (".json", ".planes")]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
 
 

@@ -22,6 +22,7 @@ from semiseg.stage import plain
 from semiseg.sweep import estimate
 from semiseg.sweep.command import main
 from semiseg.sweep.declaration import Ablation
+from semiseg.sweep.dry_run import by_dotted_name
 from semiseg.sweep.plan import Plan
 
 
@@ -80,7 +81,7 @@ def test_a_dry_run_without_data_says_so_and_prints_every_setting(run: Callable[.
     preset = compare_label_fractions.TABLE.presets["paper"]
     assert found["data"] == plain(preset.data)
     assert found["net"] == plain(preset.net) | {"width": 2}
-    assert found["train"] == plain(preset.train) | {"crop": [64, 64], "precision": found["train"]["precision"]}
+    assert found["train"] == by_dotted_name(plain(preset.train)) | {"crop": [64, 64], "precision": found["train"]["precision"]}
     assert found["train"]["precision"] in ("fp32", "bf16")
     assert found["mean_teacher"]["perturbation.noise"] == 0.05
     assert found["supervised"] == {"objective": "dice", "perturbation": None}

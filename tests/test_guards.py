@@ -12,11 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ssl" / "semiseg"
 LEVELS = """
-config < machine outside provenance waiting < change < stage < batch < device losses metrics schedules < ema < augment < data nets < methods < codec < evaluate < pseudo < batches < train < store <
+config < machine measures outside provenance waiting < change development < stage < batch < device losses metrics schedules < ema < augment < data nets < gauges methods < codec < evaluate < pseudo < batches < train < store <
 results < runner < sweep < search
 """
 LEVEL = {name: level for level, names in enumerate(LEVELS.replace("\n", " ").split("<")) for name in names.split()}
-REPORT = {"report": {"results"}}  # imports nothing else of the package, and only sweep and search import it
+REPORT = {"report": {"measures", "results"}}  # imports nothing else of the package, and only sweep and search import it
 Sources = dict[str, str]
 
 

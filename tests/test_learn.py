@@ -19,6 +19,7 @@ from torch import Tensor
 import semiseg.runner
 from semiseg.config import Data
 from semiseg.ema import Ema
+from semiseg.losses import CrossEntropy
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised
 from semiseg.methods.rule import Needs, Pick, PseudoMasks
 from semiseg.nets import WideResNet
@@ -119,7 +120,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Stage]:
     """A mean teacher whose four networks differ: scored after every step at so high a rate that the last is not the best."""
     place = tmp_path_factory.mktemp("trained")
     train = replace(tiny.TRAIN, steps=10, evaluations=10, learning_rate=0.3, weights="best")
-    method = MeanTeacher(objective="ce", ema=Ema(decay=(0.5,)), evaluate="teacher")
+    method = MeanTeacher(objective=CrossEntropy(), ema=Ema(decay=(0.5,)), evaluate="teacher")
     (stage,) = tiny.chain(method, train=train)
     run_stage(stage, tiny.place(place))
     return place, stage
@@ -161,16 +162,18 @@ def test_masks_and_confidences_are_those_of_the_picked_network_in_a_file_of_its_
     place, teacher = trained
     run = StageRun(learner(teacher, masks_of=Pick(weights=weights, role=role)), tiny.place(place))
     pack, splits = tiny.opened()
-    kept = read_masks(place / teacher.key / f"masks-{weights}-{role}.arrow")
+    kept, sure = read_masks(place / teacher.key / f"masks-confidences-{weights}-{role}.planes")
+    assert sure is not None
     all_weights = load_file(place / teacher.key / "weights.safetensors")
     made = pseudo_masks(teacher, all_weights, f"{weights}.{role}.", pack, splits.training, tiny.CPU)
     masks, confidences = run.trainer.learned.masks, run.trainer.learned.confidences
     assert masks is not None
     assert confidences is not None
     assert masks.keys() == confidences.keys() == set(splits.training.tolist())
-    for row, pair in zip(splits.training.tolist(), made, strict=True):
-        for found in ((masks[row], confidences[row]), kept[pack.ids[row]]):
-            assert all(np.array_equal(one, expected) for one, expected in zip(found, pair, strict=True))
+    for row, tile in zip(splits.training.tolist(), made, strict=True):
+        for mask, confidence in ((masks[row], confidences[row]), (kept[pack.ids[row]], sure[pack.ids[row]])):
+            assert np.array_equal(mask, tile.mask)
+            assert np.array_equal(confidence, tile.confidence)
 
 
 def test_two_stages_that_learn_the_same_masks_make_one_file(
@@ -178,7 +181,7 @@ def test_two_stages_that_learn_the_same_masks_make_one_file(
 ) -> None:
     teacher = trained[1]
     folder = tmp_path / teacher.key
-    shutil.copytree(trained[0] / teacher.key, folder, ignore=shutil.ignore_patterns("*.arrow"))
+    shutil.copytree(trained[0] / teacher.key, folder, ignore=shutil.ignore_patterns("*.planes"))
     calls: list[str] = []
 
     def counted(stage: Stage, weights: Any, prefix: str, *rest: Any) -> Any:
@@ -190,10 +193,10 @@ def test_two_stages_that_learn_the_same_masks_make_one_file(
     one = StageRun(learner(teacher, masks_of=pick), tiny.place(tmp_path)).trainer.learned
     other = StageRun(replace(learner(teacher, masks_of=pick), seed=7), tiny.place(tmp_path)).trainer.learned
     assert calls == ["best.student."]
-    assert [path.name for path in folder.glob("masks*")] == ["masks-best-student.arrow"]
+    assert [path.name for path in folder.glob("masks*")] == ["masks-confidences-best-student.planes"]
     assert one.masks is not None
     assert other.masks is not None
-    assert all((mask == other.masks[row]).all() for row, mask in one.masks.items())
+    assert all(np.array_equal(mask, other.masks[row]) for row, mask in one.masks.items())
     StageRun(learner(teacher, masks_of=pick._replace(weights="last")), tiny.place(tmp_path))
     assert calls == ["best.student.", "last.student."]
 
@@ -221,7 +224,7 @@ def test_a_stage_opens_the_labelled_subset_of_its_own(tmp_path: Path) -> None:
 # ---- stages of no steps, and of images with one class each
 
 
-@pytest.mark.parametrize("method", [Supervised(), MeanTeacher(objective="ce")], ids=["supervised", "mean teacher"])
+@pytest.mark.parametrize("method", [Supervised(), MeanTeacher(objective=CrossEntropy())], ids=["supervised", "mean teacher"])
 def test_a_stage_of_no_steps_publishes_its_initial_weights(method: Method, tmp_path: Path) -> None:
     (nothing,) = tiny.chain(method, train=replace(tiny.TRAIN, steps=0))
     outcome = tiny.run(nothing).finish()
@@ -275,10 +278,10 @@ def test_methods_train_on_images_of_one_class_each_from_batches_to_the_store(nam
                 assert one is None or one.shape == (count, 1, 1)
             if made.learned.masks is not None:
                 assert batch.pseudo is not None
-                assert batch.pseudo.flatten().tolist() == [int(made.learned.masks[row].flat[0]) for row in rows]
+                assert batch.pseudo.flatten().tolist() == [int(made.learned.masks[row][0, 0]) for row in rows]
             if made.learned.confidences is not None:
                 assert batch.confidence is not None
-                wanted = [made.learned.confidences[row].flat[0] / 65535 for row in rows]
+                wanted = [made.learned.confidences[row][0, 0] / 65535 for row in rows]
                 assert batch.confidence.flatten().tolist() == pytest.approx(wanted)
         run_stage(stage, place)
     last = chain[-1]

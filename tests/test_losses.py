@@ -1,16 +1,17 @@
-"""Losses of labelled pixels against closed forms, slow loops and scikit-learn; all of the registry meet the same demands."""
+"""Cross-entropy and the Dice losses against closed forms, slow loops, scikit-learn and MONAI."""
 
 import math
 
 import pytest
 import torch
+from monai.losses.dice import DiceLoss
 from random_pixels import binary, log_softmax, logits, one_hot, pixels, some_mask
 from sklearn.metrics import f1_score
 
 from semiseg.batch import IGNORE
-from semiseg.losses import SEGMENTATION, cross_entropy, dice, soft_dice
+from semiseg.losses import CrossEntropyDice, Dice, SoftDice, cross_entropy
 
-EVERY_LOSS = pytest.mark.parametrize("loss", SEGMENTATION.values(), ids=SEGMENTATION.keys())
+dice, soft_dice = Dice(), SoftDice()
 
 
 def test_cross_entropy_of_equal_logits_is_the_log_of_the_number_of_classes() -> None:
@@ -45,56 +46,6 @@ def test_the_gradient_of_cross_entropy_is_softmax_minus_truth_over_the_count() -
     expected = (score.detach().softmax(1) - one_hot(mask)) * counts[:, None] / counts.sum()
     assert score.grad is not None
     torch.testing.assert_close(score.grad, expected)
-
-
-@EVERY_LOSS
-def test_a_loss_is_zero_with_a_zero_gradient_when_every_pixel_is_ignored(loss) -> None:
-    score = logits().requires_grad_()
-    value = loss(score, torch.full((2, 4, 5), IGNORE))
-    value.backward()
-    assert value.item() == 0
-    assert score.grad is not None
-    assert score.grad.count_nonzero() == 0
-
-
-@EVERY_LOSS
-def test_ignored_pixels_and_unlabelled_rows_weigh_as_if_they_were_not_there(loss) -> None:
-    score, mask = logits(), some_mask(0)
-    mask[:, :, 3:] = IGNORE
-    torch.testing.assert_close(loss(score, mask), loss(score[..., :3], mask[..., :3]))
-    mask[1] = IGNORE
-    torch.testing.assert_close(loss(score, mask), loss(score[:1], mask[:1]))
-
-
-@EVERY_LOSS
-def test_a_loss_is_smallest_at_the_truth_and_finite_for_extreme_logits(loss) -> None:
-    mask = some_mask()
-    truth = 50 * one_hot(mask)
-    best = loss(truth, mask)
-    assert best.item() == pytest.approx(-1 if loss is soft_dice else 0, abs=1e-4)
-    for scale in (0.1, 1, 1e4):
-        score = (scale * logits()).requires_grad_()
-        value = loss(score, mask)
-        value.backward()
-        assert value > best
-        assert value.dtype == torch.float32
-        assert value.shape == ()
-        assert score.grad is not None
-        assert score.grad.isfinite().all()
-
-
-@EVERY_LOSS
-def test_a_loss_refuses_a_mask_of_another_size_naming_both_shapes(loss) -> None:
-    message = r"mask: expected \(N,H,W\) = \(2, 4, 5\) to go with logits \(2, 3, 4, 5\), got \(2, 5, 4\)"
-    with pytest.raises(ValueError, match=message):
-        loss(logits(), torch.zeros(2, 5, 4).long())
-
-
-@EVERY_LOSS
-def test_half_precision_logits_are_summed_in_single_precision(loss) -> None:
-    score, mask = logits().bfloat16(), some_mask()
-    assert loss(score, mask).dtype == torch.float32
-    torch.testing.assert_close(loss(score, mask), loss(score.float(), mask))
 
 
 def test_dice_losses_by_hand() -> None:
@@ -148,3 +99,44 @@ def test_soft_dice_pools_the_batch_and_dice_does_not() -> None:
     tall = torch.cat([score[:1], score[1:]], 2), mask.reshape(1, 8, 5)
     torch.testing.assert_close(soft_dice(score, mask), soft_dice(*tall))
     assert dice(score, mask) != dice(*tall)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("background", [False, True])
+def test_dice_of_images_or_the_batch_with_or_without_background_is_monais(pooled: bool, background: bool) -> None:
+    """MONAI's squared form without smoothing; its ignored pixels are those of one image that leave both sums."""
+    score, mask = logits(), some_mask()
+    theirs = DiceLoss(
+        include_background=background,
+        to_onehot_y=True,
+        softmax=True,
+        squared_pred=True,
+        smooth_nr=0,
+        smooth_dr=0,
+        batch=pooled,
+        ignore_index=IGNORE,
+    )
+    expected = theirs(score, mask[:, None])
+    torch.testing.assert_close(Dice(pooled=pooled, background=background)(score, mask), expected)
+
+
+def test_pooled_dice_with_background_equals_a_slow_loop() -> None:
+    score, mask = logits(), some_mask()
+    p, each = score.softmax(1), []
+    for c in range(3):
+        both, squares = 0.0, 0.0
+        for n, y, x in (mask != IGNORE).nonzero().tolist():
+            value, truth = p[n, c, y, x].item(), float(mask[n, y, x] == c)
+            both, squares = both + value * truth, squares + value**2 + truth
+        each.append(1 - 2 * both / squares)
+    assert Dice(pooled=True, background=True)(score, mask).item() == pytest.approx(sum(each) / 3, rel=1e-5)
+
+
+def test_the_sum_of_cross_entropy_and_dice_weighs_both() -> None:
+    score, mask = logits(), some_mask()
+    torch.testing.assert_close(CrossEntropyDice()(score, mask), cross_entropy(score, mask) + dice(score, mask))
+    ssl4mis = CrossEntropyDice(ce=0.5, dice=0.5, pooled=True, background=True)
+    expected = (cross_entropy(score, mask) + Dice(pooled=True, background=True)(score, mask)) / 2
+    torch.testing.assert_close(ssl4mis(score, mask), expected)
+    assert CrossEntropyDice(dice=0)(score, mask) == cross_entropy(score, mask)
+    assert CrossEntropyDice(ce=0)(score, mask) == dice(score, mask)

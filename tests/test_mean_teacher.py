@@ -1,7 +1,6 @@
 """Mean teacher against pets_mean_teacher and perone2018, written out in the test, and what each option changes."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import tiny
@@ -13,6 +12,7 @@ from semiseg.augment import Gentle, gentle
 from semiseg.augment.warp import affine_grid
 from semiseg.batch import IGNORE, Batch
 from semiseg.ema import Ema
+from semiseg.losses import LOSSES, CrossEntropy, Loss, SoftDice
 from semiseg.methods.mean_teacher import MeanTeacher
 from semiseg.methods.rule import State
 from semiseg.nets import build
@@ -23,7 +23,7 @@ TURNING = replace(STILL, rotation=30.0)
 PLAIN = MeanTeacher(perturbation=STILL)
 SOFT = replace(PLAIN, target="soft", distance="mse_sum", weight=1.0)
 PERONE2018 = MeanTeacher(
-    objective="soft_dice",
+    objective=SoftDice(),
     distance="bce",
     target="soft",
     weight=2.9,
@@ -229,8 +229,8 @@ def test_consistency_is_learned_on_all_images_or_on_the_unlabelled_ones() -> Non
     assert terms(rule, state, tiny.batch(unlabelled=0))["consistency"].item() == 0
 
 
-@pytest.mark.parametrize("objective", ["ce", "dice", "soft_dice"])
-def test_a_joint_batch_may_hold_no_labelled_image(objective: Any) -> None:
+@pytest.mark.parametrize("objective", [kind() for kind in LOSSES.values()], ids=LOSSES.keys())
+def test_a_joint_batch_may_hold_no_labelled_image(objective: Loss) -> None:
     rule = MeanTeacher(objective=objective)
     state, batch = networks(rule), tiny.batch(labelled=0, unlabelled=4)
     assert rule.needs.draw == "joint"
@@ -246,7 +246,7 @@ def test_a_joint_batch_may_hold_no_labelled_image(objective: Any) -> None:
 
 @pytest.mark.parametrize(
     "rule",
-    [MeanTeacher(), PERONE2018, replace(PLAIN, distance="ce", objective="ce")],
+    [MeanTeacher(), PERONE2018, replace(PLAIN, distance="ce", objective=CrossEntropy())],
     ids=["pets_mean_teacher", "perone2018", "ce"],
 )
 def test_where_nothing_counts_the_terms_are_zero(rule: MeanTeacher) -> None:
@@ -269,7 +269,7 @@ class WholeImage(nn.Module):
 @pytest.mark.parametrize("masked", [True, False])
 def test_where_a_class_belongs_to_an_image_only_the_image_moves(delayed: bool, masked: bool) -> None:
     turning = replace(TURNING, background=not masked)
-    rule = replace(SOFT, objective="ce", perturbation=turning, delayed=delayed, mask_out_of_frame=masked)
+    rule = replace(SOFT, objective=CrossEntropy(), perturbation=turning, delayed=delayed, mask_out_of_frame=masked)
     state = rule.start(lambda role="student": WholeImage())
     student, teacher = seen(state.student), seen(pupil(state))
     mask, valid = torch.tensor([1, 2, IGNORE, IGNORE]).reshape(4, 1, 1), torch.ones(4, 1, 1, dtype=torch.bool)

@@ -13,6 +13,7 @@ from semiseg.augment import CutMix, Gentle
 from semiseg.batch import IGNORE
 from semiseg.config import SettingError
 from semiseg.ema import Ema
+from semiseg.losses import CrossEntropy, SoftDice
 from semiseg.methods.mean_teacher import MeanTeacher
 from semiseg.nets import build
 from semiseg.schedules import Moment
@@ -107,7 +108,7 @@ def test_the_teachers_mode_decides_whether_it_gathers_batch_statistics(mode: Any
 
 
 OTHERS: dict[str, dict[str, Any]] = {
-    "objective": {"objective": "soft_dice"},
+    "objective": {"objective": SoftDice()},
     "distance": {"distance": "ce"},
     "target": {"target": "soft"},
     "weight": {"weight": 2.9},
@@ -137,7 +138,7 @@ def test_every_option_of_the_loss_changes_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective": "focal"}, "method.objective: got 'focal'; allowed: ce, dice, soft_dice"),
+        ({"objective": "focal"}, "method.objective: got 'focal'; allowed: a Loss"),
         ({"weight": -1.0}, "method.weight: got -1.0; allowed: a number >= 0"),
         ({"ramp": (0.5, 0.2)}, r"method.ramp: got \(0.5, 0.2\); allowed: two shares in \[0, 1\], low <= high"),
         ({"ramp": (8, 33)}, r"method.ramp: got \(8, 33\)"),
@@ -202,12 +203,14 @@ def test_a_stage_shorter_than_an_epoch_that_would_never_update_its_teacher_is_re
 def test_a_stage_that_is_allowed_updates_its_teacher(rule: MeanTeacher) -> None:
     """The shortest stage of per-epoch updates; the second of two decays."""
     steps = 12 if rule.draw == "mixed" else 6
-    (stage,) = tiny.chain(replace(rule, objective="ce"), train=replace(tiny.TRAIN, steps=steps, evaluations=1))
+    (stage,) = tiny.chain(replace(rule, objective=CrossEntropy()), train=replace(tiny.TRAIN, steps=steps, evaluations=1))
     before = next(pupil(tiny.trainer(stage).state).parameters())
     assert not next(pupil(tiny.run(stage).state).parameters()).equal(before)
 
 
-@pytest.mark.parametrize("rule", [replace(MeanTeacher(), objective="ce"), PERONE2018], ids=["pets_mean_teacher", "perone2018"])
+@pytest.mark.parametrize(
+    "rule", [replace(MeanTeacher(), objective=CrossEntropy()), PERONE2018], ids=["pets_mean_teacher", "perone2018"]
+)
 def test_a_stage_learns(rule: MeanTeacher) -> None:
     (stage,) = rule.stages(tiny.SPLIT, tiny.NET, replace(tiny.TRAIN, steps=40), 0)
     finished = tiny.run(stage)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from semiseg.batch import IGNORE
 from semiseg.config import SettingError
-from semiseg.metrics import METRICS, confusion_matrix, decide, scores
+from semiseg.measures import ALWAYS
+from semiseg.metrics import confusion_matrix, decide, scores
 
 RULES = ("skip", "zero", "one")
 BY_CLASS = ("iou", "dice", "precision", "recall", "specificity")
@@ -159,10 +160,14 @@ def test_scores_of_a_matrix_drawn_by_hand() -> None:
         ("", "image_precision"): sum(precision[1:]) / 2,
         ("", "image_recall"): sum(recall[1:]) / 2,
         ("", "image_specificity"): sum(specificity[1:]) / 2,
+        ("", "volume_iou"): sum(iou[1:]) / 2,
+        ("", "volume_dice"): sum(dice[1:]) / 2,
     }
+    expected |= {(str(index), "volume_iou"): value for index, value in enumerate(iou)}
+    expected |= {(str(index), "volume_dice"): value for index, value in enumerate(dice)}
     result = scores(torch.tensor([[[4, 1, 0], [0, 3, 1], [2, 1, 5]]]))
     assert result == pytest.approx(expected)
-    assert tuple(name for index, name in result if not index) == METRICS
+    assert tuple(name for index, name in result if not index) == ALWAYS
 
 
 def test_counts_beyond_single_precision_are_not_rounded() -> None:
@@ -271,6 +276,35 @@ def test_an_image_averages_its_classes_before_images_are_averaged(rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("classes", [2, 4])
+def test_averages_over_volumes_equal_a_loop_with_scikit_learn_over_all_slices_of_each(classes: int, rule) -> None:
+    predicted, mask = hard(classes)
+    numbers = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3, 4, 5, 5, 5, 6, 6, 7, 8])  # volume 3 has a single pixel that counts
+    found: dict[str, list[float]] = {"iou": [], "dice": []}
+    for number in range(9):
+        truth, guess = pixels(predicted[numbers == number], mask[numbers == number])
+        each = [one_class(truth == index, guess == index, rule) for index in range(1, classes)]
+        for name, values in found.items():
+            values.append(mean([by_name[name] for by_name in each]))
+    result = scores(stacked(predicted, mask, classes), rule, numbers)
+    for name, values in found.items():
+        assert result["", f"volume_{name}"] == pytest.approx(mean(values)), name
+    assert result["", "volume_dice"] != pytest.approx(result["", "image_dice"])
+
+
+def test_a_volume_averages_its_classes_before_volumes_are_averaged() -> None:
+    """Volume 0, two slices: class 1 has 1 hit of 1 + 2 pixels, class 2 is nowhere; volume 1: class 1 is right, class 2 missed."""
+    slices = [[[3, 1, 0], [0, 1, 0], [0, 0, 0]], [[4, 0, 0], [1, 0, 0], [0, 0, 0]], [[2, 0, 0], [0, 2, 0], [1, 0, 0]]]
+    result = scores(torch.tensor(slices), "skip", torch.tensor([0, 0, 1]))
+    assert result["", "volume_iou"] == pytest.approx((1 / 3 + (1 + 0) / 2) / 2)
+    assert result["", "volume_dice"] == pytest.approx((2 / 4 + (1 + 0) / 2) / 2)
+    assert [result[index, "volume_iou"] for index in "12"] == pytest.approx([(1 / 3 + 1) / 2, 0])
+    zero = scores(torch.tensor(slices), "zero", torch.tensor([0, 0, 1]))
+    assert zero["", "volume_iou"] == pytest.approx(((1 / 3 + 0) / 2 + (1 + 0) / 2) / 2)
+    assert scores(torch.tensor(slices))["", "volume_iou"] == scores(torch.tensor(slices))["", "image_iou"]
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_images_without_a_pixel_that_counts_change_nothing(rule) -> None:
     predicted, mask = drawn(0, 3)
     counted = stacked(predicted, mask, 3)
@@ -284,7 +318,7 @@ def test_no_pixels_give_no_score_and_no_error(images: int, rule) -> None:
     nothing = confusion_matrix(torch.zeros(2, 2).long(), torch.full((2, 2), IGNORE), 3)
     assert nothing.tolist() == [[0] * 3] * 3
     result = scores(nothing.expand(images, 3, 3), rule)
-    assert len(result) == 3 * len(BY_CLASS) + len(METRICS)
+    assert len(result) == 3 * (len(BY_CLASS) + 2) + len(ALWAYS)
     assert all(math.isnan(value) for value in result.values())
 
 

@@ -193,13 +193,13 @@ def test_the_most_confident_pixels_of_the_data_set_equal_those_of_a_slow_loop(ra
         kept = kept_by_sorting(level[members].tolist(), share)
         expected[members[~np.array(kept)]] = IGNORE
     found = rule(share, ranking=ranking).filtered(masks, confidences)
-    assert np.array_equal(np.concatenate([found[row].ravel() for row in masks]), expected)
+    assert np.array_equal(np.concatenate([np.ravel(found[row]) for row in masks]), expected)
     assert {row: (mask.shape, mask.dtype) for row, mask in found.items()} == {row: (m.shape, m.dtype) for row, m in masks.items()}
 
 
 def test_a_rare_class_that_is_never_confident_is_learned_only_when_each_class_is_ranked() -> None:
     masks, confidences = maps()
-    found = {ranking: rule(0.5, ranking=ranking).filtered(masks, confidences)[3] for ranking in ("class", "global")}
+    found = {ranking: np.asarray(rule(0.5, ranking=ranking).filtered(masks, confidences)[3]) for ranking in ("class", "global")}
     assert {ranking: int((mask == 2).sum()) for ranking, mask in found.items()} == {"class": 6, "global": 0}
 
 

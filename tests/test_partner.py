@@ -11,6 +11,7 @@ from test_trainer_batches import rows_of
 
 from semiseg.augment import CutMix
 from semiseg.batch import IGNORE
+from semiseg.config import Weak
 from semiseg.methods import Method, Supervised
 from semiseg.methods.rule import Needs
 from semiseg.train import Trainer
@@ -34,7 +35,7 @@ def trainer(method: Method, **train: Any) -> Trainer:
 
 
 def test_partners_are_training_images_without_their_masks_as_many_as_unlabelled_rows() -> None:
-    made, (_, splits) = trainer(MIXING, batch_unlabelled=3, scale=(1.0, 1.0), flip=0.0), tiny.opened()
+    made, (_, splits) = trainer(MIXING, batch_unlabelled=3, weak=Weak(scale=(1.0, 1.0), flip=0.0)), tiny.opened()
     seen: list[int] = []
     for step in range(16):  # two epochs of the unlabelled images
         batch = made.batches.make(step, torch.Generator().manual_seed(step))

@@ -2,7 +2,7 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from semiseg.batch import IGNORE
 from semiseg.config import SettingError
-from semiseg.losses import SEGMENTATION
+from semiseg.losses import LOSSES, CrossEntropy, Dice, Loss, SoftDice
 from semiseg.methods.pseudo_label import PseudoLabel, rising
 from semiseg.methods.rule import Pick, State
 from semiseg.methods.supervised import Supervised
@@ -73,14 +73,13 @@ def test_pseudo_masks_of_labelled_rows_are_not_learned_and_ignored_pixels_give_z
     assert [value.item() for value in terms(0.5, tiny.batch(ignored=True)).values()] == [0, 0]
 
 
-@pytest.mark.parametrize("objective", ["ce", "dice", "soft_dice"])
-def test_both_terms_have_the_same_objective(objective: Literal["ce", "dice", "soft_dice"]) -> None:
+@pytest.mark.parametrize("objective", [kind() for kind in LOSSES.values()], ids=LOSSES.keys())
+def test_both_terms_have_the_same_objective(objective: Loss) -> None:
     given = tiny.batch()
     assert given.pseudo is not None
     torch.manual_seed(0)
     logits = torch.nn.Conv2d(3, CLASSES, 1)(given.image)
-    distance = SEGMENTATION[objective]
-    expected = {"segmentation": distance(logits[:2], given.mask[:2]), "pseudo": 3 * distance(logits[2:], given.pseudo[2:])}
+    expected = {"segmentation": objective(logits[:2], given.mask[:2]), "pseudo": 3 * objective(logits[2:], given.pseudo[2:])}
     torch.testing.assert_close(terms(0.7, given, objective=objective), expected)
 
 
@@ -98,7 +97,7 @@ def test_pixels_below_the_threshold_are_not_learned(threshold: float) -> None:
 
 
 def test_the_first_stage_is_that_of_the_supervised_baseline() -> None:
-    for objective in ("ce", "soft_dice"):
+    for objective in (CrossEntropy(), SoftDice()):
         (alone,) = Supervised(objective=objective).stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)
         assert chain(objective=objective)[0].key == alone.key
         assert chain(objective=objective, weight=1.0)[0].key == alone.key
@@ -118,7 +117,7 @@ def test_every_round_learns_from_the_stage_before_it() -> None:
 
 
 OTHER: dict[str, Any] = {
-    "objective": "dice", "rounds": 2, "weight": 1.0, "rise": (0.0, 0.5), "threshold": 0.9, "start_from": "scratch",
+    "objective": Dice(), "rounds": 2, "weight": 1.0, "rise": (0.0, 0.5), "threshold": 0.9, "start_from": "scratch",
 }  # fmt: skip
 
 
@@ -136,7 +135,7 @@ def test_another_setting_of_the_loss_gives_another_loss(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective": "mse"}, "method.objective: got 'mse'; allowed: ce, dice, soft_dice"),
+        ({"objective": "mse"}, "method.objective: got 'mse'; allowed: a Loss"),
         ({"rounds": 0}, "method.rounds: got 0; allowed: a whole number >= 1"),
         ({"weight": -1.0}, "method.weight: got -1.0; allowed: a number >= 0"),
         ({"rise": (0.6, 0.1)}, r"method.rise: got \(0.6, 0.1\); allowed: two shares, 0 <= low <= high <= 1"),
@@ -166,7 +165,7 @@ def test_a_round_starts_from_the_best_weights_before_it_or_afresh_and_learns_the
     masks = dict(
         zip(
             splits.training.tolist(),
-            (mask for mask, _ in pseudo_masks(stages[0], given, "best.student.", pack, splits.training, tiny.CPU)),
+            (tile.mask for tile in pseudo_masks(stages[0], given, "best.student.", pack, splits.training, tiny.CPU)),
             strict=True,
         )
     )

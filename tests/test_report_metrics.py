@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,14 +10,14 @@ from test_report_comparisons import METHODS, ROWS, SCORES, make_comparison
 from test_report_page import browse
 from test_report_studies import key_of, make_study
 
-from semiseg.metrics import METRICS
+from semiseg.measures import METRICS
 from semiseg.report import text_table, write_report
 from semiseg.report.answer import sharing
 from semiseg.report.curve import curve_figure, curve_info, tick
-from semiseg.report.metrics import NAMES, metrics_grid, metrics_info
+from semiseg.report.metrics import metrics_grid, metrics_info, pretty
 from semiseg.report.scores import score_table
 from semiseg.report.training import selection_info, stage_labels
-from semiseg.results import Results, read, write_table
+from semiseg.results import Results, read, write_study, write_table
 from semiseg.results.records import CurveRecord
 
 
@@ -88,9 +89,64 @@ def test_the_second_table_is_in_every_format_and_absent_without_other_metrics(tm
     assert "All metrics" not in text_table(read(tmp_path))
 
 
-def test_every_metric_has_a_name():
-    assert set(METRICS) <= set(NAMES)
-    assert len(set(NAMES.values())) == len(NAMES)
+def test_every_metric_has_a_name_of_its_own():
+    assert len({pretty(name) for name in METRICS}) == len(METRICS)
+    assert pretty("of_a_later_version") == "of a later version"
+
+
+def with_metrics(folder, names: dict[str, dict[str, tuple[float, ...]]]) -> Results:
+    """The comparison with further metrics: by name and row a number per seed; rows that are not named have none."""
+    results = read(make_comparison(folder, metrics=["image_dice", *names]))
+    lines = results.metrics.to_pylist()
+    score = results.study.score
+    place = {"split": score.split, "weights": score.weights, "step": 1, "class": ""}
+    roles = {stage["key"]: stage["evaluated"] for stage in results.stages.to_pylist()}
+    for name, rows in names.items():
+        for row, values in rows.items():
+            for seed, value in enumerate(values):
+                key = key_of(row, seed)
+                lines.append(place | {"key": key, "role": roles[key], "metric": name, "value": value})
+    write_table(folder, "metrics", lines)
+    return read(folder)
+
+
+def test_distances_stand_in_their_unit_and_less_of_them_is_better(tmp_path):
+    """The teacher's surfaces are nearer and its calibration worse than those of the row that it is compared with."""
+    names = {
+        "hd95": {"supervised, 5 %": (8.0, 9.0, 10.0), "mean teacher, 5 %": (4.0, 5.1, 6.0)},
+        "ece": {"supervised, 5 %": (0.03, 0.04, 0.05), "mean teacher, 5 %": (0.13, 0.141, 0.15)},
+    }
+    results = with_metrics(tmp_path, names)
+    info = metrics_info(results, score_table(results))
+    made = metrics_grid(info)
+    assert made is not None
+    assert made.title == "All metrics, test: mean (sd); ↓: lower is better"
+    assert made.head == ("row", "Dice per image, %", "HD95, pixels ↓", "calibration error, % ↓")
+    lines = {line[0]: line[2:] for line in made.lines}
+    assert lines["mean teacher, 5 %"] == ("5.03 (1.00)", "14.03 (1.00)")
+    standings = {line.row: line.standings for line in info.lines}
+    assert standings["supervised, 5 %"] == ()
+    assert standings["mean teacher, 5 %"][1:] == ("better here", "worse here")
+    assert standings["mean teacher, 10 %"][1:] == ("no result yet", "no result yet")
+    page = write_report(tmp_path).read_text(encoding="utf-8").split("<script>")[0]
+    assert '<td class="number good">5.03 (1.00)</td>' in page
+    assert '<td class="number bad">14.03 (1.00)</td>' in page
+    assert r"HD95, pixels $\downarrow$" in (tmp_path / "table.tex").read_text()
+    table = (tmp_path / "table.csv").read_text().splitlines()
+    head, teacher = table[0].split(","), next(line for line in table if line.startswith('"mean teacher, 5 %"'))
+    assert head[-6:] == ["hd95 n", "hd95 mean", "hd95 sd", "ece n", "ece mean", "ece sd"]
+    assert teacher.split(",")[-6:] == ["3", "5.03", "1.00", "3", "14.03", "1.00"]
+
+
+def test_the_unit_of_distances_is_that_of_the_data(tmp_path):
+    results = with_metrics(tmp_path, {"asd": {"all labels": (1.5, 2.5, 3.5)}})
+    study = replace(results.study, data=replace(results.study.data, length="mm"))
+    write_study(tmp_path, study)
+    results = read(tmp_path)
+    made = metrics_grid(metrics_info(results, score_table(results)))
+    assert made is not None
+    assert made.head[-1] == "surface distance, mm ↓"
+    assert made.lines[-1][-1] == "2.50 (1.00)"
 
 
 # ---- curve

@@ -56,7 +56,7 @@ def test_a_record_is_read_back_the_same(tmp_path):
 
 def test_a_file_that_is_read_and_written_keeps_its_content(tmp_path):
     asked = study_of(curve=CURVE | {"paper": {"a": {"1.0": 68.5}}}, against={"S1": None}, metrics=["miou"], methods=[], method="x")
-    asked["data"] |= {"size": "48 x 64"}
+    asked["data"] |= {"size": "48 x 64", "length": "pixels"}
     asked["paper"] = PAPER | {"metrics": None}
     asked["provenance"] |= {"written": ""}
     write_json(tmp_path, asked)

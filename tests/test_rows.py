@@ -11,6 +11,7 @@ from semiseg.change import Row, change
 from semiseg.codec import read_row, read_value
 from semiseg.config import SettingError, Train
 from semiseg.ema import Ema
+from semiseg.losses import Dice
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.sweep.declaration import Ablation, Curve, Preset, Quick, chosen_rows, methods_of
 from semiseg.sweep.rows import ResolvedRow, resolve_row
@@ -47,7 +48,7 @@ def key(words: str) -> str:
         (f"{tiny.FULL} ema.decay=(0.5,0.9) ema.start=(0.0,0.5)", ThreeStage(ema=TWO)),
         (f"{tiny.FULL} stages_total=4 mask_out_of_frame=false", ThreeStage(stages_total=4, mask_out_of_frame=False)),
         ("supervised", Supervised()),
-        ("objective=dice supervised", Supervised(objective="dice")),
+        ("objective=dice supervised", Supervised(objective=Dice())),
         ("mean_teacher", SOFT),
         ("mean_teacher weight=2 threshold=1e-1", replace(SOFT, weight=2.0, threshold=0.1)),
         ("mean_teacher delayed=False ema.warmup=true", replace(SOFT, delayed=False, ema=replace(SOFT.ema, warmup=True))),
@@ -217,7 +218,7 @@ def table(**changes: Any) -> Ablation:
 
 
 def test_methods_are_the_presets_own_first_then_others_and_supervised_in_any_case() -> None:
-    own, mine = MeanTeacher(), Supervised(objective="dice")
+    own, mine = MeanTeacher(), Supervised(objective=Dice())
     assert Preset(method=own).methods() == {"mean_teacher": own, "supervised": Supervised()}
     assert list(Preset(method=own, others=(DMT(), mine)).methods().items()) == [
         ("mean_teacher", own),
@@ -249,7 +250,7 @@ def test_names_may_hold_an_equals_sign() -> None:
     assert list(chosen_rows(odd, Preset(rows=("x=1/2",)))) == ["x=1/2", "a"]
     found = chosen_rows(odd, Preset(rows=("new=supervised train.steps=3  objective=dice",)))
     assert found == {
-        "new": Row(change(Supervised, objective="dice"), train=change(Train, steps=3)),
+        "new": Row(change(Supervised, objective=Dice()), train=change(Train, steps=3)),
         "a": Row(change(Supervised)),
     }
 

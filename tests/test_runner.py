@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 import semiseg.provenance
 import semiseg.runner
 from semiseg.provenance import provenance
-from semiseg.pseudo import read_masks, write_masks
+from semiseg.pseudo import read_masks
 from semiseg.results import SCHEMAS
 from semiseg.runner import StageRun, run_stage
 from semiseg.stage import Stage
@@ -44,13 +44,13 @@ def folder(store: Path, stage: Stage) -> Path:
 
 def digests(store: Path, stage: Stage) -> dict[str, str]:
     """Hashes of a stage's files without stage.json, which holds times."""
-    found = {path.name: path for path in folder(store, stage).iterdir() if path.suffix != ".json" and path.suffix != ".arrow"}
+    found = {path.name: path for path in folder(store, stage).iterdir() if path.suffix != ".json" and path.suffix != ".planes"}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()}
 
 
 def test_a_stage_leaves_weights_numbers_and_pictures(trained: Path) -> None:
     for stage in CHAIN:
-        names = sorted(path.name for path in folder(trained, stage).iterdir() if path.suffix != ".arrow")
+        names = sorted(path.name for path in folder(trained, stage).iterdir() if path.suffix != ".planes")
         assert names == FILES
         for name, schema in (("metrics", SCHEMAS["metrics"]), ("curves", SCHEMAS["curves"])):
             table = pq.ParquetFile(folder(trained, stage) / f"{name}.parquet").read()
@@ -102,17 +102,18 @@ def test_a_stage_killed_after_a_checkpoint_ends_with_the_same_bytes(trained: Pat
 
 
 def test_pseudo_masks_are_made_once_from_the_teacher_stages_weights(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = (list(folder(trained, stage).glob("*.arrow")) for stage in CHAIN[:2])
-    assert [path.name for path in (*first, *second)] == ["masks-last-student.arrow", "masks-last-teacher.arrow"]
+    first, second = (list(folder(trained, stage).glob("*.planes")) for stage in CHAIN[:2])
+    assert [path.name for path in (*first, *second)] == ["masks-last-student.planes", "masks-last-teacher.planes"]
     pack, splits = tiny.opened()
-    masks = read_masks(first[0])
+    masks, confidences = read_masks(first[0])
+    assert confidences is None
     assert masks.keys() == {pack.ids[row] for row in splits.training}
     network = tiny.trainer(CHAIN[0]).state.student
     weights = load_file(folder(trained, CHAIN[0]) / "weights.safetensors")
     network.load_state_dict({n.removeprefix("last.student."): v for n, v in weights.items() if n.startswith("last.")})
     row = int(splits.training[5])
     image = torch.from_numpy(pack.image(row).copy()).permute(2, 0, 1)[None] / 255
-    assert (network.eval()(image).argmax(1)[0].numpy() == masks[pack.ids[row]][0]).mean() > 0.99
+    assert (network.eval()(image).argmax(1)[0].numpy() == masks[pack.ids[row]]).mean() > 0.99
     monkeypatch.setattr(semiseg.runner, "pseudo_masks", None)
     StageRun(replace(CHAIN[1], seed=5), tiny.place(trained))  # learns the masks that are there
 
@@ -141,17 +142,6 @@ def test_pictures_hold_the_class_ids_also_of_ignored_pixels(trained: Path) -> No
     mask = pack.mask(splits.test[0])
     assert mask is not None
     assert (mask[:3] == 255).all()
-
-
-def test_masks_of_several_sizes_survive_the_file(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    sizes = ((3, 5), (8, 2), (1, 1))
-    masks = [(generator.integers(0, 256, size, np.uint8), generator.integers(0, 65536, size, np.uint16)) for size in sizes]
-    write_masks(tmp_path / "masks.arrow", ["a", "b", "c"], masks)
-    found = read_masks(tmp_path / "masks.arrow")
-    assert list(found) == ["a", "b", "c"]
-    for written, read in zip(masks, found.values(), strict=True):
-        assert all((a == b).all() and a.dtype == b.dtype for a, b in zip(written, read, strict=True))
 
 
 def test_provenance_is_known_where_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from semiseg.augment import Chain, CutMix, Gentle, PhTPS, RandAugment
-from semiseg.config import Data, SettingError, Train
+from semiseg.config import Data, SettingError, Train, Weak
 from semiseg.ema import Ema
 from semiseg.methods import DMT, METHODS, MeanTeacher, OneWay, Supervised, ThreeStage, name_of
 from semiseg.nets import UNet
@@ -18,7 +18,7 @@ from semiseg.sweep.saved import Saved, read_config, write_config
 FULL = Saved(
     Data(name="camvid", root=Path("/somewhere"), labelled=0.1, size=(96, 128), variant=("a", "b"), classes=("x", "y")),
     UNet(width=16, digest="d"),
-    Train(steps=5, crop=(8, 16), precision="bf16", betas=(0.5, 0.75), scale=(1.0, 2.0)),
+    Train(steps=5, crop=(8, 16), precision="bf16", betas=(0.5, 0.75), weak=Weak(scale=(1.0, 2.0), flip=0.25)),
     ThreeStage(
         lambda1=0.1,
         ema=replace(ThreeStage().ema, decay=(0.5, 0.6, 0.7, 0.8)),
@@ -76,6 +76,16 @@ def test_what_cannot_be_read_is_refused_in_one_line(change: dict, said: str, tmp
     assert "\n" not in str(caught.value)
     with pytest.raises(SettingError, match="nothing.json cannot be used"):
         read_config(tmp_path / "nothing.json")
+
+
+def test_a_configuration_from_when_the_weak_augmentation_was_in_train_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "best.json"
+    write_config(file, FULL, {})
+    values = json.loads(file.read_text())
+    values["train"] |= {name: values["train"]["weak"][name] for name in ("scale", "scale_law", "flip")}
+    del values["train"]["weak"]
+    file.write_text(json.dumps(values))
+    assert read_config(file).train == FULL.train
 
 
 def test_a_configuration_takes_the_place_of_the_method_of_its_name(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import tiny
 
 import semiseg.runner
 from semiseg.augment import CutMix, Gentle, PhTPS, RandAugment, perturbation_named
-from semiseg.config import Train
+from semiseg.config import Train, Weak
 from semiseg.ema import Ema
+from semiseg.losses import CrossEntropy
 from semiseg.methods import MeanTeacher, Supervised, ThreeStage
 from semiseg.nets import UNet
 from semiseg.runner import run_stage
@@ -82,12 +83,14 @@ def test_every_field_of_every_setting_moves_the_key() -> None:
         "split": Split,
         "net": UNet,
         "train": Train,
+        "train.weak": Weak,
         "rule": type(stage.rule),
         "rule.perturbation": RandAugment,
         "rule.ema": Ema,
+        "rule.objective": CrossEntropy,
     }
     for prefix, kind in kinds.items():
-        plain_fields = {field.name for field in fields(kind)} - {"perturbation", "ema"}
+        plain_fields = {field.name for field in fields(kind)} - {"perturbation", "ema", "weak", "objective"}
         assert {f"{prefix}.{name}" for name in plain_fields} <= near.keys()
     assert {"number", "seed"} <= near.keys()
     keys = {name: copy.key for name, copy in near.items()} | {"itself": stage.key}
@@ -119,7 +122,7 @@ def test_settings_are_plain_values_that_say_every_default() -> None:
     assert settings["rule"]["type"] == "SelfTraining"
     assert (settings["rule"]["perturbation"]["type"], settings["rule"]["perturbation"]["cutouts"]) == ("RandAugment", 3)
     assert settings["rule"]["ema"]["buffers"] == "average"
-    assert settings["train"]["flip"] == 0.5
+    assert (settings["train"]["flip"], "weak" in settings["train"]) == (0.5, False)
     assert settings["teachers"] == [CHAIN[1].key]
 
 
@@ -256,6 +259,16 @@ def test_a_stage_that_was_stored_before_a_field_was_added_is_still_a_hit(tmp_pat
     run_stage(same, tiny.place(tmp_path))
     with pytest.raises(TypeError):
         run_stage(other, tiny.place(tmp_path))
+
+
+def test_the_weak_augmentation_is_in_keys_as_when_it_was_in_train() -> None:
+    """What every stage was stored under before `Weak` and what it can do besides were there."""
+    settings = replace(CHAIN[0], train=replace(tiny.TRAIN, weak=Weak(scale=(0.5, 1.5)))).settings()["train"]
+    weak = {"scale": [0.5, 1.5], "scale_law": "uniform", "flip": 0.5}
+    assert settings == {name: value for name, value in for_key(tiny.TRAIN).items() if name != "weak"} | weak
+    assert not {field.name for field in fields(Weak)} & {field.name for field in fields(Train)}
+    turned = replace(CHAIN[0], train=replace(tiny.TRAIN, weak=Weak(rot90=0.5, either=0.5)))
+    assert turned.settings()["train"]["rot90"] == turned.settings()["train"]["either"] == 0.5
 
 
 def test_settings_in_files_say_the_field_all_the_same() -> None:

@@ -1,7 +1,6 @@
 """Supervised training with perturbed images: closed forms of the geometry, the noise, and the mean teacher's own labelled term."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import tiny
@@ -14,6 +13,7 @@ from semiseg.augment.warp import GREY
 from semiseg.batch import IGNORE, Batch
 from semiseg.change import Row
 from semiseg.codec import from_json, to_json
+from semiseg.losses import LOSSES, Dice, Loss, SoftDice
 from semiseg.methods import DMT, MeanTeacher, PseudoLabel, Supervised, ThreeStage
 from semiseg.methods.rule import State
 from semiseg.sweep.arguments import parse
@@ -94,8 +94,8 @@ def test_colours_change_before_the_noise() -> None:
     assert torch.allclose(grey, batch.image.amax(1, keepdim=True).expand(-1, 3, -1, -1), atol=1e-5)
 
 
-@pytest.mark.parametrize("objective", ["ce", "dice", "soft_dice"])
-def test_the_loss_is_the_labelled_term_of_a_mean_teacher_with_the_same_perturbation(objective: Any) -> None:
+@pytest.mark.parametrize("objective", [kind() for kind in LOSSES.values()], ids=LOSSES.keys())
+def test_the_loss_is_the_labelled_term_of_a_mean_teacher_with_the_same_perturbation(objective: Loss) -> None:
     teacher = MeanTeacher(objective=objective, perturbation=FULL, weight=0.0)
     state, batch = tiny.start(teacher), tiny.batch(labelled=4, unlabelled=0)
     state.student.eval()
@@ -129,13 +129,13 @@ def test_stages_of_other_methods_perturb_nothing() -> None:
         assert all(rule.perturbation is None for rule in found)
 
 
-@pytest.mark.parametrize("method", [Supervised(), Supervised(objective="dice", perturbation=FULL)], ids=["plain", "perturbed"])
+@pytest.mark.parametrize("method", [Supervised(), Supervised(objective=Dice(), perturbation=FULL)], ids=["plain", "perturbed"])
 def test_a_command_line_and_a_file_of_settings_keep_it(method: Supervised) -> None:
     table = Ablation(
         name="table", title="", question="", rows={"row": Row()}, reference="row", presets={"demo": Preset(method=method)}
     )
     assert parse(table, [])[1].method == method
-    assert parse(table, ["--method.objective", "soft_dice"])[1].method == replace(method, objective="soft_dice")
+    assert parse(table, ["--method.objective", "soft_dice"])[1].method == replace(method, objective=SoftDice())
     assert from_json(Supervised, to_json(method)) == method
     if method.perturbation is not None:
         changed = parse(table, ["--method.perturbation.noise", "0.5"])[1].method

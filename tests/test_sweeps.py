@@ -22,7 +22,7 @@ import compare_label_fractions
 import sweep_lambda
 from semiseg.augment import Gentle
 from semiseg.data.scgm import prepared_image
-from semiseg.losses import DISTANCES
+from semiseg.losses import DISTANCES, Dice
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.results.records import CurveRecord
 from semiseg.schedules import Moment
@@ -235,7 +235,7 @@ def test_the_supervised_baseline_is_one_stage_for_all_who_start_with_it() -> Non
 
     baseline = first(Supervised())
     assert first(PseudoLabel()).key == first(PseudoLabel(rounds=2, weight=1.0)).key == first(ThreeStage()).key == baseline.key
-    assert first(PseudoLabel(objective="dice")).key == first(Supervised(objective="dice")).key != baseline.key
+    assert first(PseudoLabel(objective=Dice())).key == first(Supervised(objective=Dice())).key != baseline.key
     halves = [stage.key for stage in DMT().stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 0)[:2]]
     assert len({baseline.key, *halves}) == 3
 

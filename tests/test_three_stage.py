@@ -9,6 +9,7 @@ import tiny
 from semiseg.augment import RandAugment
 from semiseg.config import SettingError
 from semiseg.ema import Ema
+from semiseg.losses import Focal
 from semiseg.methods import ThreeStage
 from semiseg.methods.self_training import SelfTraining
 from semiseg.methods.supervised import Supervised
@@ -199,6 +200,7 @@ def test_every_field_of_the_method_that_is_on_moves_the_last_key() -> None:
     other: dict[str, Any] = {
         "lambda1": 0.1, "lambda2": 0.1, "target": "soft", "ramp": 0.1, "mask_out_of_frame": False, "ema": Ema(warmup=True),
         "evaluate": "student", "masks_role": "student", "masks_weights": "best", "perturbation": RandAugment(ops=1), "stages_total": 4,
+        "objective": Focal(),
     }  # fmt: skip
     names = {field.name for field in fields(ThreeStage)} - set(ThreeStage.SWITCHES) - {"distance"}
     assert names == other.keys()

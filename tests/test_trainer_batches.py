@@ -16,10 +16,11 @@ from test_methods import same
 from torch import nn
 
 from semiseg.batch import Batch
-from semiseg.config import Data, Train
+from semiseg.config import Data, Train, Weak
 from semiseg.data import load, split
 from semiseg.ema import Ema
 from semiseg.evaluate import evaluate, predict
+from semiseg.losses import CrossEntropy
 from semiseg.methods import DMT, METHODS, MeanTeacher, Method, OneWay, PseudoLabel, Supervised
 from semiseg.nets.optimiser import optimiser
 from semiseg.pseudo import Learned
@@ -27,9 +28,9 @@ from semiseg.runner import split_of
 from semiseg.stage import Stage
 from semiseg.train import Trainer
 
-JOINT = MeanTeacher(objective="ce")
+JOINT = MeanTeacher(objective=CrossEntropy())
 MIXED = replace(JOINT, draw="mixed", ema=Ema(decay=(0.9,)))
-STILL: dict[str, Any] = {"scale": (1.0, 1.0), "flip": 0.0}
+STILL: dict[str, Any] = {"weak": Weak(scale=(1.0, 1.0), flip=0.0)}
 
 
 def stage(method: Method, number: int = 0, **train: Any) -> Stage:
@@ -158,7 +159,7 @@ def test_confidences_travel_with_pixels_and_masks_through_scale_crop_and_flip(sc
     numbers, pseudo = numbered(), {row: (mask + 1) % 5 for row, mask in tiny.true_masks().items()}
     home = {int(value): (row, y, x) for row, plane in numbers.items() for (y, x), value in np.ndenumerate(plane)}
     assert len(home) == 24 * 1024
-    moving = stage(SHORT, 2, scale=scale, crop=(20, 28), flip=0.5)
+    moving = stage(SHORT, 2, crop=(20, 28), weak=Weak(scale=scale, flip=0.5))
     trainer, (pack, _) = Trainer(moving, *tiny.opened(), tiny.CPU, Learned(pseudo, numbers)), tiny.opened()
     turned = set()
     for batch in batches(trainer, 6):
@@ -287,7 +288,7 @@ def test_the_threshold_decides_what_is_class_1(tmp_path: Any) -> None:
     trainer.advance(60)
     net, rows = trainer.state.student, np.arange(len(pack))
     found = predict(net, pack, rows, train, batch=4, device=tiny.CPU)
-    probs = np.concatenate([one[1].numpy().ravel() for _, one in found])
+    probs = np.concatenate([one.probs[1].numpy().ravel() for one in found])
     truth = np.concatenate([np.ravel(pack.mask(row)) for row in rows])  # type: ignore[arg-type]
     recalls = []
     for threshold in np.quantile(probs, (0.2, 0.4, 0.6, 0.8)).tolist():

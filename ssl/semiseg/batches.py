@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from semiseg.augment.views import weak
-from semiseg.batch import IGNORE, Batch
+from semiseg.batch import IGNORE, Batch, Plane, Shares
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.pseudo import Learned
@@ -25,6 +25,7 @@ class Batches:
         self.stage, self.train, self.needs = stage, stage.train, stage.rule.needs
         self.pack, self.splits, self.device, self.learned = pack, splits, device, learned
         self.labelled = self.needs.subset(splits.labelled, stage.seed) if self.needs.subset else splits.labelled
+        self.shares = Shares(*(one.to(device) for one in shares_of(pack.counts[self.labelled])))
         drawn = max(self.train.batch_unlabelled if self.needs.draw == "mixed" else self.per_step, 1)
         self.epoch_steps = -(-len(splits.training if self.needs.unlabelled else self.labelled) // drawn)
 
@@ -36,7 +37,7 @@ class Batches:
     def make(self, step: int, generator: torch.Generator) -> Batch:
         """The mini-batch of a step, as the rule wants it: labelled rows, then unlabelled ones."""
         rows, known = self.rows(step)
-        batch = self._views(rows, known, generator)
+        batch = self._views(rows, known, generator)._replace(shares=self.shares)
         if not self.needs.partner:
             return batch
         beside = self.draw("partner", self.splits.training, step, max(len(rows) - known, 1))
@@ -45,7 +46,7 @@ class Batches:
     def _views(self, rows: list[int], n_labelled: int, generator: torch.Generator) -> Batch:
         """Those rows of the pack, weakly augmented; the first ones with their true masks."""
         images = [self.pack.image(row) for row in rows]
-        maps = [[self._mask(row) if i < n_labelled else unlabelled(images[i]) for i, row in enumerate(rows)]]
+        maps: list[list[Plane]] = [[self._mask(row) if i < n_labelled else unlabelled(images[i]) for i, row in enumerate(rows)]]
         for learned in (self.learned.masks, self.learned.confidences):
             if learned is not None:
                 maps.append([learned[row] for row in rows])
@@ -53,11 +54,9 @@ class Batches:
         views = weak(
             images,
             maps,
+            weak=self.train.weak,
             ranges=self.pack.ranges_of(rows),
             crop=self.train.crop,
-            scale=self.train.scale,
-            scale_law=self.train.scale_law,
-            flip=self.train.flip,
             generator=generator,
             device=self.device,
         )
@@ -103,6 +102,15 @@ class Batches:
 def unlabelled(image: np.ndarray) -> np.ndarray:
     """Uint8 (H,W) that is IGNORE everywhere, for an image however large in the memory of one pixel."""
     return np.broadcast_to(np.uint8(IGNORE), image.shape[:2])
+
+
+def shares_of(counts: np.ndarray) -> Shares:
+    """Shares of the classes among N images, from the numbers of pixels (N,C+1) of each class in each image, ignored ones last."""
+    pixels = counts[:, :-1]
+    total, shown = pixels.sum(1, keepdims=True), pixels > 0
+    whole = (total.sum(), (total * shown).sum(0))
+    of_all, where_met = (torch.from_numpy(pixels.sum(0) / np.maximum(one, 1)).float() for one in whole)
+    return Shares(of_all, where_met)
 
 
 @lru_cache(maxsize=16)

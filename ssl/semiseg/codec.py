@@ -12,16 +12,19 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from semiseg.augment import PERTURBATIONS, Chain, Perturbation
 from semiseg.change import Change, Row, T, part_of
 from semiseg.config import Data, Net, SettingError, Train, require
+from semiseg.losses import LOSSES, Loss
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.nets import NETS, OwnNet
+from semiseg.stage import word_of
 
 FAMILIES: dict[type, Mapping[str, type]] = {
     Method: METHODS,
     Net: {**NETS, "own": OwnNet},
     Perturbation: {**PERTURBATIONS, "chain": Chain},
+    Loss: LOSSES,
 }
 """Bases of settings of several kinds, with the kinds by name. A field that is annotated with a base holds a value of one of them: in
-JSON `{"type": NAME, ...}`, in words `field=NAME`; of a kind whose only field is a tuple of the base, `field=NAME+NAME`."""
+JSON `{"type": NAME, ...}` or, with its defaults, NAME, in words `field=NAME`; of a kind whose only field is a tuple of the base, `field=NAME+NAME`."""
 
 hints_of = lru_cache(maxsize=None)(get_type_hints)
 """Annotations of a class by field."""
@@ -193,12 +196,13 @@ def read_row(words: str, methods: Mapping[str, Method]) -> Row:
         raise SettingError(f"no switch or method {unknown}; there are {', '.join(allowed)}")
     values: dict[str, Any] = {name: name in switches for name in method.SWITCHES}
     parts: dict[str, dict[str, Any]] = {"data": {}, "train": {}}
-    kinds: dict[str, type] = {"data": Data, "train": Train}
+    defaults: dict[str, Any] = {"data": Data(), "train": Train()}
     for name, texts in sorted(settings.items(), key=lambda item: item[0].count(".")):  # a part before its fields
         require(len(texts) == 1, name, texts, "one value")
         head, _, rest = name.partition(".")
-        if head in kinds and rest:
-            parts[head][rest] = read_value(kinds[head], rest, texts[0])
+        if head in defaults and rest:
+            part, field = part_of(defaults[head], rest)
+            parts[head][rest] = read_value(type(part), field, texts[0])
         else:
             part, field = part_of(method, name, values)
             values[name] = read_value(type(part), field, texts[0])
@@ -218,7 +222,8 @@ def write_row(row: Row, methods: Mapping[str, Method]) -> str:
             words += value_words(name, value, hint_of(type(part), field))
     for head, change in (("data", row.data), ("train", row.train)):
         for name, value in change.values.items():
-            words += value_words(f"{head}.{name}", value, hint_of(change.kind, name))
+            part, field = part_of(change.kind(), name)
+            words += value_words(f"{head}.{name}", value, hint_of(type(part), field))
     return " ".join(words)
 
 
@@ -254,7 +259,9 @@ def _differences(one: Any, base: Any, prefix: str = "") -> Iterator[tuple[str, A
 
 
 def to_json(value: Any, hint: Any = None) -> Any:
-    """Settings as plain JSON values; of a family's kinds with their name as "type"."""
+    """Settings as plain JSON values; of a family's kinds with their name as "type", or their WORD alone."""
+    if (word := word_of(value)) is not None:
+        return word
     if is_dataclass(value) and not isinstance(value, type):
         base, hints = _family(value, hint), hints_of(type(value))
         inner = {field.name: to_json(getattr(value, field.name), hints[field.name]) for field in fields(value)}
@@ -273,6 +280,7 @@ def from_json(hint: Any, value: Any) -> Any:
     """A JSON value as an annotation says: lists become tuples, objects settings. TypeError when it does not fit."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint in FAMILIES:
+        value = {"type": value} if isinstance(value, str) else value
         if not isinstance(value, dict) or value.get("type") not in FAMILIES[hint]:
             raise TypeError(f"{value!r} has no type among {', '.join(FAMILIES[hint])}")
         return from_json(FAMILIES[hint][value["type"]], {name: one for name, one in value.items() if name != "type"})

@@ -7,13 +7,24 @@ import abc
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from torch import nn
     from torchvision.models import WeightsEnum
+
+
+AS_BEFORE = "as_before"
+"""Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
+
+    rot90: bool = field(default=True, metadata={AS_BEFORE: False})
+"""
+
+
+ALIGNED = 32
+"""Pixels of which windows and their places are multiples: the strides of all networks divide it."""
 
 
 class SettingError(Exception):
@@ -30,11 +41,17 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 
 def require_choices(settings: Any, prefix: str) -> None:
-    """Raise SettingError for a field annotated as a Literal that holds another value; scripts have no parser to guard them."""
+    """Raise SettingError for a field annotated as a Literal, or as a class of settings, that holds another value.
+
+    Scripts have no parser to guard them.
+    """
     for name, hint in get_type_hints(type(settings)).items():
         if get_origin(hint) is Literal:
             value = getattr(settings, name)
             require(value in get_args(hint), f"{prefix}.{name}", value, ", ".join(map(str, get_args(hint))))
+        elif isinstance(hint, type) and is_dataclass(hint):
+            value = getattr(settings, name)
+            require(isinstance(value, hint), f"{prefix}.{name}", value, f"a {hint.__name__}")
 
 
 def _is_count_or_share(number: float) -> bool:
@@ -64,6 +81,8 @@ class Data:
     """Images (count, or share below 1) carved out of training to choose weights when the data set has no third split."""
     split_seed: int = 0
     """Draws the labelled subset and the carved selection split; never depends on the training seed."""
+    labelled_seed: int | None = None
+    """Draws the labelled subset alone; None: split_seed."""
     variant: tuple[str, ...] = ()
     """Choices that the data set offers under names, such as border_ignored of oxford_pets or ego_black of cityscapes."""
     download: bool = False
@@ -99,6 +118,7 @@ class Data:
         possible = self.selection > 0 and _is_count_or_share(self.selection) and not share_of_all
         require(possible, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
         require(self.split_seed >= 0, "data.split_seed", self.split_seed, "a whole number >= 0")
+        require((self.labelled_seed or 0) >= 0, "data.labelled_seed", self.labelled_seed, "a whole number >= 0, or None")
         require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
         require(self.channels is None or self.channels >= 1, "data.channels", self.channels, "a whole number >= 1")
         require(not self.groups or _captures(self.groups), "data.groups", self.groups, "a regular expression with a group ( )")
@@ -148,15 +168,20 @@ class Net(abc.ABC):
         require(self.name == own, "net.name", self.name, f"{own!r} for {type(self).__name__}")
 
     @abc.abstractmethod
-    def blocks(self, classes: int) -> dict[str, "nn.Module"]:
-        """The network's blocks by name in the order in which they run (`semiseg.nets.blocks`), with random weights."""
+    def blocks(self, classes: int, channels: int = 3) -> dict[str, "nn.Module"]:
+        """The network's blocks by name in the order in which they run (`semiseg.nets.blocks`), with random weights.
 
-    def branch(self, classes: int, own: int, load: Callable[[dict[str, "nn.Module"]], None]) -> dict[str, "nn.Module"]:
+        `channels` are those of the images.
+        """
+
+    def branch(
+        self, classes: int, own: int, load: Callable[[dict[str, "nn.Module"]], None], channels: int = 3
+    ) -> dict[str, "nn.Module"]:
         """The last `own` blocks of an auxiliary branch: the network's once more, unless it says otherwise.
 
         `load` gives all blocks of a network the weights that `weights` names.
         """
-        again = self.blocks(classes)
+        again = self.blocks(classes, channels)
         load(again)
         return dict(list(again.items())[-own:])
 
@@ -167,6 +192,41 @@ class Net(abc.ABC):
     def pretrained(self) -> "WeightsEnum | None":
         """torchvision's weights of the encoder, which `weights` "imagenet" means; None: there are none."""
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weak:
+    """The weak augmentation that labelled and unlabelled images get alike: scale, crop (`Train.crop`), turns and flips, rotation."""
+
+    scale: tuple[float, float] = (0.75, 1.25)
+    """Range of the random scale, uniform (ke2020 on VOC: 0.5..1.5)."""
+    scale_law: Literal["uniform", "log_uniform"] = "uniform"
+    """How the random scale is drawn from its range (grubisic2021: log_uniform)."""
+    flip: float = 0.5
+    """Probability of a horizontal flip."""
+    vertical_flip: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Probability of a vertical flip."""
+    rot90: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Probability of a turn by 90, 180 or 270 degrees, each as likely."""
+    rotation: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Largest angle in degrees of a rotation about the crop's centre, either way, uniform (SSL4MIS: 20)."""
+    either: float | None = field(default=None, metadata={AS_BEFORE: None})
+    """None: flips, turns and rotation are drawn independently. A probability p: an image gets its flips and turns with p, otherwise
+    with p its rotation (SSL4MIS: 0.5, with flip 1 and rot90 0.75)."""
+
+    def __post_init__(self) -> None:
+        require_choices(self, "train.weak")
+        low, high = self.scale
+        require(0 < low <= high < math.inf, "train.weak.scale", self.scale, "two numbers, 0 < low <= high")
+        for name in ("flip", "vertical_flip", "rot90"):
+            require(0 <= getattr(self, name) <= 1, f"train.weak.{name}", getattr(self, name), "a probability in [0, 1]")
+        require(0 <= self.rotation <= 180, "train.weak.rotation", self.rotation, "degrees in [0, 180]")
+        require(self.either is None or 0 < self.either <= 1, "train.weak.either", self.either, "a probability in (0, 1] or None")
+
+    @property
+    def turns(self) -> bool:
+        """Whether it does more than scale, crop and flip horizontally."""
+        return self.vertical_flip > 0 or self.rot90 > 0 or self.rotation > 0 or self.either is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,25 +259,29 @@ class Train:
     """Share of a stage in which the learning rate rises exponentially, before `decay` begins (perone2018: 50 of 350 epochs)."""
     crop: tuple[int, int] | None = None
     """Height and width of training crops in pixels; None: the whole image (data.size)."""
-    scale: tuple[float, float] = (0.75, 1.25)
-    """Range of the weak augmentation's random scale, uniform (ke2020 on VOC: 0.5..1.5)."""
-    scale_law: Literal["uniform", "log_uniform"] = "uniform"
-    """How the random scale is drawn from its range (grubisic2021: log_uniform)."""
-    flip: float = 0.5
-    """Probability of the weak augmentation's horizontal flip."""
+    weak: Weak = Weak()
+    """Weak augmentation: how a crop is scaled, flipped and turned."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the networks; auto takes bf16 autocast where the device is faster with it."""
+    """Arithmetic of the networks; auto is bf16 autocast on GPUs that are faster with it, and fp32 on every CPU."""
     evaluations: int = 8
     """Times the selection images are scored during a stage, evenly spaced, the last one at its end."""
     weights: Literal["best", "last"] = "best"
     """Which weights are reported on test: best on the selection images, or those of the last step."""
     score: str = "miou"
-    """Metric over all classes that chooses weights on the selection images and is reported on test: a name in metrics.METRICS."""
+    """Metric over all classes that chooses weights on the selection images and is reported on test: a name in measures.CHOOSING."""
     threshold: float = 0.5
     """With two classes: the probability above which a pixel is of class 1 (perone2018's code: 0.9)."""
     empty_images: Literal["skip", "zero", "one"] = "skip"
-    """What an image counts in an average over images that has a class neither in its mask nor predicted (perone2018's code:
+    """What an image or volume counts in an average over them that has a class neither in its mask nor predicted (perone2018's code:
     zero)."""
+    metrics: tuple[str, ...] = field(default=(), metadata={AS_BEFORE: ()})
+    """Further metrics of `semiseg.measures.METRICS`, computed once, at the end, on selection and test; all that are named are in the
+    report's second table."""
+    sliding_window: tuple[int, int] | None = field(default=None, metadata={AS_BEFORE: None})
+    """Height and width of the windows, multiples of 32, in which large images are scored and pseudo-labelled; None: whole."""
+    window_overlap: int = field(default=64, metadata={AS_BEFORE: 64})
+    """Pixels, a multiple of 32, that a window sees beyond those it decides, on each side but at the image's edge: what is decided is
+    the same as with whole images where the network looks no further."""
 
     def __post_init__(self) -> None:
         require_choices(self, "train")
@@ -231,8 +295,12 @@ class Train:
         require(0 <= self.warmup < 1, "train.warmup", self.warmup, "a share in [0, 1)")
         require(all(0 <= beta < 1 for beta in self.betas), "train.betas", self.betas, "two numbers in [0, 1)")
         require(0 < self.threshold < 1, "train.threshold", self.threshold, "a probability in (0, 1)")
-        require(0 <= self.flip <= 1, "train.flip", self.flip, "a probability in [0, 1]")
-        low, high = self.scale
-        require(0 < low <= high < math.inf, "train.scale", self.scale, "two numbers, 0 < low <= high")
         if self.crop is not None:
             require(min(self.crop) >= 8, "train.crop", self.crop, "height and width of at least 8 pixels")
+        require(len(set(self.metrics)) == len(self.metrics), "train.metrics", self.metrics, "distinct names")
+        aligned = self.window_overlap >= 0 and self.window_overlap % ALIGNED == 0
+        require(aligned, "train.window_overlap", self.window_overlap, f"a multiple of {ALIGNED}, or 0")
+        if self.sliding_window is not None:
+            allowed = f"height and width, multiples of {ALIGNED} above twice train.window_overlap ({2 * self.window_overlap})"
+            fits = min(self.sliding_window) > 2 * self.window_overlap and not any(side % ALIGNED for side in self.sliding_window)
+            require(fits, "train.sliding_window", self.sliding_window, allowed)

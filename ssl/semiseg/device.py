@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from semiseg.config import Train, require
+from semiseg.measures import METRICS
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -15,6 +16,9 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def resolve(train: Train, size: tuple[int, int] | None, device: torch.device) -> Train:
     """`train` with every "auto" written out: the crop (whole images of one size) and the precision on this device.
 
+    What changes no number of a stage gets a fixed value: metrics that are computed anyway, the order of the others, an overlap of no
+    windows.
+
     Raises SettingError when images of several sizes have no crop to be batched with.
     """
     if train.crop is None:
@@ -22,15 +26,18 @@ def resolve(train: Train, size: tuple[int, int] | None, device: torch.device) ->
         train = replace(train, crop=size)
     if train.precision == "auto":
         train = replace(train, precision="bf16" if bf16_is_faster(device) else "fp32")
-    return train
+    metrics = tuple(name for name, metric in METRICS.items() if metric.asked and name in train.metrics)
+    overlap = Train().window_overlap if train.sliding_window is None else train.window_overlap
+    return replace(train, metrics=metrics, window_overlap=overlap)
 
 
 def bf16_is_faster(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 in hardware: GPUs from Ampere on, CPUs with AMX or AVX512-BF16."""
-    if device.type == "cuda":
-        known = torch.cuda.is_available()  # the driver of a cluster may have no GPU itself
-        require(known, "train.precision", "auto", "bf16 or fp32, as this machine has no GPU that could tell")
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and bool(
-        torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
-    )
+    """Whether "auto" means bf16: on GPUs that multiply it in hardware, from Ampere on.
+
+    Never on a CPU: the same study would get other numbers on another machine, and what bf16 costs in accuracy is not bounded below a point
+    (docs/measured.md); it is there for the asking.
+    """
+    if device.type != "cuda":
+        return False
+    require(torch.cuda.is_available(), "train.precision", "auto", "bf16 or fp32, as this machine has no GPU that could tell")
+    return torch.cuda.get_device_capability(device) >= (8, 0)  # of a cluster's driver, which may have no GPU itself

@@ -9,22 +9,7 @@ from torch import Tensor
 
 from semiseg.batch import IGNORE
 from semiseg.config import require
-
-METRICS: tuple[str, ...] = (
-    "miou",
-    "accuracy",
-    "foreground_iou",
-    "foreground_dice",
-    "half_dice",
-    "image_miou",
-    "image_iou",
-    "image_dice",
-    "image_accuracy",
-    "image_precision",
-    "image_recall",
-    "image_specificity",
-)
-"""What `scores` tells over all classes, under class ""."""
+from semiseg.measures import ALWAYS
 
 EMPTY: Mapping[str, float] = {"skip": math.nan, "zero": 0.0, "one": 1.0}
 """What 0/0 counts by rule; nan does not enter a mean."""
@@ -53,10 +38,13 @@ def confusion_matrix(predicted: Tensor, mask: Tensor, classes: int) -> Tensor:
     return torch.bincount(index, minlength=classes * classes).reshape(classes, classes)
 
 
-def scores(confusions: Tensor, empty: Literal["skip", "zero", "one"] = "skip") -> dict[tuple[str, str], float]:
+def scores(
+    confusions: Tensor, empty: Literal["skip", "zero", "one"] = "skip", volumes: Tensor | None = None
+) -> dict[tuple[str, str], float]:
     """`{(class index or "", metric): value}` from the confusion matrices (M,C,C), true by predicted, of M images.
 
-    All values lie in [0,1], and are nan where nothing defines them. Images without a pixel that counts are left out everywhere.
+    `volumes` (M,) int64 says which images are slices of one volume, by numbers 0..V-1; None: each image stands alone. All values lie
+    in [0,1], and are nan where nothing defines them. Images and volumes without a pixel that counts are left out everywhere.
 
     From the sum of all matrices, where a class in neither truth nor prediction scores nan and enters no mean (ke2020's code
     counts its IoU as 0):
@@ -70,12 +58,16 @@ def scores(confusions: Tensor, empty: Literal["skip", "zero", "one"] = "skip") -
     - image_iou (perone2018's "mIoU"), image_dice, image_accuracy = (TP+TN)/N, image_precision, image_recall, image_specificity:
       the image's mean over classes 1..C-1, one against the rest as above.
 
+    Averages over volumes, whose slices count as one: volume_iou, volume_dice are the volume's mean over classes 1..C-1; by class the
+    mean over volumes.
+
     What is absent:
     - predicted nowhere though there is truth: precision 0 (as scikit-learn's default). Every other 0/0 follows a rule: recall
       without truth, specificity of a class that fills the truth, all but specificity and accuracy where there is neither truth
       nor prediction.
-    - `empty`, for averages over images: "zero" counts 0/0 as 0 (the code behind perone2018, medicaltorch metrics.py), "one" as 1,
-      "skip" leaves it out, and with it all scores of a class in an image that neither has nor predicts it. Sums: always "skip".
+    - `empty`, for averages over images and volumes: "zero" counts 0/0 as 0 (the code behind perone2018, medicaltorch metrics.py), "one" as 1,
+      "skip" leaves it out, and with it all scores of a class in an image or volume that neither has nor predicts it. Sums: always
+      "skip".
 
     Raises ValueError for another shape, SettingError for another rule.
     """
@@ -83,9 +75,11 @@ def scores(confusions: Tensor, empty: Literal["skip", "zero", "one"] = "skip") -
         raise ValueError(f"confusions: expected (M,C,C), got {tuple(confusions.shape)}")
     require(empty in EMPTY, "empty", empty, ", ".join(EMPTY))
     images = confusions.double()
-    images = images[images.sum((1, 2)) > 0]
+    numbers = torch.arange(len(images)) if volumes is None else volumes
+    stacks = images.new_zeros((int(numbers.max()) + 1 if len(numbers) else 0, *images.shape[1:])).index_add(0, numbers, images)
+    images, stacks = (one[one.sum((1, 2)) > 0] for one in (images, stacks))
     whole = images.sum(0)
-    total, each = _rates(whole, "skip"), _rates(images, empty)
+    total, each, stacked = _rates(whole, "skip"), _rates(images, empty), _rates(stacks, empty)
     overall = {
         "miou": total["iou"].nanmean(),
         "accuracy": whole.trace() / whole.sum(),
@@ -95,9 +89,11 @@ def scores(confusions: Tensor, empty: Literal["skip", "zero", "one"] = "skip") -
         "image_miou": _rates(images, "skip")["iou"].nanmean(1).mean(),
     }
     overall |= {f"image_{name}": rate[:, 1:].nanmean(1).nanmean() for name, rate in each.items()}
-    by_class = ("iou", "dice", "precision", "recall", "specificity")
-    result = {(str(index), name): value for name in by_class for index, value in enumerate(total[name].tolist())}
-    return result | {("", name): overall[name].item() for name in METRICS}
+    overall |= {f"volume_{name}": stacked[name][:, 1:].nanmean(1).nanmean() for name in ("iou", "dice")}
+    by_class = {name: total[name] for name in ("iou", "dice", "precision", "recall", "specificity")}
+    by_class |= {f"volume_{name}": stacked[name].nanmean(0) for name in ("iou", "dice")}
+    result = {(str(index), name): value for name, rates in by_class.items() for index, value in enumerate(rates.tolist())}
+    return result | {("", name): overall[name].item() for name in ALWAYS}
 
 
 def _rates(counts: Tensor, empty: str) -> dict[str, Tensor]:

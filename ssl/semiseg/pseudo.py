@@ -1,28 +1,36 @@
 """What a stage takes from its teacher stages: pseudo-masks with their confidences, and weights to start from."""
 
-from collections.abc import Iterator, Mapping
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from semiseg.data.pack import Pack
-from semiseg.evaluate import predict
-from semiseg.methods.rule import Rule
+from semiseg.evaluate import Place, predict, spread_over
+from semiseg.methods.rule import Masks, Rule
 from semiseg.nets import BlockNet, MultiTask, build
 from semiseg.stage import Stage, stream
+
+KIND = "pseudo-masks 1"
+"""What the first line of a file of pseudo-masks says that it is."""
+LINE = 64
+"""Bytes of which both parts of such a file begin at multiples."""
 
 
 @dataclass(frozen=True)
 class Learned:
     """What a stage takes from its teacher stages; None where its rule asks for nothing."""
 
-    masks: Mapping[int, np.ndarray] | None = None
-    """Pseudo-mask (H,W) uint8 of every training image by its row in the pack."""
-    confidences: Mapping[int, np.ndarray] | None = None
+    masks: Masks | None = None
+    """Pseudo-mask (H,W) uint8 of every training image by its row in the pack, of which only what is cut out is read."""
+    confidences: Masks | None = None
     """Probability of the pseudo-mask's class by row, (H,W) uint16, 65535 for 1."""
     initial: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     """Weights that trained networks start from, by role."""
@@ -33,9 +41,11 @@ def blank(rule: Rule, pack: Pack, rows: np.ndarray) -> Learned:
     wanted = rule.needs.masks
     if wanted is None:
         return Learned()
-    sizes = {row: (pack.heights[row], pack.widths[row]) for row in rows.tolist()}
-    confidences = {row: np.zeros(size, np.uint16) for row, size in sizes.items()} if wanted.confidences else None
-    return Learned({row: np.zeros(size, np.uint8) for row, size in sizes.items()}, confidences)
+
+    def zeros(kind: type[np.unsignedinteger]) -> dict[int, np.ndarray]:
+        return {row: np.broadcast_to(kind(0), (int(pack.heights[row]), int(pack.widths[row]))) for row in rows.tolist()}
+
+    return Learned(zeros(np.uint8), zeros(np.uint16) if wanted.confidences else None)
 
 
 def network(stage: Stage, pack: Pack, device: torch.device, role: str = "student") -> BlockNet | MultiTask:
@@ -57,50 +67,89 @@ def load_role(net: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str) 
     net.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)})
 
 
+class PseudoTile(NamedTuple):
+    """What a network says of a place of the image in a row: mask (h,w) uint8 and its probability (h,w) uint16, 65535 for 1."""
+
+    row: int
+    place: Place
+    mask: np.ndarray
+    confidence: np.ndarray
+
+
 def pseudo_masks(
     stage: Stage, weights: Mapping[str, Tensor], prefix: str, pack: Pack, rows: np.ndarray, device: torch.device
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Masks (H,W) uint8, the argmax of a finished stage's network on whole unaugmented images, with their probability (H,W) uint16.
+) -> Iterator[PseudoTile]:
+    """The argmax of a finished stage's network on unaugmented images and its probability, in tiles as they are predicted.
 
-    Of ke2020 y^ and y~, of feng2020_dmt y and c; 65535 stands for probability 1.
+    Of ke2020 y^ and y~, of feng2020_dmt y and c.
     """
     net = network(stage, pack, device)
     load_role(net, weights, prefix)
-    for row, probs in predict(net, pack, rows, stage.train, batch=16, device=device):
-        confidence, mask = probs.max(0)
-        yield whole(mask, pack, row), whole((confidence * 65535).round().int(), pack, row).astype(np.uint16)
-
-
-def whole(mask: Tensor, pack: Pack, row: int) -> np.ndarray:
-    """A predicted map as (H,W) int64 or, up to 255, uint8 of its image's size; the class of a whole image is repeated."""
-    found = mask.cpu().numpy() if mask.dtype == torch.int32 else mask.to("cpu", torch.uint8).numpy()
-    return np.ascontiguousarray(np.broadcast_to(found, (int(pack.heights[row]), int(pack.widths[row]))))
-
-
-def write_masks(path: Path, ids: list[str], masks: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Masks (H,W) uint8 with their confidences (H,W) uint16 by image id as an Arrow file, compressed."""
-    table = pa.table(
-        {
-            "id": ids,
-            "height": pa.array([mask.shape[0] for mask, _ in masks], pa.int32()),
-            "width": pa.array([mask.shape[1] for mask, _ in masks], pa.int32()),
-            "mask": pa.array([mask.tobytes() for mask, _ in masks], pa.binary()),
-            "confidence": pa.array([confidence.tobytes() for _, confidence in masks], pa.binary()),
-        }
-    )
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
-        writer.write_table(table)
-
-
-def read_masks(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What `write_masks` wrote, by image id."""
-    with pa.OSFile(str(path), "rb") as source:
-        lines = pa.ipc.open_file(source).read_all().to_pylist()
-    return {
-        line["id"]: (
-            np.frombuffer(line["mask"], np.uint8).reshape(line["height"], line["width"]),
-            np.frombuffer(line["confidence"], np.uint16).reshape(line["height"], line["width"]),
+    for tile in predict(net, pack, rows, stage.train, batch=16, device=device):
+        confidence, mask = tile.probs.max(0)
+        levels = (confidence * 65535).round().int().cpu().numpy().astype(np.uint16)
+        yield PseudoTile(
+            tile.row, tile.place, spread_over(mask.to("cpu", torch.uint8).numpy(), tile.place), spread_over(levels, tile.place)
         )
-        for line in lines
-    }
+
+
+def write_masks(path: Path, pack: Pack, rows: Sequence[int], tiles: Iterable[PseudoTile], *, confidences: bool) -> None:
+    """Pseudo-masks of rows of the pack as a file that `read_masks` maps. Tiles are written into the mapped file as they come, so that
+    however large an image is, its masks are no memory of this process alone.
+
+    A line of JSON says ids, sizes and whether there are confidences; then come all masks, then all confidences.
+    """
+    ids, sizes = [pack.ids[row] for row in rows], [(int(pack.heights[row]), int(pack.widths[row])) for row in rows]
+    head = json.dumps({"kind": KIND, "ids": ids, "sizes": sizes, "confidences": confidences}).encode()
+    head += b" " * (-(len(head) + 1) % LINE) + b"\n"
+    with path.open("wb") as file:
+        file.write(head)
+        file.flush()
+        end = _confidences_at(len(head), sizes) + (2 * _ends(sizes)[-1] if confidences else 0)
+        os.posix_fallocate(file.fileno(), 0, end)  # where a mapped file meets a full disk, the process ends without a word
+    masks, levels = _mapped(path, "r+", len(head), sizes, confidences)
+    at = {row: i for i, row in enumerate(rows)}
+    for tile in tiles:
+        masks[at[tile.row]][tile.place] = tile.mask
+        if levels is not None:
+            levels[at[tile.row]][tile.place] = tile.confidence
+    with path.open("r+b") as file:  # before it gets its name: after a power cut a file must not be there and hold zeros
+        os.fsync(file.fileno())
+
+
+def read_masks(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+    """Masks (H,W) uint8 and, if they were written, confidences (H,W) uint16 by image id: read-only views of the mapped file.
+
+    Raises ValueError or KeyError for a file that is cut or of another kind.
+    """
+    with path.open("rb") as file:
+        head = file.readline()
+    about = json.loads(head)
+    if not isinstance(about, dict) or about.get("kind") != KIND:
+        raise ValueError("no file of pseudo-masks")
+    masks, levels = _mapped(path, "r", len(head), about["sizes"], about["confidences"])
+    ids = about["ids"]
+    return dict(zip(ids, masks, strict=True)), None if levels is None else dict(zip(ids, levels, strict=True))
+
+
+def _mapped(
+    path: Path, mode: Literal["r", "r+"], start: int, sizes: Sequence[Sequence[int]], confidences: bool
+) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+    """Views of all masks and confidences; ValueError where the file is too short."""
+    ends = _ends(sizes)
+
+    def views(kind: type[np.unsignedinteger], offset: int) -> list[np.ndarray]:
+        flat = np.asarray(np.memmap(path, kind, mode, offset, (ends[-1],)))
+        return [flat[begin:end].reshape(size) for begin, end, size in zip([0, *ends], ends, sizes, strict=False)]
+
+    return views(np.uint8, start), views(np.uint16, _confidences_at(start, sizes)) if confidences else None
+
+
+def _ends(sizes: Sequence[Sequence[int]]) -> list[int]:
+    """Where each image ends, in pixels."""
+    return list(accumulate(height * width for height, width in sizes))
+
+
+def _confidences_at(start: int, sizes: Sequence[Sequence[int]]) -> int:
+    """Where in the file the masks are over and the confidences begin."""
+    return -(-(start + _ends(sizes)[-1]) // LINE) * LINE

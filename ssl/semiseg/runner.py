@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
@@ -18,7 +17,7 @@ from semiseg.config import Data
 from semiseg.data import load, split
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
-from semiseg.methods.rule import Pick
+from semiseg.methods.rule import Masks, Pick, PseudoMasks, keep_all
 from semiseg.nets import located
 from semiseg.provenance import provenance
 from semiseg.pseudo import Learned, pseudo_masks, read_masks, write_masks
@@ -161,12 +160,11 @@ class StageRun:
     def _learn(self, pack: Pack, splits: Splits) -> Learned:
         """What the rule takes from the teacher stages: pseudo-masks with their confidences, initial weights."""
         needs = self.stage.rule.needs
-        masks = confidences = None
-        if needs.masks is not None:
-            masks, confidences = self._masks(needs.masks.of, pack, splits)
-            masks = needs.masks.keep(masks, confidences)
         initial = {role: self._initial(pick) for role, pick in needs.initial.items()}
-        return Learned(masks, confidences if needs.masks and needs.masks.confidences else None, initial)
+        if needs.masks is None:
+            return Learned(initial=initial)
+        masks, confidences = self._masks(needs.masks, pack, splits)
+        return Learned(needs.masks.keep(masks, confidences), confidences if needs.masks.confidences else None, initial)
 
     def _initial(self, pick: Pick) -> dict[str, torch.Tensor]:
         teacher, prefix = self._network(pick)
@@ -181,23 +179,24 @@ class StageRun:
     def _weights(self, teacher: Stage) -> dict[str, torch.Tensor]:
         return load_file(self.store.folder(teacher.key) / WEIGHTS_FILE)
 
-    def _masks(self, pick: Pick, pack: Pack, splits: Splits) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-        """Pseudo-masks and their confidences by row; made from the teacher's weights by the first stage that needs them, then
-        kept."""
-        teacher, prefix = self._network(pick)
+    def _masks(self, wanted: PseudoMasks, pack: Pack, splits: Splits) -> tuple[Masks, Masks]:
+        """Pseudo-masks by row and, where they are wanted for anything, their confidences; made from the teacher's weights by the first
+        stage that needs them, then kept."""
+        teacher, prefix = self._network(wanted.of)
+        sure, rows = wanted.confidences or wanted.keep is not keep_all, splits.training.tolist()
 
         def write(path: Path) -> None:
-            found = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device)
-            write_masks(path, [pack.ids[row] for row in splits.training], list(found))
+            tiles = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device)
+            write_masks(path, pack, rows, tiles, confidences=sure)
 
-        name = f"masks-{prefix.rstrip('.').replace('.', '-')}.arrow"
+        name = f"masks{'-confidences' * sure}-{prefix.rstrip('.').replace('.', '-')}.planes"
         try:
-            kept = read_masks(self.store.add(teacher.key, name, write))
-        except (pa.ArrowInvalid, OSError, ValueError, KeyError) as error:  # cut short by a crash or a full disk
+            masks, confidences = read_masks(self.store.add(teacher.key, name, write))
+        except (OSError, ValueError, KeyError) as error:  # cut short by a crash or a full disk
             self.store.set_aside(self.store.folder(teacher.key) / name, f"no masks: {type(error).__name__}")
-            kept = read_masks(self.store.add(teacher.key, name, write))
-        found = {row: kept[pack.ids[row]] for row in splits.training.tolist()}
-        return {row: mask for row, (mask, _) in found.items()}, {row: confidence for row, (_, confidence) in found.items()}
+            masks, confidences = read_masks(self.store.add(teacher.key, name, write))
+        masks, confidences = ({row: kept[pack.ids[row]] for row in rows} if kept else {} for kept in (masks, confidences))
+        return masks, confidences
 
     def _publish(self) -> None:
         outcome = self.trainer.finish()
@@ -213,9 +212,7 @@ class StageRun:
             "ended": time.time(),
             "provenance": provenance(self.device, self.place.git),
         } | clock
-        self.store.publish(
-            self.stage.key, lambda folder: write_outcome(folder, outcome, self.trainer.pack, self.trainer.splits), info
-        )
+        self.store.publish(self.stage.key, lambda folder: write_outcome(folder, outcome, self.trainer.pack), info)
 
 
 def run_stage(stage: Stage, place: Place) -> None:
@@ -228,7 +225,7 @@ def run_stage(stage: Stage, place: Place) -> None:
         run.advance(place.checkpoint_seconds)
 
 
-def write_outcome(folder: Path, outcome: Outcome, pack: Pack, splits: Splits) -> None:
+def write_outcome(folder: Path, outcome: Outcome, pack: Pack) -> None:
     """The published files of a stage: weights, metrics, curves and sample predictions, of large images every few rows and columns.
 
     Equal outcomes give equal bytes.
@@ -236,12 +233,12 @@ def write_outcome(folder: Path, outcome: Outcome, pack: Pack, splits: Splits) ->
     save_file(outcome.weights, folder / WEIGHTS_FILE)
     write_table(folder, "metrics", outcome.metrics)
     write_table(folder, "curves", outcome.curves)
-    for number, (row, mask) in enumerate(zip(splits.test, outcome.samples, strict=False)):
+    for number, (row, mask) in enumerate(outcome.samples.items()):
         Image.fromarray(pack.picture(row)).save(folder / f"image_{number}.png")
         truth, step = pack.mask(row), pack.step(row)
         assert truth is not None
-        for name, picture in (("truth", truth), ("prediction", mask)):
-            indexed = Image.fromarray(np.ascontiguousarray(picture[::step, ::step]), "P")
+        for name, picture in (("truth", truth[::step, ::step]), ("prediction", mask)):
+            indexed = Image.fromarray(np.ascontiguousarray(picture), "P")
             colours = [*pack.palette, *[(255, 255, 255)] * (256 - len(pack.palette))]  # fewer entries would pack 255 into 4 bits
             indexed.putpalette([value for colour in colours for value in colour])
             indexed.save(folder / f"{name}_{number}.png")

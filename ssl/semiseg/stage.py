@@ -10,16 +10,10 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from semiseg.config import Net, Train
+from semiseg.config import AS_BEFORE, Net, Train
 
 FORMAT = 2
 """Goes into every key: raised when the meaning of a setting, a random stream or the training loop changes."""
-
-AS_BEFORE = "as_before"
-"""Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
-
-    rot90: bool = field(default=True, metadata={AS_BEFORE: False})
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +66,7 @@ class Stage:
             "rule": {"type": type(self.rule).__name__, **for_key(self.rule)},
             "split": for_key(self.split),
             "net": by_content(self.net),
-            "train": for_key(self.train),
+            "train": of_training(self.train),
             "teachers": [teacher.key for teacher in self.teachers],
         }
 
@@ -80,6 +74,12 @@ class Stage:
 def by_content(net: Net) -> dict[str, Any]:
     """The network's settings as plain values with the names of files, not their places: what the files hold is in `digest`."""
     return for_key(net) | {"name": PurePath(net.name).name, "weights": PurePath(net.weights).name}
+
+
+def of_training(train: Train) -> dict[str, Any]:
+    """Training settings as they enter keys: those of the weak augmentation among the others, as when they were fields of Train."""
+    found = for_key(train)
+    return found | found.pop("weak")
 
 
 def hash_of(value: Any) -> str:
@@ -95,8 +95,11 @@ def for_key(value: Any) -> Any:
 def plain(value: Any, leave_out: Callable[[dataclasses.Field[Any], Any], bool] = lambda field, held: False) -> Any:
     """Dataclasses, tuples and paths as JSON values; raises TypeError for what could not be read back the same.
 
-    Where a field is declared as a base and holds one of several kinds, such as a perturbation, "type" names the kind.
+    Where a field is declared as a base and holds one of several kinds, such as a perturbation, "type" names the kind. A WORD stands
+    for the defaults of its class (`word_of`).
     """
+    if (word := word_of(value)) is not None:
+        return word
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints, found = get_type_hints(type(value)), {}
         for field in dataclasses.fields(value):
@@ -123,8 +126,14 @@ def tagged(value: Any, hint: Any, leave_out: Callable[[dataclasses.Field[Any], A
             tagged(item, kinds[min(i, len(kinds) - 2)] if kinds[-1] is ... else kinds[i], leave_out) for i, item in enumerate(value)
         ]
     found = plain(value, leave_out)
-    open_kind = _is_settings(value) and type(value) not in (hint, *get_args(hint))
+    open_kind = isinstance(found, dict) and _is_settings(value) and type(value) not in (hint, *get_args(hint))
     return {"type": type(value).__name__, **found} if open_kind else found
+
+
+def word_of(value: Any) -> str | None:
+    """The word of settings that were one before they had fields, such as "ce", if these are its defaults; None for others."""
+    word = getattr(type(value), "WORD", "") if _is_settings(value) else ""
+    return word if word and value == type(value)() else None
 
 
 def _is_settings(value: Any) -> bool:

@@ -12,17 +12,18 @@ from torch import Tensor
 from semiseg.batches import Batches
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
+from semiseg.development import is_development
 from semiseg.device import autocast
-from semiseg.evaluate import evaluate, predict
-from semiseg.metrics import decide
+from semiseg.evaluate import evaluate, thinned_masks
+from semiseg.measures import METRICS
 from semiseg.nets import BlockNet, MultiTask
 from semiseg.nets.optimiser import optimiser
-from semiseg.pseudo import Learned, load_role, network, whole
+from semiseg.pseudo import Learned, load_role, network
 from semiseg.schedules import DECAYS, Moment, warmed_up
 from semiseg.stage import Stage, stream
 
 SAMPLES = 4
-"""Test images, the first ones, whose predictions are kept for the report."""
+"""Test images (selection images with a development seed), the first ones, whose predictions are kept for the report."""
 
 
 class StageError(RuntimeError):
@@ -39,8 +40,8 @@ class Outcome:
     """A score each: key, role, weights, split, step, class, metric, and value in [0,1] or nan."""
     curves: list[dict[str, Any]]
     """A point each: key, step, name, such as "loss/total", and value."""
-    samples: list[np.ndarray]
-    """Predicted masks (H,W) uint8 of the first SAMPLES test images, by the reported weights."""
+    samples: dict[int, np.ndarray]
+    """Predicted masks uint8 by row of the pack, of SAMPLES images, by the reported weights, with the rows and columns of `Pack.picture`."""
     chosen_step: int
     """Steps after which the reported weights were taken."""
     seconds: float
@@ -172,9 +173,9 @@ class Trainer:
         for net in self.state.trained.values():
             net.train()
 
-    def _scores(self, net: torch.nn.Module, rows: np.ndarray) -> dict[tuple[str, str], float]:
+    def _scores(self, net: torch.nn.Module, rows: np.ndarray, metrics: tuple[str, ...] = ()) -> dict[tuple[str, str], float]:
         batch = max(self.images_per_step, 16)
-        return evaluate(net, self.pack, rows, self.train, batch=batch, device=self.device)
+        return evaluate(net, self.pack, rows, self.train, batch=batch, device=self.device, metrics=metrics)
 
     def _initial_network(self, role: str = "student") -> BlockNet | MultiTask:
         net = network(self.stage, self.pack, self.device, role)
@@ -213,24 +214,31 @@ class Trainer:
         self.progress = Progress(**saved["progress"])
 
     def finish(self) -> Outcome:
-        """Score last and best weights of every role on selection and test, and keep what later stages and the report need."""
+        """Score last and best weights of every role on selection and test, and keep what later stages and the report need.
+
+        With a development seed no test image is read.
+        """
         started = time.perf_counter()
         if not self.best:  # a stage of no steps
             self._score_selection()
         weights = self._weights("last") | self.best
         metrics: list[dict[str, Any]] = []
-        samples: list[np.ndarray] = []
+        samples: dict[int, np.ndarray] = {}
+        asked = tuple(name for name in self.train.metrics if METRICS[name].asked)
+        parts = {"selection": self.splits.selection}
+        if not is_development(self.stage.seed):
+            parts["test"] = self.splits.test
+        *_, sampled = parts.values()
         for which, step in (("last", self.progress.step), ("best", self.progress.best_step)):
             for role, net in self.state.scored().items():
                 load_role(net, weights, f"{which}.{role}.")
-                for split, rows in (("selection", self.splits.selection), ("test", self.splits.test)):
+                for split, rows in parts.items():
                     place = {"key": self.stage.key, "role": role, "weights": which, "split": split, "step": step}
-                    for (name, metric), value in self._scores(net, rows).items():
+                    for (name, metric), value in self._scores(net, rows, asked).items():
                         metrics.append(place | {"class": name, "metric": metric, "value": value})
                 if (which, role) == (self.train.weights, self.rule.evaluated):
-                    rows = self.splits.test[:SAMPLES]
-                    found = predict(net, self.pack, rows, self.train, batch=SAMPLES, device=self.device)
-                    samples = [whole(decide(probs[None], self.train.threshold)[0], self.pack, row) for row, probs in found]
+                    first = sampled[:SAMPLES]
+                    samples = thinned_masks(net, self.pack, first, self.train, batch=SAMPLES, device=self.device)
         self.progress.seconds += time.perf_counter() - started
         chosen = self.progress.best_step if self.train.weights == "best" else self.progress.step
         images = self.progress.step * self.images_per_step

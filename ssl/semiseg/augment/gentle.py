@@ -111,17 +111,17 @@ class Motion(Move):
 
 
 def colours(image: Tensor, settings: Gentle, generator: torch.Generator) -> Tensor:
-    """Turn H and scale S (HSV) of every image, then blur it, reflecting its border: the order in which pets_mean_teacher names them.
+    """Turn H and scale S (HSV) of every RGB image, then blur it, reflecting its border: the order in which pets_mean_teacher names them.
 
-    Args: image (N,3,H,W) in [0,1].
-    Returns: image (N,3,H,W) float32 in [0,1], up to rounding.
+    Args: image (N,C,H,W) in [0,1].
+    Returns: image (N,C,H,W) float32 in [0,1], up to rounding.
     """
     uniform = torch.rand((len(image), 3), generator=generator)
     low, high = torch.tensor([(-settings.hue, settings.hue), settings.saturation, settings.blur]).unbind(1)
     turn, factor, sigma = (low + (high - low) * uniform).to(image.device, non_blocking=True)[:, :, None, None].unbind(1)
     image = image.float()
     with torch.autocast(image.device.type, enabled=False):
-        if settings.hue > 0 or settings.saturation != (1.0, 1.0):
+        if image.shape[1] == 3 and (settings.hue > 0 or settings.saturation != (1.0, 1.0)):
             h, s, v = rgb_to_hsv(image).unbind(1)  # hue in radians
             image = hsv_to_rgb(torch.stack([h + 2 * math.pi * turn, (s * factor).clamp(max=1), v], 1))
         if settings.blur[1] > 0:
@@ -132,14 +132,19 @@ def colours(image: Tensor, settings: Gentle, generator: torch.Generator) -> Tens
 
 
 def noisy(image: Tensor, std: float, generator: torch.Generator) -> Tensor:
-    """The image plus N(0, std^2), drawn for every value; not clamped, so it may leave [0,1]. std 0 draws nothing."""
+    """The image plus N(0, std^2), drawn for every value; not clamped, so it may leave [0,1]. std 0 draws nothing.
+
+    A grey image gets the noise of the first of three channels.
+    """
     if std == 0:
         return image
-    return image + std * torch.randn(image.shape, generator=generator).to(image.device, non_blocking=True)
+    count, channels, *size = image.shape
+    drawn = torch.randn((count, 3 if channels == 1 else channels, *size), generator=generator)[:, :channels]
+    return image + std * drawn.to(image.device, non_blocking=True)
 
 
 def draw_motion(image: Tensor, settings: Gentle, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rotation and scale about the centre, then a shift, all uniform in the settings' ranges, one draw for each of (N,3,H,W).
+    """Rotation and scale about the centre, then a shift, all uniform in the settings' ranges, one draw for each of (N,C,H,W).
 
     Returns: grid and inside, as `Motion` wants them.
     """

@@ -10,8 +10,10 @@ from torch import Tensor
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Rows (a, b, c): source coordinate = a*x + b*y + c, in pixels from the centre of the frame; as Pillow's AFFINE, but centred."""
 
-# Photometric operations: image (n,3,H,W) in [0,1] and level (n,) int64 in 0..10 to image. Each has the semantics of the Pillow
-# operation of that name, within 2/255, since Pillow rounds to 8 bits after every operation; tests/test_augment_ops.py.
+# Photometric operations: image (n,C,H,W) in [0,1] and level (n,) int64 in 0..10 to image. Each has the semantics of the Pillow
+# operation of that name on RGB and grey images, within 2/255, since Pillow rounds to 8 bits after every operation
+# (tests/test_augment_ops.py). All but Color and Contrast act on each channel alone whatever there are; without RGB, Contrast does too,
+# and Color leaves the image. Equalize and Posterize know 256 levels of the working range, whatever the image was stored in.
 
 
 def identity(image: Tensor, level: Tensor) -> Tensor:
@@ -38,11 +40,14 @@ def posterize(image: Tensor, level: Tensor) -> Tensor:
 
 
 def color(image: Tensor, level: Tensor) -> Tensor:
-    return enhance.adjust_saturation_with_gray_subtraction(image, _factor(level))
+    return enhance.adjust_saturation_with_gray_subtraction(image, _factor(level)) if image.shape[1] == 3 else image
 
 
 def contrast(image: Tensor, level: Tensor) -> Tensor:
-    return enhance.adjust_contrast_with_mean_subtraction(image, _factor(level))
+    if image.shape[1] == 3:
+        return enhance.adjust_contrast_with_mean_subtraction(image, _factor(level))
+    factor = _factor(level)[:, None, None, None]
+    return (image * factor + image.mean((2, 3), keepdim=True) * (1 - factor)).clamp(0, 1)
 
 
 def brightness(image: Tensor, level: Tensor) -> Tensor:

@@ -3,6 +3,10 @@
 A perturbation is a frozen settings value. Calling it draws its random numbers from a CPU generator, whatever the device: one seed, one
 perturbation. Where a class belongs to a whole image (`View.whole`) it changes the images all the same and knows itself what that means for
 classes; a method does not ask.
+
+Images have any number of channels. Three are red, green and blue; one is grey, and is changed as three equal ones would be; two, or
+more than three, are changed each on its own, and what there is of colours alone (hue, saturation, the order of channels) leaves them as
+they are. The random numbers are the same whatever the channels, except of noise.
 """
 
 import abc
@@ -19,9 +23,9 @@ from semiseg.config import require
 class View(NamedTuple):
     """N images, and which of their pixels show something.
 
-    image  (N,3,H,W) float32 in [0,1]
+    image  (N,C,H,W) float32 in [0,1]
     valid  (N,H,W) bool, False where the pixel comes from outside the source frame; (N,1,1) where a class belongs to a whole image
-    probs  (N,C,H,W) or (N,C,1,1), a teacher's probabilities for them, or None where nobody has asked it
+    probs  (N,K,H,W) or (N,K,1,1), a teacher's probabilities of K classes for them, or None where nobody has asked it
     """
 
     image: Tensor
@@ -30,9 +34,9 @@ class View(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether a class belongs to a whole image, so that labels are (N,1,1) and probabilities (N,C,1,1). ValueError for other shapes."""
-        if self.image.ndim != 4 or self.image.shape[1] != 3:
-            raise ValueError(f"image: (N,3,H,W) expected, got {tuple(self.image.shape)}")
+        """Whether a class belongs to a whole image, so that labels are (N,1,1) and probabilities (N,K,1,1). ValueError for other shapes."""
+        if self.image.ndim != 4:
+            raise ValueError(f"image: (N,C,H,W) expected, got {tuple(self.image.shape)}")
         count, _, *size = self.image.shape
         if tuple(self.valid.shape) not in ((count, *size), (count, 1, 1)):
             raise ValueError(f"valid: {(count, *size)} or {(count, 1, 1)} expected, got {tuple(self.valid.shape)}")
@@ -67,10 +71,10 @@ STAY = Move()
 class Perturbed(NamedTuple):
     """What a perturbation made of N images.
 
-    image  (N,3,H,W) float32, perhaps out of [0,1]
+    image  (N,C,H,W) float32, perhaps out of [0,1]
     valid  (N,H,W) bool, or (N,1,1) where a class belongs to a whole image: where labels and the outputs of a teacher count
     move   takes labels, probabilities, logits or confidences of the unperturbed images to the perturbed ones
-    clean  (N,3,H,W) what a teacher gets that is to see the unperturbed images; they themselves unless the perturbation gives it noise
+    clean  (N,C,H,W) what a teacher gets that is to see the unperturbed images; they themselves unless the perturbation gives it noise
     """
 
     image: Tensor

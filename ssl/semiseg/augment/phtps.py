@@ -31,7 +31,7 @@ class PhTPS(Perturbation):
     value_scale: tuple[float, float] = (0.25, 2.0)
     """Range of the factor of the shifted V, uniform."""
     permute: bool = True
-    """Reorder the RGB channels at random, all images of a batch alike."""
+    """Reorder the channels of RGB images at random, all images of a batch alike."""
     tps_grid: Literal["as_coded", "quarter", "corners"] = "as_coded"
     """Four control points: the square of the paper's runs, off centre by a slip in its code; as intended; the frame's corners."""
     tps_sd: float = 0.1
@@ -91,14 +91,14 @@ class SplineWarp(Move):
 
 
 def photometric(image: Tensor, uniform: Tensor, order: Tensor, settings: PhTPS) -> Tensor:
-    """Shift V, scale S, turn H, scale V, in this order, then reorder the channels.
+    """Shift V, scale S, turn H, scale V, in this order, then reorder the channels. Without RGB: shift and scale every channel.
 
     Nothing is clamped, as in the authors' code (vidlu v0.1.0, perturbation.py:57-84): the result may leave [0,1], S may exceed 1
     and V be negative in between, and HSV to RGB goes on with the same formula there.
 
-    Args: image (N,3,H,W) in [0,1]; uniform (N,4) in [0,1), one draw per change and image; order (3,) int64, the source channel of
+    Args: image (N,C,H,W) in [0,1]; uniform (N,4) in [0,1), one draw per change and image; order (3,) int64, the source channel of
         each channel, for the whole batch.
-    Returns: a new image (N,3,H,W) float32.
+    Returns: a new image (N,C,H,W) float32.
     """
     low, high = torch.tensor(
         [
@@ -110,6 +110,8 @@ def photometric(image: Tensor, uniform: Tensor, order: Tensor, settings: PhTPS) 
     ).unbind(1)
     draws = (low + (high - low) * uniform).to(image.device, non_blocking=True)
     shift, saturation, turn, scale = draws[:, :, None, None].unbind(1)  # (N,1,1) each
+    if image.shape[1] != 3:
+        return (image.float() + shift[:, None]) * scale[:, None]
     with torch.autocast(image.device.type, enabled=False):
         h, s, v = rgb_to_hsv(image.float()).unbind(1)  # hue in radians
         changed = hsv_to_rgb(torch.stack([h + 2 * math.pi * turn, s * saturation, (v + shift) * scale], 1))

@@ -94,7 +94,7 @@ def to_draws(uniform: Tensor, settings: RandAugment) -> Draws:
 
 
 def apply_draws(image: Tensor, draws: Draws, translate: float) -> tuple[Tensor, Move]:
-    """Apply the drawn operations to images (N,3,H,W), and the move of what belongs to them.
+    """Apply the drawn operations to images (N,C,H,W), and the move of what belongs to them.
 
     A slot's samples are grouped by operation, and its geometric operations share one warp. `translate` is the shift in pixels of
     TranslateX and TranslateY at level 10.

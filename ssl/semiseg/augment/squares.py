@@ -11,8 +11,8 @@ def grey_squares(image: Tensor, centres: Tensor, side: int) -> Tensor:
 
     Only the image changes: ke2020 asks the student for the labels under the squares, where French et al. drop those pixels.
 
-    Args: image (N,3,H,W); centres (N,S,2) of (y, x), as shares of the frame in [0,1); side in pixels, 0 changes nothing.
-    Returns: a new image (N,3,H,W), or `image` itself when there is nothing to cover.
+    Args: image (N,C,H,W); centres (N,S,2) of (y, x), as shares of the frame in [0,1); side in pixels, 0 changes nothing.
+    Returns: a new image (N,C,H,W), or `image` itself when there is nothing to cover.
     """
     if side == 0 or centres.shape[1] == 0:
         return image

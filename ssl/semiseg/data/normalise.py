@@ -99,7 +99,9 @@ def limits(how: Normalisation, planes: Images) -> tuple[float, float]:
     if how.kind == "zscore":
         total = sum(plane.size for plane in planes)
         mean = summed(planes, lambda values: values) / total
-        std = (summed(planes, lambda values: (values - mean) ** 2) / total) ** 0.5 or 1.0  # a constant image is 0.5 everywhere
+        std = (summed(planes, lambda values: (values - mean) ** 2) / total) ** 0.5
+        if std <= abs(mean) * 2**-24:  # float32 cannot tell: a constant image is 0.5 everywhere
+            std = max(1.0, abs(mean) * 2**-20)
         return mean - DEVIATIONS * std, mean + DEVIATIONS * std
     if planes[0].dtype.kind == "u":
         return quantiles(occurring(planes), (how.low / 100, how.high / 100))

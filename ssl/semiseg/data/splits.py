@@ -1,6 +1,6 @@
 """Which rows of a pack are labelled, for training, for selection and for test.
 
-Labelled subsets are nested: one permutation, drawn with `split_seed` and never with a training seed, of which a subset is the
+Labelled subsets are nested: one permutation, drawn with `labelled_seed` (or `split_seed`) and never with a training seed, of which a subset is the
 beginning, so 1 % is inside 5 %. Images carved out for selection are drawn from a random stream of their own and are never
 trained on, not even without their masks; how many are labelled does not move them.
 
@@ -52,7 +52,8 @@ def split(pack: Pack, data: Data) -> Splits:
         spare = len(train) - len(free) if free else 0
         of["selection"] = carved(data.selection, free or order, pack.groups, spare)
     taken = set(of["selection"])
-    drawn = [row for row in permuted(pack, train, data.split_seed, "labelled") if row not in taken]
+    seed = data.split_seed if data.labelled_seed is None else data.labelled_seed
+    drawn = [row for row in permuted(pack, train, seed, "labelled") if row not in taken]
     first, others = ([row for row in drawn if (pack.ids[row] in pack.listed) == named] for named in (True, False))
     kept = first + others
     count = wanted(data.labelled, len(kept), len(first) or pack.default_labelled)

@@ -14,6 +14,7 @@ import numpy as np
 from semiseg.config import Data
 from semiseg.data.dataset import DataSet
 from semiseg.data.source import Item, Source
+from semiseg.development import SCENES
 
 # Difficulty. Lengths are in pixels of a 64 x 64 scene and grow with the shorter side. Ranges are drawn from uniformly.
 OBJECTS = (2, 5)  # objects in a scene, inclusive
@@ -41,17 +42,19 @@ COUNTS = {"train": 256, "selection": 48, "test": 128}
 SIZE = (64, 64)
 LABELLED = 8
 SEED = 20240  # of every scene; which ones are labelled is drawn with --data.split-seed
+DEVELOPMENT_SEED = 20241  # of the variant's: other scenes of the same kind
 
 
 def synthetic(data: Data) -> Source:
-    """432 scenes of 64 x 64 pixels, the same on every run."""
+    """432 scenes of 64 x 64 pixels, the same on every run; the variant "development" has others, on which settings are chosen."""
+    seed = DEVELOPMENT_SEED if SCENES in data.variant else SEED
     names = [split for split, count in COUNTS.items() for _ in range(count)]
     return Source(
         items=tuple(Item(f"{index:04d}", split) for index, split in enumerate(names)),
         classes=CLASSES,
         palette=PALETTE,
-        read=lambda item: scene(int(item.id), SEED, SIZE),
-        stamp=hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
+        read=lambda item: scene(int(item.id), seed, SIZE),
+        stamp=hashlib.sha256(Path(__file__).read_bytes() + str(seed).encode()).hexdigest(),
         default_size=SIZE,
         default_labelled=LABELLED,
         where=lambda item: f"scene {item.id}",
@@ -162,4 +165,4 @@ def scale(size: tuple[int, int]) -> float:
     return min(size) / SIZE[0]
 
 
-SYNTHETIC = DataSet(name="synthetic", source=synthetic)
+SYNTHETIC = DataSet(name="synthetic", source=synthetic, variants=(SCENES,))

@@ -1,13 +1,14 @@
 """Dynamic mutual training (feng2020_dmt, after Feng et al. 2020): two models that differ take turns in teaching each other."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import torch
 
 from semiseg.config import Net, Train, require, require_choices
+from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.mutual import MutualTraining
 from semiseg.methods.rule import Method, Needs, Pick, Rule
 from semiseg.methods.supervised import Supervised
@@ -79,6 +80,9 @@ class DMT(Method):
     """They are ranked over all training images once a phase (DST-CBC), or within each mini-batch."""
     reduction: Literal["pooled", "separate"] = "pooled"
     """One mean over labelled and pseudo-labelled pixels together (DST-CBC), or the sum of a mean over each (equations 3 and 5)."""
+    objective: Loss = field(default_factory=CrossEntropy)
+    """Loss of labelled pixels in pretraining and phases (equation 3: cross-entropy); that of pseudo-labels stays weighted
+    cross-entropy."""
 
     def __post_init__(self) -> None:
         require_choices(self, "method")
@@ -105,8 +109,8 @@ class DMT(Method):
             )
             return chain[-1]
 
-        a = add("a0", SubsetSupervised(alpha=self.alpha, part="first"), train)
-        b = add("b0", SubsetSupervised(alpha=self.alpha, part="last"), train)
+        a = add("a0", SubsetSupervised(alpha=self.alpha, part="first", objective=self.objective), train)
+        b = add("b0", SubsetSupervised(alpha=self.alpha, part="last", objective=self.objective), train)
         leader, follower = a, b
         for phase, share in enumerate(self.phases, 1):
             names, before = (f"follower{phase}", f"leader{phase}"), follower
@@ -134,4 +138,5 @@ class DMT(Method):
             ranking=self.ranking,
             scope=self.scope,
             reduction=self.reduction,
+            objective=self.objective,
         )

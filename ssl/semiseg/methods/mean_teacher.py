@@ -15,7 +15,7 @@ from semiseg.augment.perturbation import Perturbation, Perturbed, View, perturb_
 from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
-from semiseg.losses import DISTANCES, SEGMENTATION
+from semiseg.losses import DISTANCES, Dice, Loss
 from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
 from semiseg.schedules import Moment, sigmoid_ramp
 from semiseg.stage import Split, Stage
@@ -30,9 +30,9 @@ class MeanTeacher(OneStage):
     perone2018 trains 350.
     """
 
-    objective: Literal["ce", "dice", "soft_dice"] = "dice"
+    objective: Loss = field(default_factory=Dice)
     """Loss of labelled pixels: Dice with squared terms per image (pets_mean_teacher), soft Dice of the batch (perone2018:
-    soft_dice)."""
+    soft_dice) or another one of LOSSES."""
     distance: Literal["dice", "bce", "mse", "mse_sum", "kl", "ce"] = "dice"
     """Between student and teacher (pets_mean_teacher: dice; perone2018: bce; perone2018's later code: mse, weight 1.5)."""
     target: Literal["hard", "soft"] = "hard"
@@ -113,7 +113,7 @@ class MeanTeacher(OneStage):
         if self.target == "hard":
             probs = F.one_hot(probs.max(1).indices, probs.shape[1]).movedim(-1, 1)
         return {
-            "segmentation": SEGMENTATION[self.objective](logits, seen.labels(batch.mask)),
+            "segmentation": self.objective(logits, seen.labels(batch.mask), batch.shares),
             "consistency": self.weight_at(now) * DISTANCES[self.distance](logits, probs, counts),
         }
 

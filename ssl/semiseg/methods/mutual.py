@@ -1,7 +1,7 @@
 """A phase of dynamic mutual training: a student learns the pseudo-masks of another model, weighted by how both judge each pixel."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -10,16 +10,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semiseg.batch import IGNORE, Batch
+from semiseg.losses import CrossEntropy, Loss
+from semiseg.methods.kept import Kept
 from semiseg.methods.rule import Masks, Needs, Pick, PseudoMasks, Rule, State
 from semiseg.schedules import Moment
+from semiseg.stage import AS_BEFORE
 
 LEVELS = 65536
 """Steps of a stored confidence; LEVELS - 1 is probability 1."""
+STRIP = 1 << 22
+"""Pixels that are counted at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MutualTraining(Rule):
-    """L_X + L_U of feng2020_dmt (equations 2-5): cross-entropy on all labelled images and, dynamically weighted, on pseudo-masks.
+    """L_X + L_U of feng2020_dmt (equations 2-5): a loss of all labelled images, and dynamically weighted cross-entropy on pseudo-masks.
 
     Pseudo-masks are those of all training images, the labelled ones among them (the paper's code leaves these out).
     """
@@ -35,6 +40,9 @@ class MutualTraining(Rule):
     ranking: Literal["class", "global"]
     scope: Literal["dataset", "batch"]
     reduction: Literal["pooled", "separate"]
+    """Pooled, L_X has n / (n + m) of its weight and L_U m / (n + m), of n labelled and m pseudo-labelled pixels."""
+    objective: Loss = field(default_factory=CrossEntropy, metadata={AS_BEFORE: CrossEntropy()})
+    """L_X."""
 
     @property
     def needs(self) -> Needs:
@@ -45,12 +53,17 @@ class MutualTraining(Rule):
         """The masks with only the most confident `share` of all pixels of the data set, or of each predicted class, left."""
         if self.scope == "batch":
             return masks
-        counts = np.zeros((1 + max(int(mask.max()) for mask in masks.values()), LEVELS), np.int64)
-        groups = {row: mask if self.ranking == "class" else np.zeros_like(mask) for row, mask in masks.items()}
-        for row, group in groups.items():
-            np.add.at(counts, (group, confidences[row]), 1)
-        lowest = lowest_kept(torch.from_numpy(counts), self.share).numpy()
-        return {row: np.where(confidences[row] >= lowest[groups[row]], mask, np.uint8(IGNORE)) for row, mask in masks.items()}
+        counts = np.zeros((IGNORE, LEVELS), np.int64)
+        groups = 1
+        for row, mask in masks.items():
+            height = max(STRIP // mask.shape[1], 1)
+            for top in range(0, mask.shape[0], height):
+                strip = mask[top : top + height]
+                group = strip if self.ranking == "class" else np.zeros_like(strip)
+                np.add.at(counts, (group, confidences[row][top : top + height]), 1)
+                groups = max(groups, 1 + int(group.max()))
+        lowest = lowest_kept(torch.from_numpy(counts[:groups]), self.share).numpy()
+        return {row: Kept(mask, confidences[row], lowest) for row, mask in masks.items()}
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         assert batch.pseudo is not None
@@ -61,14 +74,13 @@ class MutualTraining(Rule):
         if self.scope == "batch":
             pseudo = self._ranked(pseudo, batch.confidence, logits.shape[1])
         weight = dynamic_weight(logits, pseudo, batch.confidence, self.gamma1, self.gamma2)
-        sums = {
-            "segmentation": F.cross_entropy(logits, batch.mask, ignore_index=IGNORE, reduction="sum"),
-            "pseudo": (weight * F.cross_entropy(logits, pseudo, ignore_index=IGNORE, reduction="none")).sum(),
-        }
-        counts = {"segmentation": (batch.mask != IGNORE).sum(), "pseudo": (pseudo != IGNORE).sum()}
-        if self.reduction == "pooled":
-            counts = dict.fromkeys(counts, counts["segmentation"] + counts["pseudo"])
-        return {name: value / counts[name].clamp(min=1) for name, value in sums.items()}
+        learned = (weight * F.cross_entropy(logits, pseudo, ignore_index=IGNORE, reduction="none")).sum()
+        known, others = ((one != IGNORE).sum() for one in (batch.mask, pseudo))
+        if self.reduction == "separate":
+            segmentation, counted = self.objective(logits, batch.mask, batch.shares), others
+        else:
+            segmentation, counted = self.objective.among(others, logits, batch.mask, batch.shares), known + others
+        return {"segmentation": segmentation, "pseudo": learned / counted.clamp(min=1)}
 
     def _ranked(self, pseudo: Tensor, confidence: Tensor, classes: int) -> Tensor:
         """`filtered` with the pixels of the mini-batch in place of the data set."""

@@ -15,10 +15,10 @@ from semiseg.augment.phtps import PhTPS
 from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
-from semiseg.losses import DISTANCES, cross_entropy
+from semiseg.losses import DISTANCES, CrossEntropy, Loss
 from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
 from semiseg.schedules import Moment
-from semiseg.stage import Split, Stage
+from semiseg.stage import AS_BEFORE, Split, Stage
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -56,6 +56,8 @@ class OneWay(OneStage):
     """How the mean teacher follows: decay 0.99 per step, averaged BatchNorm statistics, mode eval (authors' code)."""
     evaluate: Literal["student", "teacher"] = "student"
     """Which network is reported (authors' code: the student)."""
+    objective: Loss = field(default_factory=CrossEntropy, metadata={AS_BEFORE: CrossEntropy()})
+    """Loss of labelled pixels (grubisic2021: cross-entropy)."""
     paper_compat: bool = False
     """With a mean teacher in 1w-pt reproduce a slip of the authors' code, whose gradient goes to the teacher: the student sees the
     perturbed images and learns nothing from them, so the table's cells repeat the supervised baseline. No effect elsewhere."""
@@ -94,7 +96,7 @@ class OneWay(OneStage):
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         known, rest = slice(0, batch.labelled), slice(batch.labelled, None)
-        segmentation = cross_entropy(state.student(batch.image[known]), batch.mask[known])
+        segmentation = self.objective(state.student(batch.image[known]), batch.mask[known], batch.shares)
         if len(batch.image) == batch.labelled:
             return {"segmentation": segmentation, "consistency": torch.zeros_like(segmentation)}
         logits, target, valid = self._pair(state, batch.image[rest], batch.valid[rest], generator)

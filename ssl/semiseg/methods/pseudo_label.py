@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from semiseg.batch import IGNORE, Batch
+from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
-from semiseg.losses import SEGMENTATION
-from semiseg.methods.rule import Masks, Method, Needs, Pick, PseudoMasks, Rule, State
+from semiseg.losses import CrossEntropy, Loss
+from semiseg.methods.kept import Kept
+from semiseg.methods.rule import Masks, Method, Needs, Pick, PseudoMasks, Rule, State, keep_all
 from semiseg.methods.supervised import Supervised
 from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
@@ -28,7 +29,7 @@ class PseudoLabelled(Rule):
     of the stage before (feng2020_dmt, section 4.2); Lee makes them anew in every step.
     """
 
-    objective: Literal["ce", "dice", "soft_dice"]
+    objective: Loss
     weight: float
     rise: tuple[float, float]
     threshold: float
@@ -37,20 +38,21 @@ class PseudoLabelled(Rule):
     @property
     def needs(self) -> Needs:
         initial = {"student": PREVIOUS} if self.start_from == "teacher" else {}
-        return Needs(draw="mixed", masks=PseudoMasks(of=PREVIOUS, keep=self.filtered), initial=initial)
+        keep = self.filtered if self.threshold > 0 else keep_all
+        return Needs(draw="mixed", masks=PseudoMasks(of=PREVIOUS, keep=keep), initial=initial)
 
     def filtered(self, masks: Masks, confidences: Masks) -> Masks:
         """The masks without the pixels whose confidence is below the threshold."""
-        lowest = math.ceil(self.threshold * 65535)
-        return {row: np.where(confidences[row] >= lowest, mask, np.uint8(IGNORE)) for row, mask in masks.items()}
+        lowest = np.array([math.ceil(self.threshold * 65535)])
+        return {row: Kept(mask, confidences[row], lowest) for row, mask in masks.items()}
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         assert batch.pseudo is not None
-        logits, distance = state.student(batch.image), SEGMENTATION[self.objective]
+        logits, known = state.student(batch.image), batch.labelled
         weight = rising(now.progress, self.rise, self.weight)
         return {
-            "segmentation": distance(logits[: batch.labelled], batch.mask[: batch.labelled]),
-            "pseudo": weight * distance(logits[batch.labelled :], batch.pseudo[batch.labelled :]),
+            "segmentation": self.objective(logits[:known], batch.mask[:known], batch.shares),
+            "pseudo": weight * self.objective(logits[known:], batch.pseudo[known:], batch.shares),
         }
 
 
@@ -58,7 +60,7 @@ class PseudoLabelled(Rule):
 class PseudoLabel(Method):
     """A supervised stage, the same as the supervised baseline's, then rounds of learning the masks of the stage before."""
 
-    objective: Literal["ce", "dice", "soft_dice"] = "ce"
+    objective: Loss = field(default_factory=CrossEntropy)
     """Loss of labelled and of pseudo-labelled pixels (Lee 2013, feng2020_dmt: cross-entropy)."""
     rounds: int = 1
     """Stages after the supervised one (feng2020_dmt: 1)."""

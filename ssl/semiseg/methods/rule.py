@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semiseg.batch import Batch
+from semiseg.batch import Batch, Plane
 from semiseg.config import Net, Train
 from semiseg.ema import Ema
 from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
 
-Masks = Mapping[int, np.ndarray]
+Masks = Mapping[int, Plane]
 """Maps (H,W) by row of the pack: masks uint8, confidences uint16 with 65535 for 1."""
 
 

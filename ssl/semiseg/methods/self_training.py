@@ -1,7 +1,7 @@
 """One stage of self-training: supervised, consistency and pseudo-mask terms in a two-task network (ke2020, equations 1-5)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -11,10 +11,11 @@ from semiseg.augment.perturbation import Perturbation, View, perturb_batch
 from semiseg.batch import IGNORE, Batch
 from semiseg.config import require
 from semiseg.ema import Ema
-from semiseg.losses import DISTANCES, cross_entropy
+from semiseg.losses import DISTANCES, CrossEntropy, Loss, cross_entropy
 from semiseg.methods.rule import Build, Needs, Pick, PseudoMasks, Rule, State, with_teacher
 from semiseg.nets import MultiTask
 from semiseg.schedules import Moment, sigmoid_ramp
+from semiseg.stage import AS_BEFORE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class SelfTraining(Rule):
     masks_role: Literal["teacher", "student"]
     """Network of the teacher stage that made the pseudo-masks; with `masks_weights` it says which masks are learned."""
     masks_weights: Literal["last", "best"]
+    objective: Loss = field(default_factory=CrossEntropy, metadata={AS_BEFORE: CrossEntropy()})
+    """L_seg; the targets of L_con and L_pl are the network's own, of which the distance is."""
 
     def __post_init__(self) -> None:
         require(self.target == "soft" or self.distance == "ce", "distance", self.distance, "ce with hard targets")
@@ -80,7 +83,7 @@ class SelfTraining(Rule):
             logits, auxiliary = state.student.both(image)
         else:
             logits, auxiliary = state.student(image), None
-        terms = {"segmentation": cross_entropy(logits, batch.mask)}
+        terms = {"segmentation": self.objective(logits, batch.mask, batch.shares)}
         if probs is not None and self.lambda1 > 0:
             if self.target == "hard":  # max, not argmax: the same, and several times faster on CPU
                 distance = cross_entropy(logits, moved(probs.max(1).indices).masked_fill(~counts, IGNORE))

@@ -2,8 +2,7 @@
 self-training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from semiseg.augment.perturbation import Perturbation, View, perturb_batch
 from semiseg.batch import Batch
 from semiseg.config import require_choices
-from semiseg.losses import SEGMENTATION
+from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.rule import OneStage, State
 from semiseg.schedules import Moment
 
@@ -20,9 +19,9 @@ from semiseg.schedules import Moment
 class Supervised(OneStage):
     """One loss on weakly augmented labelled images."""
 
-    objective: Literal["ce", "dice", "soft_dice"] = "ce"
-    """Cross-entropy (feng2020_dmt, grubisic2021, ke2020), Dice with squared terms (pets_mean_teacher) or soft Dice pooled over the
-    batch (perone2018)."""
+    objective: Loss = field(default_factory=CrossEntropy)
+    """Cross-entropy (feng2020_dmt, grubisic2021, ke2020), Dice with squared terms (pets_mean_teacher), soft Dice pooled over the
+    batch (perone2018) or another one of LOSSES."""
     perturbation: Perturbation | None = None
     """Of the labelled images, as the student of another method sees them; where labels do not count they are IGNORE. None: none.
     perone2018 trains its baseline with the rotation and noise of the mean teacher."""
@@ -32,4 +31,4 @@ class Supervised(OneStage):
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         seen = perturb_batch(self.perturbation, View(batch.image, batch.valid), generator)
-        return {"segmentation": SEGMENTATION[self.objective](state.student(seen.image), seen.labels(batch.mask))}
+        return {"segmentation": self.objective(state.student(seen.image), seen.labels(batch.mask), batch.shares)}

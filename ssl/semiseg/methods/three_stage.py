@@ -9,6 +9,7 @@ from semiseg.augment.randaugment import RandAugment
 from semiseg.change import Change
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
+from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.rule import Method
 from semiseg.methods.self_training import SelfTraining
 from semiseg.methods.supervised import Supervised
@@ -63,6 +64,8 @@ class ThreeStage(Method):
     """Pseudo-masks from the last weights (authors' code) or from the best ones on the selection images."""
     perturbation: Perturbation = field(default_factory=RandAugment)
     """The operators A and B: RandAugment and Cutout (authors' code)."""
+    objective: Loss = field(default_factory=CrossEntropy)
+    """Loss of labelled pixels in every stage (paper 4.2, equation 2: cross-entropy)."""
 
     IMAGE_LEVEL = False
     SWITCHES = get_args(Part)
@@ -92,7 +95,7 @@ class ThreeStage(Method):
 
         chain: list[Stage] = []
         if self.S1:
-            chain.append(stage("s1", 1, Supervised()))
+            chain.append(stage("s1", 1, Supervised(objective=self.objective)))
         if self.S2:
             rule = self.rule(own=2, lambda2=self.lambda2 if self.T2 else 0.0, teacher_is_supervised=True)
             teachers = chain[:1] if rule.lambda2 > 0 else []
@@ -122,6 +125,7 @@ class ThreeStage(Method):
             evaluate=self.evaluate,
             masks_role=self.masks_role if learns_masks and not teacher_is_supervised else "student",
             masks_weights=self.masks_weights if learns_masks else "last",
+            objective=self.objective,
         )
 
     def switches(self) -> str:

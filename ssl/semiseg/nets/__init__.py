@@ -13,7 +13,8 @@ from semiseg.machine import need_memory
 from semiseg.nets.blocks import BlockNet, freeze_norm
 from semiseg.nets.deeplabv2 import DeepLabV2
 from semiseg.nets.multitask import MultiTask
-from semiseg.nets.own import OwnNet, file_of, reason
+from semiseg.nets.own import OwnNet, file_of, function, reason, takes_channels
+from semiseg.nets.room import FLOAT, need_room
 from semiseg.nets.strided import guard_backward, has_the_fault
 from semiseg.nets.swiftnet import SwiftNet
 from semiseg.nets.unet import UNet
@@ -37,9 +38,6 @@ __all__ = [
     "net_kind",
     "net_named",
 ]
-
-FLOAT = 4
-"""Bytes of a number."""
 
 NETS: Mapping[str, type[Net]] = {
     "deeplabv2": DeepLabV2,
@@ -73,6 +71,7 @@ def build(
 ) -> BlockNet | MultiTask:
     """The network with initial weights that depend on `seed` and `net` alone; `own` > 0 adds an auxiliary branch with own blocks.
 
+    It takes images of as many channels as there are in `mean` and `std`, those of the training images per channel.
     The weights of f are the same with and without a branch. Where a layer's backward pass could corrupt the heap, it is safe in
     this process from here on (`guard_backward`). Raises SettingError for a branch that is too long, one output for other than two
     classes, or weights that do not fit.
@@ -80,10 +79,10 @@ def build(
     load = partial(load_if_named, net=net)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        blocks = net.blocks(classes)
+        blocks = net.blocks(classes, len(mean))
         load(blocks)
         require(0 <= own < len(blocks), "own blocks of the auxiliary branch", own, f"0..{len(blocks) - 1} for {net.name}")
-        fresh = net.branch(classes, own, load) if own else {}
+        fresh = net.branch(classes, own, load, len(mean)) if own else {}
     segmentation = BlockNet(blocks, mean, std, net.BACKBONE, net.encoder_blocks(blocks))
     network = MultiTask(segmentation, fresh) if own else segmentation
     if net.frozen_norm:
@@ -99,8 +98,8 @@ def load_if_named(blocks: dict[str, nn.Module], net: Net) -> None:
         load_weights(blocks, net)
 
 
-def sample(net: Net, classes: int) -> BlockNet:
-    network = build(net, classes, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0)
+def sample(net: Net, classes: int, channels: int) -> BlockNet:
+    network = build(net, classes, mean=(0.5,) * channels, std=(0.25,) * channels, seed=0)
     assert isinstance(network, BlockNet)
     return network
 
@@ -112,22 +111,25 @@ def check_network(
     image_level: bool = False,
     branch: int = 0,
     smallest: tuple[int, int] | None = None,
+    channels: int = 3,
+    largest: tuple[int, int] | None = None,
 ) -> None:
     """Raise SettingError when the network cannot be built or cannot train on the crops, such as too small ones for its depth.
 
     `branch` is the largest number of blocks that an auxiliary branch is to have of its own; the network must have more.
 
     Data with one class per image (`image_level`) need a network with one output per image, other data one with an output per pixel.
-    `smallest` is the height and width of the smallest image that is scored.
+    `smallest` is the height and width of the smallest image that is scored, `largest` that of the largest one that is scored whole,
+    `channels` how many all images have.
     """
     assert train.crop is not None
     images = train.batch_labelled + train.batch_unlabelled
     pixels = images * train.crop[0] * train.crop[1]
-    need_memory("train.crop", train.crop, pixels * (3 + 2 * classes) * FLOAT, f"a step of {images} images")
-    check_parameters(net, classes)
-    network = sample(net, classes)
+    need_memory("train.crop", train.crop, pixels * (channels + 2 * classes) * FLOAT, f"a step of {images} images")
+    check_parameters(net, classes, channels)
+    network = sample(net, classes, channels)
     if network.image_level != image_level:
-        fitting = [name for name in NETS if sample(NETS[name](), classes).image_level == image_level]
+        fitting = [name for name in NETS if sample(NETS[name](), classes, channels).image_level == image_level]
         what = "a whole image" if image_level else "each pixel"
         raise SettingError(f"net.name: got {net.name!r}; allowed: {', '.join(fitting)}, as the data set has a class for {what}")
     count = len(network.blocks)
@@ -136,12 +138,14 @@ def check_network(
     what = f"{net.name} cannot train on {images} crops of {train.crop}"
     try:
         with torch.no_grad():
-            network(torch.zeros(min(images, 2), 3, *train.crop))
+            network(torch.zeros(min(images, 2), channels, *train.crop))
     except SettingError:
         raise
     except Exception as error:
         if isinstance(net, OwnNet):
             allowed = "a network that can, or other crops (train.crop)"
+            if channels != 3 and not takes_channels(function(net.name)):
+                what, allowed = f"{what} with {channels} channels", f"a function with a parameter channels, {allowed}"
             raise SettingError(f"net.name: {what} ({reason(error, net.name)}); allowed: {allowed}") from error
         if not isinstance(error, RuntimeError | ValueError):
             raise
@@ -149,20 +153,22 @@ def check_network(
     if smallest is not None:
         try:
             with torch.inference_mode():
-                network.eval()(torch.zeros(1, 3, *smallest))
+                network.eval()(torch.zeros(1, channels, *smallest))
         except Exception as error:  # noqa: BLE001  a network of one's own may raise anything
             said = reason(error, net.name) if isinstance(net, OwnNet) else brief(error)
             raise SettingError(
                 f"data.size: {net.name} cannot score images of {smallest[0]}x{smallest[1]} pixels ({said}); allowed: larger ones"
             ) from None
+    if largest is not None:
+        need_room(network, classes, torch.zeros(1, channels, *(min(side, 256) for side in train.crop)), largest)
 
 
-def check_parameters(net: Net, classes: int) -> None:
+def check_parameters(net: Net, classes: int, channels: int) -> None:
     """Raise SettingError for a network that is too large for this machine, before any memory is taken for it."""
     if isinstance(net, OwnNet):  # its file may do anything; it is built to be checked
         return
     with torch.device("meta"):
-        count = sum(value.numel() for block in net.blocks(classes).values() for value in block.parameters())
+        count = sum(value.numel() for block in net.blocks(classes, channels).values() for value in block.parameters())
     setting = "net.width" if hasattr(net, "width") else "net.name"
     value = getattr(net, "width", net.name)
     need_memory(setting, value, count * FLOAT * 4, "the network with its gradients and Adam's averages")

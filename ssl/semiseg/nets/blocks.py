@@ -17,7 +17,7 @@ class BlockNet(nn.Module):
     """Standardises an image and runs it through named blocks, each a module from `Features` to `Features`.
 
     The last block is a `Last`. Its logits are resized to the image when smaller, unless the network is an image-level one. Input
-    (N,3,H,W) in [0,1]; output (N,C,H,W) logits, or (N,C,1,1) of an image-level network. `mean` and `std` are those of the training
+    (N,C_in,H,W) in [0,1]; output (N,C,H,W) logits, or (N,C,1,1) of an image-level network. `mean` and `std` are those of the training
     images, per channel in [0,1], kept with the weights. `backbone` names the blocks whose learning rate and weight decay have
     factors of their own. The first `encoder` blocks make the features that a method may read, or drop a part of, on their way from
     `encode` to `decode`; None: all blocks but the last.

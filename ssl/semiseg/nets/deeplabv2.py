@@ -36,7 +36,7 @@ class DeepLabV2(Net):
 
     BACKBONE = ENCODER
 
-    def blocks(self, classes: int) -> dict[str, nn.Module]:
+    def blocks(self, classes: int, channels: int = 3) -> dict[str, nn.Module]:
         """Blocks conv1, conv2x, conv3x, conv4x, conv5x, aspp; logits have an eighth of the image's resolution, rounded up.
 
         All 3x3 convolutions of conv4x have dilation 2 and those of conv5x dilation 4, in place of strides. `caffe_stride` strides
@@ -48,16 +48,18 @@ class DeepLabV2(Net):
             caffe_stride(resnet)
         dilate(resnet.layer3, 2)
         dilate(resnet.layer4, 4)
-        return {**encoder(resnet), "aspp": Aspp(CHANNELS, classes, self.aspp_branches)}
+        return {**encoder(resnet, channels), "aspp": Aspp(CHANNELS, classes, self.aspp_branches)}
 
-    def branch(self, classes: int, own: int, load: Callable[[dict[str, nn.Module]], None]) -> dict[str, nn.Module]:
+    def branch(
+        self, classes: int, own: int, load: Callable[[dict[str, nn.Module]], None], channels: int = 3
+    ) -> dict[str, nn.Module]:
         """The last `own` blocks for an auxiliary branch (ke2020, section 3.2): 1 is its ASPP, 2 adds conv5x, more go further back.
 
         With `aux_init` "same" they start like f's, with the weights that `load` gives where they fit; "normal" draws the weights of
         all convolutions from N(0, 0.01) and leaves each BatchNorm the identity. `aux_width` "half" halves the channels of conv5x
         when it is the first own block.
         """
-        blocks = self.blocks(classes + self.aux_dummy)
+        blocks = self.blocks(classes + self.aux_dummy, channels)
         if self.aux_init == "same":
             load(blocks)
         if self.aux_width == "half" and own == 2:

@@ -1,5 +1,6 @@
 """A network from a file of the user's own: `--net.name my_file.py:build`."""
 
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -27,8 +28,8 @@ class OwnNet(Net):
     def check_name(self) -> None:
         require(file_of(self.name) is not None, "net.name", self.name, "FILE.py:FUNCTION")
 
-    def blocks(self, classes: int) -> dict[str, nn.Module]:
-        return own_network(self.name, classes)
+    def blocks(self, classes: int, channels: int = 3) -> dict[str, nn.Module]:
+        return own_network(self.name, classes, channels)
 
     def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
         *_, last = blocks.values()
@@ -36,10 +37,11 @@ class OwnNet(Net):
         return last.encoder
 
 
-def own_network(name: str, classes: int) -> dict[str, nn.Module]:
-    """Blocks of the network that `FUNCTION(classes)` in FILE.py makes, a torch.nn.Module from images to logits.
+def own_network(name: str, classes: int, channels: int = 3) -> dict[str, nn.Module]:
+    """Blocks of the network that FUNCTION in FILE.py makes, a torch.nn.Module from images to logits.
 
-    It gets standardised images (N,3,H,W) and returns logits (N,C,h,w) or, like torchvision's networks, a dictionary with them under
+    The function gets the number of classes and, if it has a parameter `channels`, the number of the images' channels. The module gets
+    standardised images (N,channels,H,W) and returns logits (N,C,h,w) or, like torchvision's networks, a dictionary with them under
     "out"; smaller maps are resized to the image. The children of an nn.Sequential are the blocks, so that an auxiliary branch can
     have the last ones of its own; any other module is one block. With an attribute `image_level` that is true it returns a class
     for the whole image, (N,C); an attribute `encoder_blocks` says how many blocks are its encoder, otherwise all but the last. The
@@ -47,7 +49,8 @@ def own_network(name: str, classes: int) -> dict[str, nn.Module]:
     file has no such function or the function no such result.
     """
     try:
-        module = function(name)(classes)
+        make = function(name)
+        module = make(classes, channels=channels) if takes_channels(make) else make(classes)
     except SettingError:
         raise
     except Exception as error:
@@ -72,7 +75,15 @@ def own_network(name: str, classes: int) -> dict[str, nn.Module]:
     return {**{part: Block(parts[part]) for part in first}, last: OwnLast(parts[last], classes, name, image_level, encoder)}
 
 
-def function(name: str) -> Callable[[int], Any]:
+def takes_channels(make: Callable[..., Any]) -> bool:
+    """Whether a function that makes a network has a parameter `channels`."""
+    try:
+        return "channels" in inspect.signature(make).parameters
+    except ValueError:  # of a callable without a signature
+        return False
+
+
+def function(name: str) -> Callable[..., Any]:
     """The function that FILE.py:FUNCTION names; the file is run anew each time, from its text and not from compiled leftovers."""
     file, text = file_of(name), name.rpartition(":")[2]
     if file is None:

@@ -10,11 +10,16 @@ from semiseg.nets.blocks import Features
 ENCODER = ("conv1", "conv2x", "conv3x", "conv4x", "conv5x")
 
 
-def encoder(resnet: ResNet, *, skips: bool = False) -> dict[str, nn.Module]:
+def encoder(resnet: ResNet, channels: int = 3, *, skips: bool = False) -> dict[str, nn.Module]:
     """The blocks of ENCODER from a ResNet without its pooling and linear layer, of strides 4, 4, 8, 16, 32 in resolution.
 
-    With `skips` the last one hands on the features after conv2x, conv3x, conv4x and conv5x, otherwise only the last ones.
+    With `skips` the last one hands on the features after conv2x, conv3x, conv4x and conv5x, otherwise only the last ones. Images of
+    other than three `channels` get a first convolution of theirs, with torchvision's initial weights.
     """
+    if channels != 3:
+        old = resnet.conv1
+        resnet.conv1 = nn.Conv2d(channels, old.out_channels, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(resnet.conv1.weight, mode="fan_out", nonlinearity="relu")
     layers = [resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4]
     made = [Layer(layer, f"layer{i + 1}", keep=skips and i > 0) for i, layer in enumerate(layers)]
     return dict(zip(ENCODER, [Stem(resnet), *made], strict=True))

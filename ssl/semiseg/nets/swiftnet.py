@@ -31,17 +31,17 @@ class SwiftNet(Net):
 
     BACKBONE = ENCODER
 
-    def blocks(self, classes: int) -> dict[str, nn.Module]:
+    def blocks(self, classes: int, channels: int = 3) -> dict[str, nn.Module]:
         """Blocks conv1, conv2x, conv3x, conv4x, conv5x, spp, up4x, up3x, up2x, head; logits have a quarter of the image's
         resolution.
 
         Skips are the encoder's features after their ReLU: the authors' code means those before it, but its ReLU works in place.
         Weights of new convolutions are He et al.'s (2015, fan-out). Any image size works.
         """
-        blocks = encoder(resnet18(), skips=True)
+        blocks = encoder(resnet18(), channels, skips=True)
         blocks["spp"] = PyramidPooling(512)
-        for name, channels in SKIPS.items():
-            blocks[name] = Up(channels)
+        for name, width in SKIPS.items():
+            blocks[name] = Up(width)
         return {**blocks, "head": SwiftHead(classes, self.outputs)}
 
     def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:

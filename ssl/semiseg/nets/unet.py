@@ -31,14 +31,14 @@ class UNet(Net):
         super().__post_init__()
         require_layers(width=self.width, depth=self.depth, dropout=self.dropout)
 
-    def blocks(self, classes: int) -> dict[str, nn.Module]:
+    def blocks(self, classes: int, channels: int = 3) -> dict[str, nn.Module]:
         """Blocks enc1..encD, dec(D-1)..dec1, head: 2 D blocks in order, with widths doubling per level.
 
         BatchNorm follows every 3x3 convolution (pets_mean_teacher does not mention it; training from random weights needs it). Any
         image size of at least 2^(D-1) pixels works: a decoder level is padded to its skip's size when a pooling rounded down.
         """
         widths = [self.width * 2**level for level in range(self.depth)]
-        blocks: dict[str, nn.Module] = {"enc1": Encode(double_conv(3, widths[0], self.dropout), pool=False)}
+        blocks: dict[str, nn.Module] = {"enc1": Encode(double_conv(channels, widths[0], self.dropout), pool=False)}
         for level in range(1, self.depth):
             blocks[f"enc{level + 1}"] = Encode(double_conv(widths[level - 1], widths[level], self.dropout), pool=True)
         for level in range(self.depth - 1, 0, -1):

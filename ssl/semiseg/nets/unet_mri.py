@@ -29,7 +29,7 @@ class UNetMRI(Net):
         super().__post_init__()
         require_layers(width=self.width, dropout=self.dropout)
 
-    def blocks(self, classes: int) -> dict[str, nn.Module]:
+    def blocks(self, classes: int, channels: int = 3) -> dict[str, nn.Module]:
         """Blocks enc1..enc4, dec3..dec1, head.
 
         Convolutions have a bias, as BatchNorm does not follow them at once. Upsampling aligns corners, as in the authors'
@@ -37,7 +37,7 @@ class UNetMRI(Net):
         pooling rounded down.
         """
         widths = [self.width * factor for factor in WIDTHS]
-        blocks: dict[str, nn.Module] = {"enc1": Encode(norm_last_convs(3, widths[0], self.dropout), pool=False)}
+        blocks: dict[str, nn.Module] = {"enc1": Encode(norm_last_convs(channels, widths[0], self.dropout), pool=False)}
         for level in range(1, len(widths)):
             blocks[f"enc{level + 1}"] = Encode(norm_last_convs(widths[level - 1], widths[level], self.dropout), pool=True)
         below = widths[-1]

@@ -17,6 +17,8 @@ from semiseg.nets.own import OwnNet, file_of
 from semiseg.nets.resnet import torchvision_names
 
 IMAGENET = "imagenet"
+FIRST = "conv1.weight"
+"""torchvision's name for the first convolution of a ResNet."""
 PREFIXES = re.compile(r"^((module|model|Scale|backbone|encoder)\.)+")
 
 
@@ -66,7 +68,7 @@ def load_weights(blocks: Mapping[str, nn.Module], net: Net) -> None:
 
     A network whose encoder is torchvision's ResNet also takes files with torchvision's names or those of the published DeepLabv2
     codes, behind any of PREFIXES; all tensors of the encoder must be there, and of the others, such as the classifier, those that
-    fit are taken. Any other network needs all of its tensors, and the file no further ones; one of the user's own has the names of
+    fit are taken, and the first convolution is adapted to images of other than three channels (`for_channels`). Any other network needs all of its tensors, and the file no further ones; one of the user's own has the names of
     the module that its function returns. Of a stage's file the best weights are taken, the teacher's where there is one, of f
     alone. The mean and standard deviation of a file's images are left out. Raises SettingError naming the first tensor that does
     not fit.
@@ -86,14 +88,30 @@ def load_weights(blocks: Mapping[str, nn.Module], net: Net) -> None:
         names = [f"blocks.{name}", *other_names(name, encoder, net)]
         known.update(names)
         held = next((one for one in names if one in found), None)
-        if held is not None and found[held].shape == own.shape:
-            own.copy_(found[held])
+        value = None if held is None else found[held]
+        if value is not None and held == FIRST == encoder.get(name):
+            value = for_channels(value, own.shape[1])
+        if value is not None and value.shape == own.shape:
+            own.copy_(value)
         elif (name in encoder or not encoder) and not name.endswith("num_batches_tracked"):
-            has = f"no {names[-1]}" if held is None else f"{held} of shape {tuple(found[held].shape)}"
+            has = f"no {names[-1]}" if value is None else f"{held} of shape {tuple(value.shape)}"
             raise SettingError(f"net.weights: {net.weights} has {has}; allowed: one of shape {tuple(own.shape)} for {net.name}")
     unknown = [name for name in found if name not in known]
     if unknown and not encoder:
         raise SettingError(f"net.weights: {net.weights} has {unknown[0]}; allowed: the tensors of {net.name} alone")
+
+
+def for_channels(weight: Tensor, channels: int) -> Tensor:
+    """The weight (out,3,h,w) of a first convolution on RGB images for images of other channels, as timm adapts it.
+
+    One channel gets the sum over the three, as an RGB image of equal channels would give; several get the weights over and over, times
+    3 / channels, so that the sum over all channels stays about the same. Weights of other shapes stay as they are.
+    """
+    if channels == 3 or weight.ndim != 4 or weight.shape[1] != 3:
+        return weight
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    return weight[:, torch.arange(channels) % 3] * (3 / channels)
 
 
 def imagenet(kind: WeightsEnum) -> Mapping[str, Tensor]:

@@ -31,7 +31,7 @@ class WideResNet(Net):
         super().__post_init__()
         require_layers(width=self.width, depth=self.depth, dropout=self.dropout)
 
-    def blocks(self, classes: int) -> dict[str, nn.Module]:
+    def blocks(self, classes: int, channels: int = 3) -> dict[str, nn.Module]:
         """Blocks stem, group1, group2, group3, head.
 
         Groups have widths 1, 2 and 4 times `width` and 1, 1/2 and 1/4 of the image's resolution. The last BatchNorm and ReLU close
@@ -39,7 +39,7 @@ class WideResNet(Net):
         convolutions are He et al.'s (2015, fan-out), as in the authors' code.
         """
         widths = [self.width * 2**level for level in range(GROUPS)]
-        blocks: dict[str, nn.Module] = {"stem": On(conv(3, STEM, 3))}
+        blocks: dict[str, nn.Module] = {"stem": On(conv(channels, STEM, 3))}
         for level, (source, width) in enumerate(zip([STEM, *widths], widths, strict=False)):
             layers: list[nn.Module] = [Residual(source, width, self.dropout, stride=1 if level == 0 else 2)]
             layers += [Residual(width, width, self.dropout, stride=1) for _ in range(self.depth - 1)]

@@ -80,7 +80,7 @@ def as_markdown(grid: Grid) -> str:
     return "\n".join([*([grid.title, ""] if grid.title else []), *body])
 
 
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "↓": r"$\downarrow$"}
 LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 

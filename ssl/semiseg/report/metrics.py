@@ -1,38 +1,28 @@
-"""How metrics are called, and the table of all metrics that a study asks for, beside the paper's."""
+"""How metrics are called and written, and the table of all metrics that a study asks for, beside the paper's."""
 
 import math
 from typing import NamedTuple
 
+from semiseg.measures import PER_IMAGE, described
 from semiseg.report.grid import MISSING, Grid, named, percent
-from semiseg.report.scores import ScoredTable, numbers_of
-from semiseg.report.statistics import Spread, spread
+from semiseg.report.scores import ScoredRow, ScoredTable, numbers_of
+from semiseg.report.statistics import OF_ROW, Spread, Standing, paired, spread, standing
 from semiseg.results import Results
 
-PER_IMAGE = " per image"
 PAPER_LINE = "paper"
-NAMES = {
-    "miou": "mIoU",
-    "accuracy": "accuracy",
-    "foreground_iou": "foreground IoU",
-    "foreground_dice": "foreground Dice",
-    "half_dice": "Dice / 2 (printed as IOU in pets_mean_teacher)",
-    "image_miou": f"mIoU{PER_IMAGE}",
-    "image_dice": f"Dice{PER_IMAGE}",
-    "image_iou": f"IoU{PER_IMAGE}",
-    "image_accuracy": f"accuracy{PER_IMAGE}",
-    "image_precision": f"precision{PER_IMAGE}",
-    "image_recall": f"recall{PER_IMAGE}",
-    "image_specificity": f"specificity{PER_IMAGE}",
-}
+LOWER = "↓"
+"""Behind the heads of metrics of which less is better."""
 
 
 class MetricLine(NamedTuple):
-    """One row of the table: a spread per metric, and what the paper states for it in percent."""
+    """One row of the table: a spread per metric, what the paper states for it as printed, and what may be said of its difference to
+    the row that it is compared with."""
 
     row: str
     values: tuple[Spread, ...]
     paper: tuple[tuple[float, ...], ...]  # per metric one number per column of the paper that states it
     seeds: int  # seeds with a score
+    standings: tuple[Standing, ...] = ()  # per metric; none for a row that is compared with none
 
 
 class Metrics(NamedTuple):
@@ -41,11 +31,19 @@ class Metrics(NamedTuple):
     split: str
     names: tuple[str, ...]
     lines: tuple[MetricLine, ...]
+    length: str = "pixels"  # unit of distances
 
 
 def pretty(metric: str) -> str:
     """How a metric is called in heads and labels."""
-    return NAMES.get(metric, metric.replace("_", " "))
+    return described(metric).label
+
+
+def written(metric: str, value: float) -> str:
+    """A value as tables say it: a share in percent, a distance in its unit, both with two decimals."""
+    if described(metric).unit == "share":
+        return percent(value)
+    return MISSING if math.isnan(value) else f"{value:.2f}"
 
 
 def metrics_info(results: Results, table: ScoredTable) -> Metrics:
@@ -55,45 +53,61 @@ def metrics_info(results: Results, table: ScoredTable) -> Metrics:
     if not set(names) - {study.score.metric}:
         return Metrics(study.score.split, (), ())
     numbers = {name: numbers_of(results, name) for name in names}
+
+    def by_seed(row: ScoredRow, name: str) -> dict[int, float]:
+        found = {seed: numbers[name].get((cell.key, cell.role)) for seed, cell in row.cells.items() if cell.state == "done"}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    def standing_of(row: ScoredRow, other: ScoredRow, name: str) -> Standing:
+        delta = paired(by_seed(row, name), by_seed(other, name))
+        return standing(delta if described(name).better == "higher" else delta.opposite(), OF_ROW)
+
     meant = (study.paper.metrics if study.paper else None) or ()
     lines = []
     for row in table.rows:
-        cells = [cell for cell in row.cells.values() if cell.state == "done"]
-        values = [[numbers[name].get((cell.key, cell.role)) for cell in cells] for name in names]
         stated = [[value for of, value in zip(meant, row.paper, strict=False) if of == name] for name in names]
         lines.append(
             MetricLine(
                 row=row.name,
-                values=tuple(spread(value for value in line if value is not None) for line in values),
+                values=tuple(spread(by_seed(row, name).values()) for name in names),
                 paper=tuple(tuple(value for value in line if not math.isnan(value)) for line in stated),
                 seeds=row.score.n,
+                standings=() if row.against is None else tuple(standing_of(row, table.row(row.against), name) for name in names),
             )
         )
-    return Metrics(study.score.split, names, tuple(lines))
+    return Metrics(study.score.split, names, tuple(lines), study.data.length)
 
 
 def metrics_grid(info: Metrics) -> Grid | None:
     """The table as text, the paper's numbers in a line below the row's own; None without lines.
 
-    "per image" moves from the heads into the title when it is said of every metric.
+    "per image" moves from the heads into the title when it is said of every metric, and so does "%".
     """
     if not info.lines:
         return None
     heads = [pretty(name) for name in info.names]
     per_image = PER_IMAGE if all(head.endswith(PER_IMAGE) for head in heads) else ""
+    shares = all(described(name).unit == "share" for name in info.names)
+    heads = [head.removesuffix(per_image) for head in heads]
+    if not shares:
+        units = {"share": "%", "distance": info.length}
+        heads = [f"{head}, {units[described(name).unit]}" for head, name in zip(heads, info.names, strict=True)]
+    lower = [described(name).better == "lower" for name in info.names]
+    heads = [f"{head} {LOWER}" if less else head for head, less in zip(heads, lower, strict=True)]
     lines = []
     for line in info.lines:
-        lines.append((line.row, *(_cell(value, line.seeds) for value in line.values)))
+        lines.append((line.row, *(_cell(name, value, line.seeds) for name, value in zip(info.names, line.values, strict=True))))
         if any(line.paper):
             lines.append((PAPER_LINE, *(" / ".join(f"{value:.2f}" for value in stated) for stated in line.paper)))
-    title = f"All metrics{per_image}, {info.split}, %: mean (sd)"
-    columns = named("row", ["row"]) + named("number", [head.removesuffix(per_image) for head in heads])
+    title = f"All metrics{per_image}, {info.split}{', %' if shares else ''}: mean (sd)"
+    title += f"; {LOWER}: lower is better" if any(lower) else ""
+    columns = named("row", ["row"]) + named("number", heads)
     return Grid(columns, tuple(lines), title)
 
 
-def _cell(value: Spread, seeds: int) -> str:
+def _cell(metric: str, value: Spread, seeds: int) -> str:
     """ "67.91 (0.31)"; says n where it is not that of the score."""
     if value.n == 0:
         return MISSING
-    sd = "" if math.isnan(value.sd) else f" ({percent(value.sd)})"
-    return f"{percent(value.mean)}{sd}" + (f" n = {value.n}" if value.n != seeds else "")
+    sd = "" if math.isnan(value.sd) else f" ({written(metric, value.sd)})"
+    return f"{written(metric, value.mean)}{sd}" + (f" n = {value.n}" if value.n != seeds else "")

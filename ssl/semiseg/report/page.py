@@ -31,6 +31,11 @@ from semiseg.results.decode import encode
 COLOUR_OF = {"earns its place": "good", "hurts here": "bad", "better here": "good", "worse here": "bad"}
 CELL_CLASSES = {"tick": "tick", "number": "number", "paper": "number"}  # what a column holds -> class of its cells
 
+DEVELOPMENT = (
+    "Scores are of selection images, with seeds and labelled subsets that are reserved for choosing settings. No test image was scored: "
+    "choose here, then report without --development."
+)
+
 
 def study_page(data: ReportData) -> str:
     """The whole page as text."""
@@ -51,12 +56,13 @@ def _facts(data: ReportData) -> str:
 
 
 def _banner(data: ReportData) -> str:
+    said = section("development", "Development", f"<p>{DEVELOPMENT}</p>", "banner") if data.study.score.split == "selection" else ""
     lines = gaps(data.results, data.table)
     if not lines:
-        return ""
+        return said
     items = "".join(f"<li>{escaped(one)}</li>" for one in lines)
     words = "<p>Numbers below come from what has finished; a row's n says how many seeds that is.</p>"
-    return section("partial", "Partial study", f"{words}<ul>{items}</ul>", "banner")
+    return said + section("partial", "Partial study", f"{words}<ul>{items}</ul>", "banner")
 
 
 def _answer(table: ScoredTable, label: str) -> str:
@@ -142,13 +148,18 @@ def _metrics(more: Metrics) -> list[Section]:
         return []
     kinds = _classes(made)
     heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
-    body = []
+    body, rows = [], iter(more.lines)
     for line in made.lines:
+        printed = line[0] == PAPER_LINE
+        said = () if printed else next(rows).standings
+        marks = ["", *(COLOUR_OF.get(one, "") for one in said)] if said else [""] * len(line)
         cells = [
-            f'<td class="{kind}">{numeral(cell) if kind else escaped(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)
+            f'<td class="{f"{kind} {mark}".strip()}">{numeral(cell) if kind else escaped(cell)}</td>'
+            for cell, kind, mark in zip(line, kinds, marks, strict=True)
         ]
-        body.append(f'<tr class="{"" if line[0] != PAPER_LINE else "paper"}">{"".join(cells)}</tr>')
-    content = f'<p class="note">{escaped(made.title)}.</p>{wide_table(heads, body)}'
+        body.append(f'<tr class="{"paper" if printed else ""}">{"".join(cells)}</tr>')
+    how = "Green: better than the row it is compared with, red: worse, where the 95 % interval of the paired difference excludes 0."
+    content = f'<p class="note">{escaped(made.title)}. {how}</p>{wide_table(heads, body)}'
     return [("metrics", "All metrics", section("metrics", "All metrics", content))]
 
 

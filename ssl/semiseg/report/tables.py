@@ -7,7 +7,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
-from semiseg.report.metrics import Metrics, metrics_grid
+from semiseg.report.metrics import Metrics, metrics_grid, written
 from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Paired, Spread, verdict
 
@@ -137,12 +137,13 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
             for number in pair
         ]
         against = [row.against or MISSING] if several else []
-        others = [one for value in (more.lines[i].values if more and more.lines else ()) for one in _summary(value)]
+        values = zip(more.names, more.lines[i].values, strict=True) if more and more.lines else ()
+        others = [one for name, value in values for one in _summary(value, name)]
         writer.writerow(
             [row.name, *ticks, *row.facts, *_summary(row.score), *scores, *delta, *against, row.role or MISSING, *stated, *others]
         )
     return stream.getvalue()
 
 
-def _summary(value: Spread) -> tuple[int, str, str]:
-    return value.n, percent(value.mean), percent(value.sd)
+def _summary(value: Spread, metric: str = "") -> tuple[int, str, str]:
+    return value.n, written(metric, value.mean), written(metric, value.sd)

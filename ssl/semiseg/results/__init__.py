@@ -5,7 +5,7 @@
 | `study.json` | study: what was asked, every resolved setting, how rows are scored, provenance (`semiseg.results.records`) |
 | `stages.parquet` | stage: state, seconds, device, chosen step, teachers |
 | `metrics.parquet` | number: stage, role, weights, split, class ("" = over all classes), metric; fractions in [0, 1], never
-percent |
+percent, and distances in the data's unit |
 | `curves.parquet` | point of a training curve: stage, step, name such as `loss/total` or `selection/teacher/miou` |
 | `rows.parquet` | link of a chain: table row x seed x position -> stage |
 | `samples/` | `image_<i>.png`, `truth_<i>.png`, `<key>/prediction_<i>.png` (class ids; 255 = ignore) |

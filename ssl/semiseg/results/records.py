@@ -2,7 +2,8 @@
 
 The file is a JSON object: `format`, the version of what is written below (STUDY_FORMAT), and one field per field of `StudyRecord`,
 nested as the dataclasses here are. Tuples are lists, numbers that are keys are text ("0.05"), and fields with a default may be
-missing. All scores are fractions in [0, 1]; what a paper states is percent, as printed.
+missing. All scores are fractions in [0, 1], but for distances, which are in `DataRecord.length`; what a paper states is percent, or the
+distance, as printed.
 
 A field that this version does not know is refused with one line: it could change what the numbers mean, and a report that ignores
 it would be wrong without a word. Older files are read: `brought_up` says in which ways they differ.
@@ -79,6 +80,8 @@ class DataRecord:
     """The largest height and width, such as "64 x 64"."""
     fingerprint: str
     """Of images and masks."""
+    length: str = "pixels"
+    """Unit of distances in the images: mm where the data say how large a pixel is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Settings of one run of a search, and how a command line changes those of a preset."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal
 
 import tyro
@@ -12,7 +12,7 @@ from semiseg.search.declaration import Search
 from semiseg.search.ledger import Sampler
 from semiseg.search.space import Space, named_space, split_words
 from semiseg.search.spaces import SPACES
-from semiseg.sweep.arguments import Common, M, check_seeds, defaults, flagged, resolve_preset
+from semiseg.sweep.arguments import Common, M, checked_seeds, defaults, flagged, resolve_preset
 from semiseg.sweep.declaration import Preset
 
 
@@ -55,7 +55,8 @@ def parse_search(search: Search, words: Sequence[str]) -> tuple[SearchArguments[
     )
     require(arguments.trials >= 1, "trials", arguments.trials, "a whole number >= 1")
     require(arguments.eta >= 2, "eta", arguments.eta, "a whole number >= 2")
-    check_seeds("search_seeds", arguments.search_seeds)
+    searched = checked_seeds("search_seeds", arguments.search_seeds, arguments.development)
+    arguments = replace(arguments, search_seeds=searched)
     preset, name = flagged(preset, arguments), name_of(arguments.method)
     require(bool(axes) or name in SPACES, "space", "nothing", f"--space.FIELD words, as {name} comes with no space")
     return arguments, preset, named_space(axes, preset.method) if axes else SPACES[name]

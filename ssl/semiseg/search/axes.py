@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import reduce
 from itertools import chain, islice, product
+from operator import or_
 from typing import Any, Literal, get_origin
 
 from optuna.trial import BaseTrial
@@ -63,7 +65,7 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
         if of_family(hint) and isinstance(value, str):
             spread[name] = read_text(hint, value)
         else:
-            spread[name] = (value,) * len(old) if isinstance(old, tuple) else value
+            spread[name] = (value,) * len(old) if isinstance(old, tuple) and hint == FLOATS else value
     return with_values(settings, spread)
 
 
@@ -113,7 +115,8 @@ def searchable(settings: Any, prefix: str = "") -> dict[str, Any]:
         if is_dataclass(value):
             found |= searchable(value, f"{prefix}{field.name}.")
         elif all(kind in (int, float, bool, type(None), FLOATS) or get_origin(kind) is Literal for kind in kinds_of(hint)):
-            found[prefix + field.name] = hint
+            choices = tuple(kind for kind in kinds_of(hint) if kind != FLOATS)  # beside them several numbers are no choice
+            found[prefix + field.name] = reduce(or_, choices) if choices else hint
     return found
 
 

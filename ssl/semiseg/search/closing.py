@@ -41,7 +41,7 @@ def closing(summary: dict[str, Any], metric: str) -> str:
     )
     return "\n".join(
         [
-            f"{'':<12}{'selection ' + metric:>18}   test {metric}, mean ± sd",
+            f"{'':<12}{'selection ' + metric:>18}   {summary['split']} {metric}, mean ± sd",
             line("best", summary["best"]["selection"], summary["best"]["test"]),
             line("default", summary["default"]["selection"], summary["default"]["test"]),
             line("delta", summary["delta_selection"], summary["delta_test"], "+"),

@@ -117,7 +117,10 @@ def _result(search: SearchResults) -> str:
     metric = pretty(search.about.get("metric", "score"))
     heads = [
         "<th></th>",
-        *(f'<th class="number">{escaped(words)}</th>' for words in (f"{search.label}, %", f"test {metric}, %: mean ± sd")),
+        *(
+            f'<th class="number">{escaped(words)}</th>'
+            for words in (f"{search.label}, %", f"{result.get('split', 'test')} {metric}, %: mean ± sd")
+        ),
     ]
     lines = [(who, result.get(who) or {}, "") for who in ("best", "default")]
     lines.append(("best − default", {"selection": result.get("delta_selection"), "test": result.get("delta_test")}, "+"))
@@ -137,7 +140,9 @@ def _result(search: SearchResults) -> str:
     final = Path("final", "report.html")
     if (search.folder / final).is_file():
         below += f'<p><a href="{final.as_posix()}">Best against default: table, intervals and curves of every seed</a></p>'
-    table = wide_table(heads, body) if result else '<p class="empty">Test images are scored when the search has finished.</p>'
+    table = (
+        wide_table(heads, body) if result else '<p class="empty">Best and default are compared when the search has finished.</p>'
+    )
     return section("result", "Result", table + below)
 
 

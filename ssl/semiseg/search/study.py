@@ -14,6 +14,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from semiseg.change import Row
 from semiseg.codec import difference, write_row
+from semiseg.development import reported_data
 from semiseg.methods import Method, name_of
 from semiseg.outside import writable_folder
 from semiseg.provenance import provenance
@@ -28,7 +29,7 @@ from semiseg.search.folder import set_damaged_aside
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.report import write_search_report
 from semiseg.search.space import Space, extent, first_points, grid_points, shared_stages
-from semiseg.stage import Stage, by_content, plain
+from semiseg.stage import Stage, by_content, of_training, plain
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.declaration import Ablation, Preset
 from semiseg.sweep.estimate import stage_seconds, timed_stage
@@ -92,7 +93,10 @@ class SearchStudy:
                 return FAILED
             method = self.space.suggest(FixedTrial(best.params), self.default)
             seeds = ", ".join(map(str, self.preset.seeds))
-            print(f"\ntest images, best configuration (trial {best.number}) against the default, seeds {seeds}:", flush=True)
+            print(
+                f"\n{'selection' if self.arguments.development else 'test'} images, best configuration (trial {best.number}) against the default, seeds {seeds}:",
+                flush=True,
+            )
             comparison = self.comparison(method)
             status = comparison.run()
             if not comparison.unwritten:
@@ -153,7 +157,7 @@ class SearchStudy:
             identity={
                 "data": plain(one.split),
                 "net": by_content(one.net),
-                "train": plain(self.bench.train),
+                "train": of_training(self.bench.train),
                 "method": {"name": name_of(self.default), **plain(self.default)},
                 "space": extent(self.space, self.default),
                 "sampler": [a.sampler, a.sampler_seed],
@@ -254,6 +258,7 @@ class SearchStudy:
         chosen, default = rows.get(BEST, rows[DEFAULT]), rows[DEFAULT]
         delta = chosen.delta
         summary: dict[str, Any] = {
+            "split": "selection" if self.arguments.development else "test",
             "best": {"trial": best.number, "selection": best.values[0], "test": chosen.score._asdict(), "params": best.params},
             "default": {"selection": first.values[0] if first else None, "test": default.score._asdict()},
             "delta_selection": best.values[0] - first.values[0] if first else None,
@@ -265,7 +270,7 @@ class SearchStudy:
             "seconds": spent(ledger),
         }
         (self.out / "search.json").write_text(json.dumps(finite(summary), indent=1) + "\n", encoding="utf-8")
-        saved = Saved(self.preset.data, self.bench.net, self.bench.train, method)
+        saved = Saved(reported_data(self.preset.data), self.bench.net, self.bench.train, method)
         score = {"selection": best.values[0], "test": finite(chosen.score._asdict()), "seeds": list(self.preset.seeds)}
         write_config(self.out / "best.json", saved, {"score": score, "trial": best.number})
         page = write_search_report(self.out)

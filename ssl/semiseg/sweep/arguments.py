@@ -12,8 +12,10 @@ import tyro
 from semiseg.change import part_of, with_values
 from semiseg.codec import read_value
 from semiseg.config import Data, Net, SettingError, Train, require
+from semiseg.data import DATASETS
+from semiseg.development import RESERVED, SCENES, development_data, is_development, reserved
+from semiseg.measures import check_names
 from semiseg.methods import Method, name_of
-from semiseg.metrics import METRICS
 from semiseg.nets import UNet, net_named
 from semiseg.sweep.declaration import Ablation, Preset, Quick
 from semiseg.sweep.resources import Ray
@@ -38,6 +40,9 @@ class Common(Generic[M]):
     """A best.json that a search wrote: its data set, network, training and method take the place of the preset's."""
     quick: bool = False
     """Very few steps and one or two seeds, to see everything work within a minute."""
+    development: bool = False
+    """Choose settings: no test image is scored, selection scores are shown; seeds, labelled subsets and the built-in scenes come from
+    a reserved range that is never reported."""
     dry_run: bool = False
     """Print all settings, the plan and its cost, then stop; without --data.root by the published numbers of images."""
     out: Path | None = None
@@ -72,7 +77,10 @@ EARLY: Mapping[str, Mapping[str, Any]] = {
     "--quick": {"action": "store_true"},
 }
 """Flags that are read before the others, whose defaults depend on them; as argparse takes them."""
-KIND_FLAGS: Mapping[str, str] = {"--method.perturbation": "method.perturbation"}
+KIND_FLAGS: Mapping[str, str] = {
+    "--method.perturbation": "method.perturbation",
+    "--method.objective": "method.objective",
+}
 """Flags that name one of a family's kinds (`codec.FAMILIES`), on which it depends what further flags there are, and the field of the
 preset that it goes to, such as "--method.perturbation": "method.perturbation"."""
 
@@ -138,15 +146,32 @@ def flagged(preset: Preset, arguments: Common[Any]) -> Preset:
     require(0 < a.wait_seconds < math.inf, "wait_seconds", a.wait_seconds, "a number > 0")
     require(0 <= a.checkpoint_seconds < math.inf, "checkpoint_seconds", a.checkpoint_seconds, "a number >= 0")
     require(bool(a.store.strip()), "store", a.store, "a folder or a URI of pyarrow.fs")
-    require(a.train.score in METRICS, "train.score", a.train.score, ", ".join(METRICS))
-    check_seeds("seeds", a.seeds)
-    return replace(preset, data=a.data, net=a.net, train=a.train, method=a.method, seeds=a.seeds)
+    check_names(a.train)
+    seeds, data = checked_seeds("seeds", a.seeds, a.development), a.data
+    if a.development:
+        data = development_data(data, DATASETS[data.name].variants if data.name in DATASETS else ())
+    else:
+        chosen = data.labelled_seed is None or not is_development(data.labelled_seed)
+        require(chosen, "data.labelled_seed", data.labelled_seed, f"below {RESERVED.start}, or --development")
+        require(SCENES not in data.variant, "data.variant", data.variant, "without development, or --development")
+    return replace(preset, data=data, net=a.net, train=a.train, method=a.method, seeds=seeds)
 
 
-def check_seeds(name: str, seeds: tuple[int, ...]) -> None:
-    """Raise SettingError for seeds that the results could not hold."""
+def checked_seeds(name: str, seeds: tuple[int, ...], development: bool) -> tuple[int, ...]:
+    """The seeds, or those of development that stand for them. Raises SettingError for seeds that the results could not hold, and for
+    reserved ones of a run that is no development."""
     possible = bool(seeds) and len(set(seeds)) == len(seeds) and all(-LARGEST <= seed <= LARGEST for seed in seeds)
     require(possible, name, seeds, f"distinct whole numbers, at least one, from -{LARGEST} to {LARGEST}")
+    if development:
+        ordinary = all(0 <= seed < len(RESERVED) or is_development(seed) for seed in seeds)
+        require(ordinary, name, seeds, f"whole numbers from 0 to {len(RESERVED) - 1} with --development")
+        found = tuple(map(reserved, seeds))
+        require(len(set(found)) == len(found), name, seeds, "distinct ones, also after those that stand for them")
+        return found
+    require(
+        not any(map(is_development, seeds)), name, seeds, f"none from {RESERVED.start} to {RESERVED.stop - 1}, or --development"
+    )
+    return seeds
 
 
 def parse(table: Ablation, words: Sequence[str]) -> tuple[Arguments[Any], Preset]:

@@ -1,12 +1,13 @@
 """What an ablation and a search share between their arguments and their training: the data opened, the settings that were left to the
 machine, the cost, the cluster."""
 
+import math
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ import torch
 from semiseg.config import SettingError, Train, require
 from semiseg.data import Pack, Splits, understood
 from semiseg.device import resolve
+from semiseg.evaluate import check_scoring
+from semiseg.losses import Loss
 from semiseg.machine import usable_cpus
 from semiseg.methods import Method
 from semiseg.nets import check_network, located
@@ -84,15 +87,23 @@ class Bench:
         for row, method in methods.items():
             dense = method.IMAGE_LEVEL or not self.pack.image_level
             require(dense, f"data.name in row {row!r}", name, "a data set with a mask per image")
+            for field in fields(method):
+                if isinstance(loss := getattr(method, field.name), Loss):
+                    loss.check_classes(f"row {row!r}: method.{field.name}", self.pack.classes)
         if not isinstance(self.place, KnownPlace):
             print(understood(self.pack, self.splits), flush=True)
 
     def check_stages(self, stages: Sequence[Stage]) -> None:
-        """Raise SettingError for a network that cannot be trained with these stages on the data."""
+        """Raise SettingError for a network that cannot be trained with these stages on the data, or scored as they ask."""
         branch = max(stage.rule.own_blocks for stage in stages)
         net = offline(self.net) if self.arguments.dry_run else self.net
-        scored = (int(self.pack.heights.min()), int(self.pack.widths.min()))
-        check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch, scored)
+        sizes = list(zip(self.pack.heights.tolist(), self.pack.widths.tolist(), strict=True))
+        scored = (min(height for height, _ in sizes), min(width for _, width in sizes))
+        whole = any(stage.train.sliding_window is None for stage in stages)
+        largest = max(sizes, key=math.prod) if whole else None
+        check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch, scored, len(self.pack.mean), largest)
+        for train in {stage.train for stage in stages}:
+            check_scoring(train, self.pack)
 
     def show_settings(self, rows: Mapping[str, str], used: Mapping[str, Method]) -> None:
         """Print all settings as a dry run does: rows as words, and of the methods those that are used."""
@@ -135,9 +146,9 @@ def results_folder(arguments: Common[Any], name: str) -> Path:
 
 
 def run_name(name: str, preset: Preset, arguments: Common[Any]) -> str:
-    """The name of a run: of what was declared, with the data set unless it is the built-in one, and quick runs apart."""
+    """The name of a run: of what was declared, with the data set unless it is the built-in one; quick ones and development apart."""
     data = "" if preset.data.name == "synthetic" else f"-{preset.data.name}"
-    return f"{name}{data}{'-quick' * arguments.quick}"
+    return f"{name}{data}{'-development' * arguments.development}{'-quick' * arguments.quick}"
 
 
 def command_line(words: Sequence[str]) -> str:

@@ -99,7 +99,8 @@ def probed(stage: Stage, place: Place) -> Cost | None:
     except ValueError:  # of BatchNorm, about a single value per channel
         return None
     with torch.no_grad(), autocast(trainer.device, stage.train.precision):
-        seconds = sum(timed(partial(network.eval(), torch.zeros(1, 3, *crop))) for network in trainer.state.scored().values())
+        image = torch.zeros(1, len(trainer.pack.mean), *crop)
+        seconds = sum(timed(partial(network.eval(), image)) for network in trainer.state.scored().values())
     area = crop[0] * crop[1]
     whole = (stage.train.batch_labelled + stage.train.batch_unlabelled) * stage.train.crop[0] * stage.train.crop[1]
     return Cost(step * whole / (trainer.images_per_step * area), seconds * height * width / area)

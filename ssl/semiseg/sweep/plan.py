@@ -1,9 +1,10 @@
 """Rows x seeds -> chains of stages -> distinct stages, in an order in which teachers come before those who learn from them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
+from semiseg.change import with_values
 from semiseg.config import Net, Train
 from semiseg.stage import Split, Stage, with_teachers
 from semiseg.sweep.rows import ResolvedRow
@@ -95,7 +96,7 @@ def make_plan(
 ) -> Plan:
     """Resolve every row at every seed into its stages and look up which of them `has` finished; `split` gives a row's images."""
     chains = {
-        (row, seed): line.method.stages(split(line), net, replace(train, **line.train), seed)
+        (row, seed): line.method.stages(split(line), net, with_values(train, line.train), seed)
         for row, line in lines.items()
         for seed in seeds
     }

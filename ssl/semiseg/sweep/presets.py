@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from semiseg.augment import RandAugment
-from semiseg.config import Data, Train
+from semiseg.config import Data, Train, Weak
 from semiseg.ema import Ema
+from semiseg.losses import CrossEntropy, Dice
 from semiseg.methods import DMT, MeanTeacher, Supervised, ThreeStage
 from semiseg.nets import DeepLabV2, UNet
 from semiseg.sweep.declaration import Preset
@@ -32,7 +33,7 @@ FINE_TUNED = Train(
     learning_rate=3e-5,  # 4.2, of Adam
     backbone_rate=0.1,  # code (main.py:96-99): 3e-6 for the pretrained layers, of which the paper does not speak
     decay="constant",  # code
-    flip=0.5,  # 4.2: at random; code: half of the images
+    weak=Weak(flip=0.5),  # 4.2: at random; code: half of the images
     evaluations=60,  # code: every epoch of 1,000 steps, of which the best is reported
 )
 CITYSCAPES = Preset(
@@ -40,7 +41,9 @@ CITYSCAPES = Preset(
     data=Data(name="cityscapes", labelled=100, size=(512, 1024), selection=100),
     net=DEEPLAB,
     # 4.2: crops, flips and no scale, 1 labelled image of 5 (code: stage 1 takes 4, ours 5)
-    train=replace(FINE_TUNED, batch_labelled=1, batch_unlabelled=4, crop=(256, 512), scale=(1.0, 1.0)),
+    train=replace(
+        FINE_TUNED, batch_labelled=1, batch_unlabelled=4, crop=(256, 512), weak=replace(FINE_TUNED.weak, scale=(1.0, 1.0))
+    ),
     method=ThreeStage(
         lambda1=0.5,  # 4.2
         lambda2=0.5,
@@ -52,7 +55,9 @@ VOC = Preset(
     data=Data(name="voc_aug", labelled=212, selection=200),  # 1/50 of 10,582; images keep their sizes
     net=DEEPLAB,  # Table 3 and the second half of Table 2 start from COCO weights: --net.weights FILE
     # 4.2: crops of 321, random scales, 1 labelled image of 10; code: out of 0.5, 0.6 ... 1.5 (here any between)
-    train=replace(FINE_TUNED, batch_labelled=1, batch_unlabelled=9, crop=(321, 321), scale=(0.5, 1.5)),
+    train=replace(
+        FINE_TUNED, batch_labelled=1, batch_unlabelled=9, crop=(321, 321), weak=replace(FINE_TUNED.weak, scale=(0.5, 1.5))
+    ),
     method=ThreeStage(
         lambda1=0.25,  # 4.2, for 1/100 and 1/50
         lambda2=0.25,
@@ -78,7 +83,7 @@ THREE_STAGE = {
 MEAN_TEACHER = {
     # three methods on the same ground: one loss of labelled pixels, a teacher that follows within hundreds of steps
     "demo": Preset(
-        method=MeanTeacher(objective="ce", distance="kl", target="soft", ema=Ema(decay=(0.98,), warmup=True)),
+        method=MeanTeacher(objective=CrossEntropy(), distance="kl", target="soft", ema=Ema(decay=(0.98,), warmup=True)),
         others=(DMT(phase_epochs=2),),
         net=UNet(width=8),
         train=Train(steps=600, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3, evaluations=10),
@@ -88,7 +93,7 @@ MEAN_TEACHER = {
     "pets": Preset(
         data=Data(name="oxford_pets", size=(64, 64)),
         method=MeanTeacher(ema=Ema(decay=(0.7,), every="epoch")),
-        others=(Supervised(objective="dice"), DMT(phase_epochs=5)),
+        others=(Supervised(objective=Dice()), DMT(phase_epochs=5)),
         net=UNet(width=8),
         train=Train(
             steps=600,
@@ -106,7 +111,7 @@ MEAN_TEACHER = {
         data=Data(name="oxford_pets", size=(64, 64)),
         # the other defaults are the paper's too; a = 0.9 of the teacher is ours, which the paper does not give
         method=MeanTeacher(ramp=(8, 33), ramp_unit="epoch"),
-        others=(Supervised(objective="dice"), DMT()),  # augmentation is read as the student of mean teacher's alone
+        others=(Supervised(objective=Dice()), DMT()),  # augmentation is read as the student of mean teacher's alone
         net=UNet(width=64, depth=3),
         train=Train(
             steps=100 * 161,  # 100 epochs of 5,146 training images in batches of 32
@@ -114,8 +119,7 @@ MEAN_TEACHER = {
             batch_unlabelled=24,
             learning_rate=1e-3,
             decay="constant",
-            scale=(1.0, 1.0),  # no geometric augmentation
-            flip=0.0,
+            weak=Weak(scale=(1.0, 1.0), flip=0.0),  # no geometric augmentation
             evaluations=20,  # every 5th epoch
             score="foreground_iou",
         ),

@@ -9,6 +9,7 @@ import torch
 
 from semiseg.config import Net
 from semiseg.data import Pack, Splits
+from semiseg.development import is_development
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.provenance import provenance
 from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ScoreRecord, StudyRecord
@@ -32,6 +33,7 @@ def study_record(
     rows: Mapping[str, str],
     method: Method,
     net: Net,
+    asked: Sequence[str],
     seeds: Sequence[int],
     curve_paper: Mapping[str, Mapping[float, float]] | None,
     command: str,
@@ -40,11 +42,13 @@ def study_record(
 ) -> StudyRecord:
     """The record of one run of a table.
 
-    Args: rows are those of this run, as words; method is what rows mean that name none; curve_paper is what the paper states for
-    this preset's network, in place of the table's own; wall_seconds and slots are of the last run that trained something.
+    Args: rows are those of this run, as words; method is what rows mean that name none; asked are the metrics that the
+    training settings of all rows name; curve_paper is what the paper states for this preset's network, in place of the table's own;
+    wall_seconds and slots are of the last run that trained something.
     """
     train = next(iter(plan.stages.values())).train
     finals = [chain[-1] for chain in plan.chains.values()]
+    development = any(is_development(stage.seed) for stage in finals)
     settings = {"data": replace(place.data, root=None), "net": by_content(net), "train": train, "method": method}
     return StudyRecord(
         name=name,
@@ -55,7 +59,7 @@ def study_record(
         method=name_of(method),
         methods=tuple(METHODS),
         against=table.against and {row: table.against.get(row, table.reference) for row in rows},
-        metrics=table.metrics,
+        metrics=tuple(dict.fromkeys([*table.metrics, *asked, *(name for stage in finals for name in stage.train.metrics)])),
         curve=curve_record(table.curve, rows, curve_paper),
         reference=table.reference if table.reference in rows else next(iter(rows)),
         baseline=table.baseline if table.baseline in rows else None,
@@ -66,9 +70,9 @@ def study_record(
         settings=plain(settings),
         score=ScoreRecord(
             metric=train.score,
-            split="test",
+            split="selection" if development else "test",
             weights=train.weights,
-            rule=_rule(train.weights, {one.rule.evaluated for one in finals}),
+            rule=_rule(train.weights, {one.rule.evaluated for one in finals}, development),
         ),
         plan=plan.counts(),
         provenance=_provenance(place, command),
@@ -96,12 +100,15 @@ def _data(name: str, labelled: Sequence[int], pack: Pack, splits: Splits) -> Dat
         test=len(splits.test),
         size=f"{pack.heights.max()} x {pack.widths.max()}",
         fingerprint=pack.fingerprint,
+        length="pixels" if pack.spacings is None else "mm",
     )
 
 
-def _rule(weights: str, evaluated: set[str]) -> str:
+def _rule(weights: str, evaluated: set[str], development: bool) -> str:
     chosen = "best on the selection images" if weights == "best" else "of the last step"
     said = [f"test images are scored once, with the weights {chosen}"]
+    if development:
+        said = [f"development: scores are of the selection images, with the weights {chosen}; no test image is scored"]
     said += [f"rows with a {role} report the {role}" for role in sorted(evaluated - {FIRST_ROLE})]
     return "; ".join(said)
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from semiseg.change import Row
+from semiseg.change import Row, with_values
 from semiseg.codec import check_change, method_of
 from semiseg.config import Data, SettingError, Train, require
+from semiseg.measures import check_names
 from semiseg.methods import Method
-from semiseg.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def _resolved(row: Row, methods: Mapping[str, Method]) -> ResolvedRow:
 
 def check_train(train: Mapping[str, Any]) -> None:
     """Raise SettingError for training settings of a row that cannot be, or that only a whole study can fill in."""
-    settings = Train(**train)
+    settings = with_values(Train(), train)
     require(settings.steps >= 1, "train.steps", settings.steps, "a whole number >= 1 in a row")
-    require(settings.score in METRICS, "train.score", settings.score, ", ".join(METRICS))
+    check_names(settings)
     require(train.get("precision") != "auto", "train.precision", "auto", "fp32 or bf16 in a row")
     require("crop" not in train or settings.crop is not None, "train.crop", None, "height and width in a row")

@@ -33,12 +33,19 @@ def write_config(file: Path, saved: Saved, about: Mapping[str, Any]) -> None:
     aside.replace(file)
 
 
+WEAK = ("scale", "scale_law", "flip")
+"""Settings of the weak augmentation that were fields of Train before they had a place of their own."""
+
+
 def read_config(file: Path) -> Saved:
-    """What `write_config` wrote. SettingError, one line, for anything else."""
+    """What `write_config` wrote, now or when WEAK were fields of Train. SettingError, one line, for anything else."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         method = {"type": values["method"], **values["settings"]}
-        return from_json(Saved, {name: values[name] for name in ("data", "net", "train")} | {"method": method})
+        train = dict(values["train"])
+        if moved := {name: train.pop(name) for name in WEAK if name in train}:
+            train["weak"] = moved | train.get("weak", {})
+        return from_json(Saved, {"data": values["data"], "net": values["net"], "train": train, "method": method})
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise SettingError(f"config: {file} cannot be used ({reason}); allowed: a best.json that a search wrote") from None

@@ -165,6 +165,7 @@ class Study:
             rows=self.rows,
             method=self.preset.method,
             net=bench.net,
+            asked=self.preset.train.metrics,
             seeds=self.preset.seeds,
             curve_paper=self.preset.curve_paper,
             command=command_line(self.words),

@@ -1,64 +1,10 @@
-"""Pixel losses: plain functions of logits and targets that count only the pixels that are given."""
-
-from collections.abc import Callable, Mapping
+"""Distances between a student's logits and a teacher's probabilities: plain functions that count only the pixels that are given."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semiseg.batch import IGNORE
-
-SMOOTH = 1e-4
-"""eps of `soft_dice` (perone2018's authors' code)."""
-
-
-def cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy averaged over all pixels of the batch whose class is not IGNORE (ke2020, equation 2, d_s and d_c).
-
-    The mean runs over pixels of the whole batch, as in the authors' code; the paper's text averages over images, which differs
-    when images hold unequal numbers of ignored pixels.
-
-    Args: logits (N,C,H,W); mask (N,H,W) int64 with ids 0..C-1 or IGNORE.
-    Returns: scalar >= 0, float32; 0, with a zero gradient, when every pixel is ignored. Raises ValueError when shapes differ.
-    """
-    _check(logits, mask.shape, "mask")
-    total = F.cross_entropy(logits.float(), mask, ignore_index=IGNORE, reduction="sum")
-    return total / (mask != IGNORE).sum().clamp(min=1)
-
-
-def dice(logits: Tensor, mask: Tensor) -> Tensor:
-    """1 - 2 sum(p t) / (sum p^2 + sum t^2) of softmax and one-hot mask, for every image and foreground class (pets_mean_teacher,
-    D).
-
-    Sums run over an image's pixels that are not IGNORE; the mean over its classes 1..C-1, then over the images with such a pixel.
-
-    Args and errors as `cross_entropy`. Returns: scalar in [0,1], float32; 0, with a zero gradient, when every pixel is ignored.
-    """
-    _check(logits, mask.shape, "mask")
-    return squared_dice(logits, _one_hot(mask, logits.shape[1]), mask != IGNORE)
-
-
-def soft_dice(logits: Tensor, mask: Tensor) -> Tensor:
-    """-(2 sum(p y) + eps) / (sum p + sum y + eps), eps 1e-4, sums over all counted pixels of the batch (perone2018, section 2.2).
-
-    The paper's sign: -1 is the best value and 0 the worst. A mean over classes 1..C-1; with two classes the softmax of class 1 is
-    the paper's sigmoid.
-
-    Args and errors as `cross_entropy`. Returns: scalar in [-1,0], float32; 0, with a zero gradient, when every pixel is ignored.
-    """
-    _check(logits, mask.shape, "mask")
-    counts = (mask != IGNORE)[:, None]
-    p, y = _foreground(logits.float().softmax(1), counts), _foreground(_one_hot(mask, logits.shape[1]), counts)
-    each = -(2 * (p * y).sum((0, 2, 3)) + SMOOTH) / (p.sum((0, 2, 3)) + y.sum((0, 2, 3)) + SMOOTH)
-    return each.mean() * counts.any()
-
-
-SEGMENTATION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "ce": cross_entropy,
-    "dice": dice,
-    "soft_dice": soft_dice,
-}
-"""Losses of labelled pixels (logits, mask with IGNORE) by name."""
+from semiseg.losses.loss import check_mask
 
 
 def soft_cross_entropy(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
@@ -122,29 +68,17 @@ def squared_dice(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
     _check_distance(logits, probs, valid)
     counts = valid[:, None]
     p, t = _foreground(logits.float().softmax(1), counts), _foreground(probs.float(), counts)
+    return _mean(squared_ratio(p, t, (2, 3)).mean(1), valid.flatten(1).any(1))
+
+
+def squared_ratio(p: Tensor, t: Tensor, over: tuple[int, ...]) -> Tensor:
+    """1 - 2 sum(p t) / (sum p^2 + sum t^2), which is sum (p - t)^2 / (sum p^2 + sum t^2), sums over those axes; 0 where p and t are 0."""
     # the numerator as a square keeps what 1 - 2pt/(pp + tt) would cancel; the tiny floor makes 0/0 a 0 with a finite gradient
-    each = (p - t).square().sum((2, 3)) / (p.square().sum((2, 3)) + t.square().sum((2, 3))).clamp(min=1e-12)
-    return _mean(each.mean(1), valid.flatten(1).any(1))
-
-
-DISTANCES: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "ce": soft_cross_entropy,
-    "mse": mean_squared_error,
-    "mse_sum": summed_squared_error,
-    "kl": kullback_leibler,
-    "bce": binary_cross_entropy,
-    "dice": squared_dice,
-}
-"""Consistency distances d_c(student logits, teacher probabilities, valid) by name."""
+    return (p - t).square().sum(over) / (p.square().sum(over) + t.square().sum(over)).clamp(min=1e-12)
 
 
 def _mean(values: Tensor, counts: Tensor) -> Tensor:
     return (values * counts).sum() / counts.sum().clamp(min=1)
-
-
-def _one_hot(mask: Tensor, classes: int) -> Tensor:
-    """(N,C,H,W) float32; class 0 where the mask is IGNORE."""
-    return F.one_hot(mask.masked_fill(mask == IGNORE, 0), classes).movedim(-1, 1).float()
 
 
 def _foreground(probs: Tensor, counts: Tensor) -> Tensor:
@@ -158,12 +92,4 @@ def _without(score: Tensor, c: int) -> Tensor:
 def _check_distance(logits: Tensor, probs: Tensor, valid: Tensor) -> None:
     if probs.shape != logits.shape:
         raise ValueError(f"probs: expected (N,C,H,W) = {tuple(logits.shape)} as the logits, got {tuple(probs.shape)}")
-    _check(logits, valid.shape, "valid")
-
-
-def _check(logits: Tensor, shape: tuple[int, ...], name: str) -> None:
-    expected = (logits.shape[0], *logits.shape[2:])
-    if tuple(shape) != expected:
-        raise ValueError(
-            f"{name}: expected (N,H,W) = {tuple(expected)} to go with logits {tuple(logits.shape)}, got {tuple(shape)}"
-        )
+    check_mask(logits, valid.shape, "valid")

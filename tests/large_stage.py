@@ -1,9 +1,9 @@
-"""Two stages on a folder with an image of SIDE x SIDE pixels in a process of its own, and the private memory they took. Not a test module.
+"""Training on a folder with an image of SIDE x SIDE pixels in a process of its own, and the private memory that took. Not a test module.
 
     python tests/large_stage.py FOLDER SIDE
 
-writes a tiled, compressed TIFF and its mask, packs the folder, trains a supervised stage and one that learns its pseudo-masks, scores both in
-windows, and prints a line of JSON: private memory in bytes before and at most, and the scores on the test image.
+writes a tiled, compressed TIFF and its mask, packs the folder, trains a supervised stage, scores it in windows, takes a step of another stage
+that learns its sure pseudo-masks, and prints a line of JSON: private memory in bytes before and at most, and the scores on the test image.
 """
 
 import json
@@ -20,7 +20,7 @@ from large import SMALL, Watch, row_values
 from semiseg.config import Data, Train
 from semiseg.methods import PseudoLabel
 from semiseg.nets import UNet
-from semiseg.runner import Place, run_stage, split_of
+from semiseg.runner import Place, StageRun, run_stage, split_of
 
 TILE = 256
 
@@ -63,19 +63,23 @@ def main() -> None:
     write_folder(root / "data", side)
     with Watch() as watch:
         place = Place(
-            data=Data(name="folder", root=root / "data", size="native", labelled="all"), cache=root / "cache", store=str(root / "store")
+            data=Data(name="folder", root=root / "data", size="native", labelled="all"),
+            cache=root / "cache",
+            store=str(root / "store"),
         )
         pack, splits = place.open()
         train = Train(
-            steps=20, batch_labelled=2, batch_unlabelled=2, crop=(64, 64), learning_rate=1e-2, precision="fp32", evaluations=1,
+            steps=60, batch_labelled=2, batch_unlabelled=2, crop=(64, 64), learning_rate=1e-2, precision="fp32", evaluations=1,
             sliding_window=(1024, 1024), window_overlap=32,
         )  # fmt: skip
-        chain = PseudoLabel(weight=1.0).stages(split_of(pack, splits), UNet(width=2, depth=2), train, 0)
-        for stage in chain:
-            run_stage(stage, place)
-    table = pq.read_table(root / "store" / chain[-1].key / "metrics.parquet").to_pylist()
+        first, second = PseudoLabel(threshold=0.6).stages(split_of(pack, splits), UNet(width=2, depth=2), train, 0)
+        run_stage(first, place)
+        run = StageRun(second, place)
+        run.trainer.train_step()
+    table = pq.read_table(root / "store" / first.key / "metrics.parquet").to_pylist()
     scores = {line["metric"]: line["value"] for line in table if line["split"] == "test" and line["class"] == ""}
-    print(json.dumps({"before": watch.before, "most": watch.most, "sides": pack.heights.tolist(), "scores": scores}))
+    said = {"before": watch.before, "most": watch.most, "sides": pack.heights.tolist(), "step": run.trainer.progress.step}
+    print(json.dumps(said | {name: scores[name] for name in ("miou", "accuracy")}))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from test_data_types import packed, some
 import look_at_data
 from semiseg.augment import PERTURBATIONS
 from semiseg.batches import Batches, unlabelled
-from semiseg.config import Data
+from semiseg.config import Data, Weak
 from semiseg.data import DATASETS, DataSet, Item, Pack, Source, split
 from semiseg.data.normalise import Normalisation
 from semiseg.data.packing import stored
@@ -55,7 +55,7 @@ def test_a_mini_batch_is_in_the_range_of_its_own_images(dtype: str, tmp_path: Pa
     }
     pack = packed({**images, "test/b": some(dtype, 3, (16, 16))}, tmp_path, Normalisation("minmax"))
     splits = split(pack, Data(labelled=2, selection=1))
-    train = dataclasses.replace(tiny.TRAIN, crop=(16, 16), scale=(1.0, 1.0), flip=0.0)
+    train = dataclasses.replace(tiny.TRAIN, crop=(16, 16), weak=Weak(scale=(1.0, 1.0), flip=0.0))
     (stage,) = MeanTeacher().stages(split_of(pack, splits), tiny.NET, train, 0)
     batches = Batches(stage, pack, splits, tiny.CPU, Learned())
     rows, _ = batches.rows(0)
@@ -137,3 +137,22 @@ def test_a_large_image_is_packed_in_little_memory_of_its_own(kind: str, side: in
     for file in tmp_path.rglob("*.raw"):
         file.unlink()
     pack.path.unlink()  # gigabytes that pytest would keep
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="private memory is read from /proc")
+def test_a_large_image_is_trained_on_scored_and_pseudo_labelled_in_little_memory_of_its_own(tmp_path: Path) -> None:
+    """A compressed TIFF of 400 megapixels for training and for test."""
+    script = Path(__file__).with_name("large_stage.py")
+    words = [sys.executable, str(script), str(tmp_path), "20000"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    said = json.loads(ran.stdout.splitlines()[-1])
+    print(said)
+    assert said["most"] < 3 << 30
+    assert said["step"] == 1
+    assert said["miou"] > 0.7
+    assert next((tmp_path / "store").rglob("masks-confidences-*")).stat().st_size > 3 * 20_000**2
+    for file in tmp_path.rglob("*"):  # gigabytes that pytest would keep
+        if file.is_file():
+            file.unlink()

@@ -12,7 +12,7 @@ from torchvision.models.resnet import Bottleneck, resnet101
 
 from semiseg.config import Train
 from semiseg.nets import BlockNet, DeepLabV2, MultiTask, build
-from semiseg.nets.blocks import FrozenBatchNorm
+from semiseg.nets.blocks import Frozen
 from semiseg.nets.deeplabv2 import Aspp
 from semiseg.nets.optimiser import optimiser
 from semiseg.nets.resnet import ENCODER, torchvision_names
@@ -211,7 +211,7 @@ def test_the_published_branch_owns_half_a_conv5x_of_small_weights_behind_identit
         if isinstance(module, nn.Conv2d):
             assert 0.009 < module.weight.std() < 0.011, name
         if isinstance(module, nn.BatchNorm2d):
-            assert isinstance(module, FrozenBatchNorm)
+            assert isinstance(module, Frozen)
             x = torch.randn(2, module.num_features, 3, 3)
             torch.testing.assert_close(module(x), x, rtol=1e-5, atol=1e-5)  # the square root of 1 + eps is left
     f, g = published.both(images(33, 41))

@@ -135,7 +135,7 @@ REFUSED = {
     "supervised train.crop=None": "train.crop: got None; allowed: height and width in a row",
     "supervised train.precision=auto": "train.precision: got 'auto'; allowed: fp32 or bf16 in a row",
     "supervised train.score=iou": "train.score: got 'iou'; allowed: miou, accuracy, ",
-    "supervised train.optimiser=rmsprop": "optimiser: got 'rmsprop'; allowed: adam, sgd$",
+    "supervised train.optimiser=rmsprop": "optimiser: got 'rmsprop'; allowed: adam, sgd, adamw$",
 }
 
 

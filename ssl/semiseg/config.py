@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torchvision.models import WeightsEnum
 
 
@@ -146,14 +146,14 @@ class Net(abc.ABC):
     """Which network, with the settings that all have; each one is a subclass with those that it has besides (`semiseg.nets`)."""
 
     name: str = ""
-    """A name in NETS, or FILE.py:FUNCTION for a network of your own (`semiseg.nets.own`)."""
+    """A name in NETS, smp:ARCHITECTURE, or FILE.py:FUNCTION for a network of your own (`semiseg.nets.own`)."""
     weights: str = ""
-    """What the student starts from: "imagenet" (torchvision's ResNet, of deeplabv2 and swiftnet), a file of weights; empty:
-    random."""
+    """What the student starts from: "imagenet" (torchvision's ResNet of deeplabv2 and swiftnet, any encoder of smp:ARCHITECTURE),
+    "lite0" (smp's encoder tf_efficientnet_lite0, from an installed package), a file of weights; empty: random."""
     frozen_norm: bool = False
     """BatchNorm keeps its initial statistics and factors (ke2020's code)."""
     digest: str = ""
-    """sha256 of the files that `name` and `weights` mean; found by the tool, so that keys depend on contents and not on places."""
+    """sha256 of what `name` and `weights` mean; found by the tool, so that keys depend on contents and not on places."""
 
     BACKBONE: ClassVar[tuple[str, ...]] = ()
     """Blocks that pretraining is for and whose learning rate and weight decay have factors; empty: no such blocks."""
@@ -192,6 +192,18 @@ class Net(abc.ABC):
     def pretrained(self) -> "WeightsEnum | None":
         """torchvision's weights of the encoder, which `weights` "imagenet" means; None: there are none."""
         return None
+
+    def named_weights(self) -> "Mapping[str, Tensor] | None":
+        """Tensors by the names of the library that the network is from, where `weights` names such and no file; None: it does not."""
+        return None
+
+    def statistics(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and deviation per channel by which images in [0,1] are standardised; None: those of the training images."""
+        return None
+
+    def backbone(self, blocks: Mapping[str, "nn.Module"]) -> tuple[str, ...]:
+        """The names of BACKBONE, unless they depend on the settings."""
+        return self.BACKBONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,10 +253,11 @@ class Train:
     """Unlabelled images in it; a supervised stage takes labelled images in their place, so all stages see as many."""
     learning_rate: float = 1e-3
     """Of Adam (pets_mean_teacher, training from random weights; ke2020 fine-tunes a pretrained network with 3e-5)."""
-    optimiser: Literal["adam", "sgd"] = "adam"
-    """Adam (pets_mean_teacher, perone2018, grubisic2021, ke2020) or SGD (feng2020_dmt)."""
+    optimiser: Literal["adam", "sgd", "adamw"] = "adam"
+    """Adam (pets_mean_teacher, perone2018, grubisic2021, ke2020), SGD (feng2020_dmt) or AdamW (Loshchilov & Hutter 2019), whose
+    weight decay spares what has one axis or none: biases and factors of normalisation."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Of Adam (grubisic2021: 0.9, 0.99); the first one is the momentum of SGD (feng2020_dmt: 0.9)."""
+    """Of Adam and AdamW (grubisic2021: 0.9, 0.99); the first one is the momentum of SGD (feng2020_dmt: 0.9)."""
     decay: Literal["constant", "cosine", "quarter_cosine", "poly", "multistep"] = "cosine"
     """Learning-rate schedule over a stage (pets_mean_teacher, ke2020: constant; grubisic2021: a quarter of a cosine, on CIFAR-10
     multistep, a factor of 0.2 at 0.3, 0.6 and 0.8 of it; feng2020_dmt: (1 - t)^0.9)."""
@@ -255,6 +268,8 @@ class Train:
     it."""
     backbone_decay: float = 1.0
     """Factor of its weight decay (grubisic2021: 0.25)."""
+    layer_decay: float = field(default=1.0, metadata={AS_BEFORE: 1.0})
+    """Factor of the learning rate from each block of the backbone to the one before it; the last one has `backbone_rate`."""
     warmup: float = 0.0
     """Share of a stage in which the learning rate rises exponentially, before `decay` begins (perone2018: 50 of 350 epochs)."""
     crop: tuple[int, int] | None = None
@@ -263,6 +278,9 @@ class Train:
     """Weak augmentation: how a crop is scaled, flipped and turned."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the networks; auto is bf16 autocast on GPUs that are faster with it, and fp32 on every CPU."""
+    recompute_norm: int = field(default=0, metadata={AS_BEFORE: 0})
+    """Mini-batches of training images over which the statistics of BatchNorm are averaged anew before each scoring; 0: those of
+    training are scored."""
     evaluations: int = 8
     """Times the selection images are scored during a stage, evenly spaced, the last one at its end."""
     weights: Literal["best", "last"] = "best"
@@ -287,11 +305,12 @@ class Train:
         require_choices(self, "train")
         for name in ("batch_labelled", "evaluations"):
             require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "a whole number >= 1")
-        for name in ("steps", "batch_unlabelled"):  # a stage of no steps hands on the weights it starts from
+        for name in ("steps", "batch_unlabelled", "recompute_norm"):  # a stage of no steps hands on the weights it starts from
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "a whole number >= 0")
         require(0 < self.learning_rate < math.inf, "train.learning_rate", self.learning_rate, "a number > 0")
         for name in ("weight_decay", "backbone_rate", "backbone_decay"):
             require(0 <= getattr(self, name) < math.inf, f"train.{name}", getattr(self, name), "a number >= 0")
+        require(0 < self.layer_decay <= 1, "train.layer_decay", self.layer_decay, "a factor in (0, 1]")
         require(0 <= self.warmup < 1, "train.warmup", self.warmup, "a share in [0, 1)")
         require(all(0 <= beta < 1 for beta in self.betas), "train.betas", self.betas, "two numbers in [0, 1)")
         require(0 < self.threshold < 1, "train.threshold", self.threshold, "a probability in (0, 1)")

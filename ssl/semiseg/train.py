@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from semiseg.evaluate import evaluate, thinned_masks
 from semiseg.measures import METRICS
 from semiseg.nets import BlockNet, MultiTask
 from semiseg.nets.optimiser import optimiser
+from semiseg.norms import recomputed
 from semiseg.pseudo import Learned, load_role, network
 from semiseg.schedules import DECAYS, Moment, warmed_up
 from semiseg.stage import Stage, stream
@@ -159,15 +161,28 @@ class Trainer:
         return done * count // steps > (done - 1) * count // steps
 
     def _score_selection(self) -> None:
-        for role, net in self.state.scored().items():
-            score = self._scores(net, self.splits.selection)["", self.train.score]
-            self._record(f"selection/{role}/{self.train.score}", score, self.progress.step)
-            if role == self.rule.evaluated:
-                self.progress.selection = score
-                if score > self.progress.best_score or not self.best:  # a score of no class is nan
-                    self.progress.best_score, self.progress.best_step = np.nan_to_num(score, nan=-1.0).item(), self.progress.step
-                    self.best = self._weights("best")
+        with self._scored_norms():
+            for role, net in self.state.scored().items():
+                score = self._scores(net, self.splits.selection)["", self.train.score]
+                self._record(f"selection/{role}/{self.train.score}", score, self.progress.step)
+                if role == self.rule.evaluated:
+                    self.progress.selection = score
+                    if score > self.progress.best_score or not self.best:  # a score of no class is nan
+                        self.progress.best_score = np.nan_to_num(score, nan=-1.0).item()
+                        self.progress.best_step = self.progress.step
+                        self.best = self._weights("best")
         self._training_mode()
+
+    def _scored_norms(self) -> AbstractContextManager[None]:
+        """Inside, the networks have the statistics of BatchNorm with which they are scored; training goes on with its own."""
+        count = self.train.recompute_norm
+        if not count:
+            return nullcontext()
+        generators = (
+            torch.Generator().manual_seed(stream(self.stage.seed, "norm", self.stage.number, step)) for step in range(count)
+        )
+        images = (self.batches.make(step, generator).image for step, generator in enumerate(generators))
+        return recomputed(self.state.scored().values(), images, autocast(self.device, self.train.precision))
 
     def _training_mode(self) -> None:
         for net in self.state.trained.values():
@@ -221,7 +236,8 @@ class Trainer:
         started = time.perf_counter()
         if not self.best:  # a stage of no steps
             self._score_selection()
-        weights = self._weights("last") | self.best
+        with self._scored_norms():
+            weights = self._weights("last") | self.best
         metrics: list[dict[str, Any]] = []
         samples: dict[int, np.ndarray] = {}
         asked = tuple(name for name in self.train.metrics if METRICS[name].asked)

@@ -15,6 +15,7 @@ from semiseg.nets.deeplabv2 import DeepLabV2
 from semiseg.nets.multitask import MultiTask
 from semiseg.nets.own import OwnNet, file_of, function, reason, takes_channels
 from semiseg.nets.room import FLOAT, need_room
+from semiseg.nets.smp import SMP
 from semiseg.nets.strided import guard_backward, has_the_fault
 from semiseg.nets.swiftnet import SwiftNet
 from semiseg.nets.unet import UNet
@@ -24,6 +25,7 @@ from semiseg.nets.wide_resnet import WideResNet
 
 __all__ = [
     "NETS",
+    "SMP",
     "BlockNet",
     "DeepLabV2",
     "MultiTask",
@@ -41,20 +43,23 @@ __all__ = [
 
 NETS: Mapping[str, type[Net]] = {
     "deeplabv2": DeepLabV2,
+    "smp:unet": SMP,
     "swiftnet": SwiftNet,
     "unet": UNet,
     "unet_mri": UNetMRI,
     "wide_resnet": WideResNet,
 }
-"""Name -> the settings that the network has, which make its blocks."""
+"""Name -> the settings that the network has, which make its blocks. A name FAMILY:ONE stands for all of its family."""
 
 
 def net_kind(name: str) -> type[Net]:
     """Class of the settings of the network `name`. SettingError for an unknown one."""
     if file_of(name):
         return OwnNet
-    require(name in NETS, "net.name", name, f"{', '.join(sorted(NETS))}, or FILE.py:FUNCTION")
-    return NETS[name]
+    family = name.partition(":")[0] + ":"
+    kinds = [kind for known, kind in NETS.items() if known == name or (":" in name and known.startswith(family))]
+    require(bool(kinds), "net.name", name, f"{', '.join(sorted(NETS))}, or FILE.py:FUNCTION")
+    return kinds[0]
 
 
 def net_named(name: str, like: Net) -> Net:
@@ -83,7 +88,8 @@ def build(
         load(blocks)
         require(0 <= own < len(blocks), "own blocks of the auxiliary branch", own, f"0..{len(blocks) - 1} for {net.name}")
         fresh = net.branch(classes, own, load, len(mean)) if own else {}
-    segmentation = BlockNet(blocks, mean, std, net.BACKBONE, net.encoder_blocks(blocks))
+    mean, std = net.statistics(len(mean)) or (mean, std)
+    segmentation = BlockNet(blocks, mean, std, net.backbone(blocks), net.encoder_blocks(blocks))
     network = MultiTask(segmentation, fresh) if own else segmentation
     if net.frozen_norm:
         freeze_norm(network)
@@ -102,6 +108,14 @@ def sample(net: Net, classes: int, channels: int) -> BlockNet:
     network = build(net, classes, mean=(0.5,) * channels, std=(0.25,) * channels, seed=0)
     assert isinstance(network, BlockNet)
     return network
+
+
+def has_level(net: Net, classes: int, channels: int, image_level: bool) -> bool:
+    """Whether the network is one of whole images or not, as asked; no network is either whose library is not installed."""
+    try:
+        return sample(net, classes, channels).image_level == image_level
+    except SettingError:
+        return False
 
 
 def check_network(
@@ -129,7 +143,7 @@ def check_network(
     check_parameters(net, classes, channels)
     network = sample(net, classes, channels)
     if network.image_level != image_level:
-        fitting = [name for name in NETS if sample(NETS[name](), classes, channels).image_level == image_level]
+        fitting = [name for name in NETS if has_level(NETS[name](), classes, channels, image_level)]
         what = "a whole image" if image_level else "each pixel"
         raise SettingError(f"net.name: got {net.name!r}; allowed: {', '.join(fitting)}, as the data set has a class for {what}")
     count = len(network.blocks)
@@ -165,7 +179,7 @@ def check_network(
 
 def check_parameters(net: Net, classes: int, channels: int) -> None:
     """Raise SettingError for a network that is too large for this machine, before any memory is taken for it."""
-    if isinstance(net, OwnNet):  # its file may do anything; it is built to be checked
+    if isinstance(net, OwnNet | SMP):  # code that is not ours may do anything; it is built to be checked
         return
     with torch.device("meta"):
         count = sum(value.numel() for block in net.blocks(classes, channels).values() for value in block.parameters())

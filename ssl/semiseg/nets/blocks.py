@@ -1,7 +1,8 @@
 """A network as named blocks in order, which is what the multi-task branch needs to share its first N - k."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from functools import cache
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -78,6 +79,10 @@ class Last(nn.Module):
     align_corners = False
     """How logits of a smaller map are resized to the image: as in torch's `interpolate`."""
 
+    def fitted(self, logits: Tensor, size: torch.Size) -> Tensor:
+        """Logits (N,C,h,w) of another size than the image's (N,C,*size)."""
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
+
 
 class Head(Last):
     """(x,) -> (logits,) by a convolution, 1x1 unless told otherwise, after global average pooling in an image-level network.
@@ -119,26 +124,28 @@ def finish(blocks: list[nn.Module], features: Features, size: torch.Size) -> Ten
     for block in blocks:
         features = block(features)
     (logits,) = features
-    if logits.shape[-2:] != size and not is_image_level(blocks):
-        corners = isinstance(blocks[-1], Last) and blocks[-1].align_corners
-        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=corners)
+    last = blocks[-1]
+    if logits.shape[-2:] != size and isinstance(last, Last) and not last.image_level:
+        logits = last.fitted(logits, size)
     return logits
 
 
-class FrozenBatchNorm(nn.BatchNorm2d):
-    """BatchNorm that stays in evaluation mode and whose factors are not trained."""
+class Frozen:
+    """Beside a class of BatchNorm: it stays in evaluation mode, and its factors are not trained."""
 
-    def train(self, mode: bool = True) -> "FrozenBatchNorm":
-        super().train(False)
-        return self
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@cache
+def frozen(kind: type[nn.BatchNorm2d]) -> type[nn.BatchNorm2d]:
+    """The class that is frozen and otherwise as `kind`, which may do more than normalise (timm's has the activation in it)."""
+    return type(f"Frozen{kind.__name__}", (Frozen, kind), {})
 
 
 def freeze_norm(module: nn.Module) -> None:
-    """Replace every BatchNorm2d inside `module` by a frozen one with the same values."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            frozen = FrozenBatchNorm(child.num_features, eps=child.eps)
-            frozen.load_state_dict(child.state_dict())
-            setattr(module, name, frozen.requires_grad_(False).eval())
-        else:
-            freeze_norm(child)
+    """Make every BatchNorm2d inside `module` a frozen one with the same values."""
+    for one in list(module.modules()):
+        if isinstance(one, nn.BatchNorm2d) and not isinstance(one, Frozen):
+            one.__class__ = frozen(type(one))
+            one.requires_grad_(False).eval()

@@ -14,27 +14,36 @@ from torchvision.models import WeightsEnum
 
 from semiseg.config import Net, SettingError
 from semiseg.nets.own import OwnNet, file_of
+from semiseg.nets.pieces import original_names
 from semiseg.nets.resnet import torchvision_names
 
 IMAGENET = "imagenet"
-FIRST = "conv1.weight"
-"""torchvision's name for the first convolution of a ResNet."""
 PREFIXES = re.compile(r"^((module|model|Scale|backbone|encoder)\.)+")
 
 
 def located(net: Net) -> Net:
-    """The settings with absolute paths and the digest of the files' contents. SettingError names a file that is not there."""
-    digest = hashlib.sha256()
+    """The settings with absolute paths and the digest of the contents of files and of tensors that have a name. SettingError names
+    what is not there."""
+    digest, found = hashlib.sha256(), False
     own = file_of(net.name)
     name, weights = net.name, net.weights
     if own is not None:
         digest.update(content(own, "net.name"))
-        name = f"{own.expanduser().resolve()}:{net.name.rpartition(':')[2]}"
-    if weights not in ("", IMAGENET):
+        name, found = f"{own.expanduser().resolve()}:{net.name.rpartition(':')[2]}", True
+    if (tensors := net.named_weights()) is not None:
+        update_with(digest, tensors)
+        found = True
+    elif weights not in ("", IMAGENET):
         digest.update(content(Path(weights), "net.weights"))
-        weights = str(Path(weights).expanduser().resolve())
-    files = (name, weights) != (net.name, net.weights) or own is not None or weights not in ("", IMAGENET)
-    return replace(net, name=name, weights=weights, digest=digest.hexdigest() if files else "")
+        weights, found = str(Path(weights).expanduser().resolve()), True
+    return replace(net, name=name, weights=weights, digest=digest.hexdigest() if found else "")
+
+
+def update_with(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None:
+    """Add names, types, shapes and values to a digest."""
+    for name, value in tensors.items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(value.contiguous().numpy().tobytes())
 
 
 def content(file: Path, setting: str) -> bytes:
@@ -67,14 +76,19 @@ def load_weights(blocks: Mapping[str, nn.Module], net: Net) -> None:
     tensors.
 
     A network whose encoder is torchvision's ResNet also takes files with torchvision's names or those of the published DeepLabv2
-    codes, behind any of PREFIXES; all tensors of the encoder must be there, and of the others, such as the classifier, those that
-    fit are taken, and the first convolution is adapted to images of other than three channels (`for_channels`). Any other network needs all of its tensors, and the file no further ones; one of the user's own has the names of
-    the module that its function returns. Of a stage's file the best weights are taken, the teacher's where there is one, of f
-    alone. The mean and standard deviation of a file's images are left out. Raises SettingError naming the first tensor that does
-    not fit.
+    codes, and one of segmentation_models_pytorch those of its models or of timm's classifier, behind any of PREFIXES; all tensors
+    of the encoder must be there, and of the others, such as the classifier, those that fit are taken, and the first convolution is
+    adapted to images of other than three channels (`for_channels`). Any other network needs all of its tensors, and the file no
+    further ones; one of the user's own has the names of the module that its function returns. Of a stage's file the best weights
+    are taken, the teacher's where there is one, of f alone. The mean and standard deviation of a file's images are left out. Raises
+    SettingError naming the first tensor that does not fit.
     """
-    encoder = torchvision_names(blocks)
-    if net.weights == IMAGENET:
+    smp = {name: PREFIXES.sub("", theirs) for name, theirs in original_names(blocks).items()}
+    encoder = torchvision_names(blocks) | {name: smp[name] for name in smp if name.partition(".")[0] in net.backbone(blocks)}
+    named = net.named_weights()
+    if named is not None:
+        found = named
+    elif net.weights == IMAGENET:
         kind = net.pretrained()
         if kind is None:
             raise SettingError(f"net.weights: got {net.weights!r}; allowed: '' or a file for {net.name}")
@@ -85,11 +99,11 @@ def load_weights(blocks: Mapping[str, nn.Module], net: Net) -> None:
         found = {PREFIXES.sub("", name): value for name, value in found.items()}
     known = {"mean", "std"}
     for name, own in nn.ModuleDict(blocks).state_dict().items():
-        names = [f"blocks.{name}", *other_names(name, encoder, net)]
+        names = [f"blocks.{name}", *other_names(name, encoder, net), *smp_names(smp.get(name))]
         known.update(names)
         held = next((one for one in names if one in found), None)
         value = None if held is None else found[held]
-        if value is not None and held == FIRST == encoder.get(name):
+        if value is not None and name in encoder and held != f"blocks.{name}" and own.ndim == 4:
             value = for_channels(value, own.shape[1])
         if value is not None and value.shape == own.shape:
             own.copy_(value)
@@ -142,6 +156,11 @@ def other_names(name: str, encoder: Mapping[str, str], net: Net) -> list[str]:
         return [encoder[name]]
     head, _, rest = name.partition("aspp.convs.")
     return [f"{layer}.conv2d_list.{rest}" for layer in ("layer5", "classifier")] if not head and rest else []
+
+
+def smp_names(name: str | None) -> list[str]:
+    """What segmentation_models_pytorch calls a tensor, and timm, which writes stages.0 for what is stages_0 as an encoder."""
+    return [] if name is None else [name, re.sub(r"^([a-z]+)_(\d+)\.", r"\1.\2.", name)]
 
 
 def brief(error: Exception) -> str:

@@ -106,6 +106,17 @@ def test_the_axes_that_a_tiff_names_are_meant(axes: str, tmp_path: Path) -> None
         assert "axes TZYX (2, 3, 8, 12); allowed: one axis of pages and one of channels at most" in refusal(root, {})
 
 
+@pytest.mark.parametrize("imagej", [False, True])
+def test_images_behind_the_one_page_of_a_tiff_are_not_overlooked(imagej: bool, tmp_path: Path) -> None:
+    root = strange.base(tmp_path / "root")
+    stack = pages_of(4)
+    for name in NAMES:
+        (root / f"images/{name}.png").unlink()
+        how = {"imagej": True} if imagej else {"photometric": "minisblack"}
+        tifffile.imwrite(root / f"images/{name}.tif", stack, truncate=True, metadata={"axes": "ZYX"}, **how)
+    np.testing.assert_array_equal(pixels_of(opened(root), "a")[0], stack.transpose(1, 2, 0))
+
+
 @pytest.mark.parametrize("order", ["HWC", "CHW"])
 def test_the_mask_tells_which_axis_of_an_array_is_channels(order: str, tmp_path: Path) -> None:
     root = strange.base(tmp_path / "root")
@@ -265,6 +276,13 @@ def test_gdals_masks_and_overviews_are_no_pages(tmp_path: Path) -> None:
                 content.write_mask(np.full(TRUTH.shape, 255, np.uint8))
                 content.build_overviews([2])
     np.testing.assert_array_equal(pixels_of(opened(root), "e")[0], pixels)
+
+
+def test_a_deep_mask_in_jpeg_2000_is_refused(tmp_path: Path) -> None:
+    root = strange.base(tmp_path / "root")
+    (root / "masks/a.png").unlink()
+    write_geotiff(root / "masks/a.jp2", TRUTH[..., None].astype(np.uint16), driver="JP2OpenJPEG", quality=100, reversible="yes")
+    assert "masks/a.jp2: got a mask as JPEG2000, which does not keep values" in refusal(root, {})
 
 
 # ---- own data without code

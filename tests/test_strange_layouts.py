@@ -157,7 +157,7 @@ def test_odd_labels_of_cifar_are_refused(labels: Any, tmp_path: Path) -> None:
             r"data.groups: got '\(\[xyz\]\)'; allowed: an expression that finds a group in every name, such as 'a'",
         ),
         ({"name": "camvid", "groups": "(a)"}, r"data.groups: got '\(a\)'; allowed: for folder"),
-        ({"name": "synthetic", "channels": 1}, "data.channels: got 1; allowed: for folder"),
+        ({"name": "synthetic", "channels": 1}, "data.channels: got 1; allowed: 3, as these images have"),
         ({"download": True}, "data.download: got True for folder; allowed: for oxford_pets, cifar10, voc_aug$"),
     ],
 )

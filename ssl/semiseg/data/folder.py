@@ -153,4 +153,4 @@ def usual_size(sizes: list[tuple[int, int]]) -> tuple[int, int]:
     return (SHORTER_SIDE, longer) if aspect >= 1 else (longer, SHORTER_SIDE)
 
 
-FOLDER = DataSet(name="folder", source=folder, variants=VARIANTS, reads=("channels", "groups"))
+FOLDER = DataSet(name="folder", source=folder, variants=VARIANTS, reads=("groups",))

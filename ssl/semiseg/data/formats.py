@@ -1,5 +1,8 @@
 """Which library a file is for: Pillow reads pictures, others what Pillow does not read whole. Told by content where it says so."""
 
+import math
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -14,7 +17,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Endings of files that are not opened to learn whether they hold several images."""
 GDAL = (".vrt", ".img")
 CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000: markers SOC and SIZ (ISO 15444-1, A.4 and A.5)
-BITS, SAMPLES, PHOTOMETRIC, EXTRA, FORMAT = 258, 277, 262, 338, 339  # tags of TIFF 6.0
+DESCRIPTION, BITS, SAMPLES, PHOTOMETRIC, EXTRA, FORMAT = 270, 258, 277, 262, 338, 339  # tags of TIFF 6.0
 GREY, RGB, CMYK = 1, 2, 5
 UNSIGNED, SIGNED, FLOATING = 1, 2, 3
 
@@ -62,12 +65,22 @@ def pillow_reads_tiff(file: Path, channels: int | None) -> bool:
         return False
     opaque = samples - sum(one in ALPHA for one in tags.get(EXTRA, ()))
     kind = tags.get(FORMAT, (UNSIGNED,))[0]
+    if holds_more(str(tags.get(DESCRIPTION, "")), pixels):
+        return False
+    fits = pixels * bits // 8 <= LARGE or find_spec("tifffile") is None
     if bits > 8:
-        exact = mode.startswith("I;16") or (mode, kind) in (("I", SIGNED), ("F", FLOATING))
-        return exact and samples == 1 and pixels * bits // 8 <= LARGE
+        return fits and samples == 1 and (mode.startswith("I;16") or (mode, kind) in (("I", SIGNED), ("F", FLOATING)))
     if kind != UNSIGNED or opaque > (4 if photometric == CMYK else 3) or opaque == 2 or (channels == samples and opaque != samples):
         return False
-    return pixels <= LARGE or photometric not in (GREY, RGB) or bits < 8
+    return fits or photometric not in (GREY, RGB) or bits < 8
+
+
+def holds_more(description: str, values: int) -> bool:
+    """Whether a TIFF's description tells of more images than its one page: ImageJ and tifffile may write them behind it."""
+    shape = re.match(r'\{"shape": \[([\d, ]+)\]', description)
+    return bool(re.match(r"ImageJ=.*\nimages=", description)) or (
+        shape is not None and math.prod(map(int, shape[1].split(","))) != values
+    )
 
 
 def deep_jpeg_2000(head: bytes) -> bool:

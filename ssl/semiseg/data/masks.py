@@ -106,7 +106,7 @@ def indexes(file: Path, raw: np.ndarray) -> np.ndarray:
 def mask_pages(raster: Raster) -> np.ndarray:
     """Indexes (D,H,W), of one page D = 1, or colours (1,H,W,3) that an array's file holds."""
     file, axes = raster.file, mask_axes(raster)
-    if raster.format == "TIFF" and (how := lossy_tiff(file)):
+    if how := lossy_tiff(file) if raster.format == "TIFF" else "JPEG2000" * raster.format.startswith("JP2"):
         raise SettingError(f"{file}: got a mask as {how}, which does not keep values; allowed: PNG or another lossless format")
     view = raster.values().transpose([axes.index(letter) for letter in "DHWC" if letter in axes])
     view = view if "D" in axes else view[None]

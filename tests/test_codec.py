@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
 from semiseg import codec
+from semiseg.annotations import fits, hints_of, kinds_of
 from semiseg.change import Change, Row, change, with_values
-from semiseg.codec import difference, fits, from_json, hints_of, kinds_of, read_row, to_json, write_row
+from semiseg.codec import difference, from_json, read_row, to_json, write_row
 from semiseg.config import Data, SettingError, Train
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.methods.rule import OneStage

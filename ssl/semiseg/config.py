@@ -7,51 +7,25 @@ import abc
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from semiseg.refusals import SettingError, require, require_choices
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torchvision.models import WeightsEnum
 
+__all__ = ["ALIGNED", "AS_BEFORE", "Data", "Net", "SettingError", "Train", "Weak", "require", "require_choices"]
 
 AS_BEFORE = "as_before"
 """Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
 
     rot90: bool = field(default=True, metadata={AS_BEFORE: False})
 """
-
-
 ALIGNED = 32
 """Pixels of which windows and their places are multiples: the strides of all networks divide it."""
-
-
-class SettingError(Exception):
-    """Unusable arguments or data, found before anything trains; the command line exits with status 2.
-
-    No ValueError, which tyro would turn into a box of several lines that hides the field.
-    """
-
-
-def require(condition: bool, name: str, value: object, allowed: str) -> None:
-    """Raise `SettingError` naming the field, its value and what is allowed, unless `condition` holds."""
-    if not condition:
-        raise SettingError(f"{name}: got {value!r}; allowed: {allowed}")
-
-
-def require_choices(settings: Any, prefix: str) -> None:
-    """Raise SettingError for a field annotated as a Literal, or as a class of settings, that holds another value.
-
-    Scripts have no parser to guard them.
-    """
-    for name, hint in get_type_hints(type(settings)).items():
-        if get_origin(hint) is Literal:
-            value = getattr(settings, name)
-            require(value in get_args(hint), f"{prefix}.{name}", value, ", ".join(map(str, get_args(hint))))
-        elif isinstance(hint, type) and is_dataclass(hint):
-            value = getattr(settings, name)
-            require(isinstance(value, hint), f"{prefix}.{name}", value, f"a {hint.__name__}")
 
 
 def _is_count_or_share(number: float) -> bool:

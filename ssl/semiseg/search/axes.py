@@ -9,8 +9,9 @@ from typing import Any, Literal, get_origin
 
 from optuna.trial import BaseTrial
 
+from semiseg.annotations import hint_of, hints_of, kinds_of
 from semiseg.change import part_of, with_values
-from semiseg.codec import FAMILIES, hint_of, hints_of, kinds_of, read_text, spelled, value_words
+from semiseg.codec import FAMILIES, read_text, spelled, value_words
 from semiseg.config import SettingError, require
 
 FLOATS = tuple[float, ...]

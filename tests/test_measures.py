@@ -191,8 +191,8 @@ def test_what_is_asked_for_is_in_the_second_table_behind_what_the_table_declares
     assert record().metrics == ("miou", "volume_iou", "hd95", "ece")
     assert record().data.length == "pixels"
     pack = copy.copy(pack)
-    pack.spacings = np.ones((len(pack), 3), np.float32)
-    assert record().data.length == "mm"
+    pack.spacings, pack.unit = np.ones((len(pack), 3), np.float32), "map units"
+    assert record().data.length == "map units"
 
 
 def test_every_metric_is_in_the_docs() -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 
 from ablate_three_stage import TABLE
+from semiseg.config import Data
+from semiseg.data import load
 from semiseg.results import read
 from semiseg.sweep.command import main
 
@@ -95,3 +98,13 @@ def test_a_folder_becomes_a_table(
     assert all(0 <= line["value"] for line in scores if line["metric"] == "miou")
     assert {"hd95", "volume_dice"} & {line["metric"] for line in scores} >= set(words[1:3])
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_distances_have_the_unit_of_the_files(tmp_path: Path) -> None:
+    """Millimetres of a scanner, units of a map that only its projection knows, pixels where nothing is told."""
+    for write, unit in ((write_volumes, "mm"), (write_geotiffs, "map units")):
+        write(tmp_path / write.__name__)
+        pack = load(Data(name="folder", root=tmp_path / write.__name__, size="native"), tmp_path / "cache")
+        assert pack.unit == unit
+        assert pack.spacings is not None
+    assert tiny.opened()[0].unit == "pixels"

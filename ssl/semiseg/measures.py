@@ -19,7 +19,7 @@ class Metric:
     label: str
     """How reports call it."""
     unit: Literal["share", "distance"] = "share"
-    """A fraction in [0, 1], which reports show in percent; or a length in pixels, or in mm where the data say how large a pixel is."""
+    """A fraction in [0, 1], which reports show in percent; or a length in pixels, or where the data say how large a pixel is in mm or units of a map."""
     better: Literal["higher", "lower"] = "higher"
     asked: bool = False
     """Whether it is computed only where `train.metrics` names it, once, at the end of a stage."""

@@ -34,6 +34,7 @@ from semiseg.data.groups import draw_test, need_one_side, read_groups
 from semiseg.data.images import Photos
 from semiseg.data.listing import composed, labelled_names, meant, named_files, read_lists, spellings
 from semiseg.data.masks import to_ids
+from semiseg.data.nifti import is_nifti
 from semiseg.data.source import IGNORE, Item, Labels, Source, folder_of, stamp_of
 from semiseg.data.stacks import VARIANTS, layouts_of, linked, plane_of, size_of, slices_of, spacing_of
 
@@ -121,6 +122,7 @@ def folder(data: Data) -> Source:
         finish=photos.finish,
         volume=volume,
         spacing=lambda item: distances(places[item][1]),
+        unit="mm" if all(is_nifti(image) for _, image, _, _ in places.values()) else "map units",
         listed=listed,
     )
 

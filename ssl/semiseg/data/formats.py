@@ -9,7 +9,7 @@ from PIL import Image
 
 from semiseg.data.arrays import LARGE, NPY, Raster, open_npy
 from semiseg.data.files import BROKEN
-from semiseg.data.nifti import ENDINGS, open_nifti
+from semiseg.data.nifti import is_nifti, open_nifti
 from semiseg.data.rasters import open_gdal
 from semiseg.data.tiff import ALPHA, MAGIC, open_tiff
 
@@ -28,7 +28,7 @@ def opened(file: Path, plane: str = "axial", channels: int | None = None) -> Ras
     plane is that of a volume's slices; channels those asked for: where they are all samples of a TIFF, its alpha is one of them.
     """
     name = file.name.lower()
-    if name.endswith(ENDINGS):
+    if is_nifti(file):
         return open_nifti(file, plane)
     if name.endswith(GDAL):
         return open_gdal(file)

@@ -46,6 +46,7 @@ class StandIn(Pack):
         self.mean, self.std = np.full(self.channels, 0.5), np.full(self.channels, 0.25)
         self.normalise = str(normalisation_of(data))
         self.spacings = self._ranges = None
+        self.unit = "pixels"
         self.listed = frozenset()
         self.default_labelled = known.labelled
         self.image_level = known.image_level

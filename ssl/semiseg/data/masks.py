@@ -10,7 +10,7 @@ from semiseg.config import SettingError
 from semiseg.data.arrays import Raster, blocks, is_grey, roomy
 from semiseg.data.files import UPRIGHT, array_of, image_in, is_deep, turn_of, turned_upright
 from semiseg.data.formats import is_picture, opened
-from semiseg.data.nifti import ENDINGS
+from semiseg.data.nifti import is_nifti
 from semiseg.data.source import IGNORE
 from semiseg.data.tiff import lossy_tiff
 
@@ -84,7 +84,7 @@ def indexes(file: Path, raw: np.ndarray) -> np.ndarray:
     """Whole numbers 0..65535 of an array whose values are that, whatever its type; SettingError otherwise."""
     if raw.dtype == np.uint8:
         return raw
-    if raw.dtype.kind == "f" and not file.name.lower().endswith(ENDINGS):
+    if raw.dtype.kind == "f" and not is_nifti(file):
         raise SettingError(f"{file}: got a floating-point mask; allowed: whole numbers (palette, grey or 1-bit) or colours")
     if raw.dtype.kind not in "biuf":
         raise SettingError(f"{file}: got a mask of type {raw.dtype}; allowed: whole numbers")

@@ -17,7 +17,11 @@ RIGHT, FRONT, UP = range(3)  # axes in nibabel's order, which is that of the pat
 PLANES = {"axial": (UP, FRONT, RIGHT), "sagittal": (RIGHT, UP, FRONT), "coronal": (FRONT, UP, RIGHT)}
 """Which axis slices, rows and columns run along; slices and columns towards it, rows away from it (front or top of the body up)."""
 BROKEN = (OSError, EOFError, ValueError, zlib.error)
-ENDINGS = (".nii", ".nii.gz")
+
+
+def is_nifti(file: Path) -> bool:
+    """Whether a file is a NIfTI one by its name."""
+    return file.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def nibabel(got: str = "NIfTI files") -> Any:
@@ -102,7 +106,7 @@ def need_alike(image: Path, mask: Path) -> None:
     """Raise SettingError where a mask's voxels run another way than its image's: a shape alone would not show it."""
     ways = []
     for file in (image, mask):
-        if not file.name.lower().endswith(ENDINGS):
+        if not is_nifti(file):
             return
         volume = open_volume(file, f"{file}: got a NIfTI file")
         ways.append("".join(nibabel().aff2axcodes(volume.affine)))

@@ -31,7 +31,8 @@ class Pack:
     ids, split      one entry per row; split is "train", "selection", "test" or "unlabelled" (training image without a mask)
     groups          one entry per row: what the image belongs to, such as a patient; its id where images stand alone
     volumes         one entry per row: what the image is a slice of, such as a scan; likewise
-    spacings        float32 (N,3), distance of slices, rows and columns of the stored image, in mm or the like; None: not known
+    spacings        float32 (N,3), distance of slices, rows and columns of the stored image, in `unit`; None: not known
+    unit            of spacings, such as "mm"; "pixels" where there are none
     listed          ids of training images that are labelled before others
     heights, widths int32 (N,), pixels
     dtype, channels of the pixels: uint8, uint16, float16 or float32, little-endian; all images have as many channels
@@ -76,6 +77,7 @@ class Pack:
         self.normalise: str = about["normalise"]
         self.volumes: list[str] = about["volumes"] or self.ids
         self.spacings = numbers(table, "spacing", (3,))
+        self.unit: str = "pixels" if self.spacings is None else about["unit"]
         self._ranges = numbers(table, "ranges", (2, self.channels))
         self._images = views(table["image"])
         self._masks = views(table["mask"])

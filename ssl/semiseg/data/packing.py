@@ -46,6 +46,7 @@ def write_pack(source: Source, name: str, size: tuple[int, int] | None, aside: P
         "image_level": source.image_level,
         "groups": tally.groups if tally.grouped else None,
         "volumes": tally.volumes if tally.stacked else None,
+        "unit": source.unit,
         "classes": tally.classes,
         "palette": tally.palette,
         "fingerprint": tally.digest.hexdigest(),

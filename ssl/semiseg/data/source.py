@@ -60,7 +60,9 @@ class Source:
     volume: Callable[[Item], str] = lambda item: item.id
     """What an image is a slice of, such as a patient's scan: measured as one. Its id: it stands alone."""
     spacing: Callable[[Item], tuple[float, float, float] | None] = lambda item: None
-    """Distance of slices, rows and columns of an image as stored, in mm or other units; None: not known. Known for all or none."""
+    """Distance of slices, rows and columns of an image as stored, in `unit`; None: not known. Known for all or none."""
+    unit: str = "mm"
+    """Of spacings."""
     listed: frozenset[str] = frozenset()
     """Ids of training images that a list of labelled ones names, as published splits do: they come first in every subset."""
     default_normalise: tuple[Normalise, Scope] | None = None

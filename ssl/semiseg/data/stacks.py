@@ -10,7 +10,7 @@ from semiseg.data.arrays import Raster, Spacing, arranged, followed
 from semiseg.data.files import BROKEN, size_in
 from semiseg.data.formats import is_picture, opened
 from semiseg.data.masks import mask_axes, stacked_shape
-from semiseg.data.nifti import ENDINGS, PLANES
+from semiseg.data.nifti import PLANES, is_nifti
 from semiseg.data.rasters import sources_in
 from semiseg.data.tiff import PIXEL_SCALE, pixel_scale
 
@@ -24,7 +24,7 @@ def plane_of(variant: Sequence[str], files: Iterable[Path]) -> str:
     if not variant:
         return "axial"
     require(len(variant) == 1, "data.variant", variant, f"one of {', '.join(VARIANTS)}")
-    require(any(file.name.lower().endswith(ENDINGS) for file in files), "data.variant", variant, "none in a folder without NIfTI")
+    require(any(map(is_nifti, files)), "data.variant", variant, "none in a folder without NIfTI")
     return variant[0]
 
 
@@ -35,7 +35,7 @@ def slices_of(file: Path, plane: str, layouts: Layouts | None) -> list[tuple[str
     """
     if layouts is None:
         shape = stacked_shape(file, plane)
-        count, volume = (0, False) if shape is None else (shape[0], file.name.lower().endswith(ENDINGS))
+        count, volume = (0, False) if shape is None else (shape[0], is_nifti(file))
     else:
         raster = None if is_picture(file) else opened(file, plane)
         axes = "" if raster is None else followed(raster, layouts())

@@ -81,7 +81,7 @@ class DataRecord:
     fingerprint: str
     """Of images and masks."""
     length: str = "pixels"
-    """Unit of distances in the images: mm where the data say how large a pixel is."""
+    """Unit of distances in the images: where the data say how large a pixel is mm, or units of a map."""
 
 
 @dataclass(frozen=True, kw_only=True)

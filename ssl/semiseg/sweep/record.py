@@ -106,7 +106,7 @@ def _data(name: str, labelled: Sequence[int], pack: Pack, splits: Splits) -> Dat
         test=len(splits.test),
         size=f"{pack.heights.max()} x {pack.widths.max()}",
         fingerprint=pack.fingerprint,
-        length="pixels" if pack.spacings is None else "mm",
+        length=pack.unit,
     )
 
 

@@ -167,12 +167,10 @@ def test_a_row_says_that_sure_pixels_count_after_200_of_400_steps(name: str) -> 
 
 @EVERY_METHOD
 @pytest.mark.parametrize("value", [-0.1, 1.0, math.nan])
-def test_a_stage_of_label_only_steps_alone_is_refused(name: str, value: float) -> None:
-    with pytest.raises(SettingError, match=rf"^method.label_only: got {value}; allowed: a share in \[0, 1\)$"):
-        METHODS[name](label_only=value)
-    for field in ("threshold", "ramp"):
-        wrong = (0.0, 1.5) if isinstance(getattr(METHODS[name](), field), tuple) else 1.5
-        with pytest.raises(SettingError, match=rf"^method.{field}: "):
+def test_unusable_values_are_refused_such_as_a_stage_of_label_only_steps_alone(name: str, value: float) -> None:
+    ramp = (0.0, 1.5) if isinstance(METHODS[name]().ramp, tuple) else 1.5  # pyright: ignore[reportAttributeAccessIssue]
+    for field, wrong in (("label_only", value), ("threshold", 1.5), ("ramp", ramp)):
+        with pytest.raises(SettingError, match=rf"^method.{field}: got .*; allowed: .*\[0, 1"):
             METHODS[name](**{field: wrong})
 
 
@@ -190,7 +188,11 @@ def test_the_threshold_of_three_stage_equals_a_loop_over_pixels(target: str) -> 
     state, batch = started(rule), tiny.batch()
     assert state.teacher is not None
     predictions: list[Tensor] = []
-    state.student.register_forward_hook(lambda _, given, logits: predictions.append(logits))
+
+    def keep(_: Any, given: Any, logits: Any) -> None:
+        predictions.append(logits)
+
+    state.student.register_forward_hook(keep)
     targets = state.teacher(batch.image).softmax(1)
     limit = targets.amax(1).median().item()
     found = terms(replace(rule, threshold=limit), state, 20)["consistency"].item()

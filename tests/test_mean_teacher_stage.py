@@ -114,6 +114,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "weight": {"weight": 2.9},
     "ramp": {"ramp": (0.08, 1.0)},
     "ramp_unit": {"ramp": (0.0, 1.0), "ramp_unit": "epoch"},
+    "label_only": {"label_only": 0.6},
     "threshold": {"threshold": 0.7},
     "consistency_on": {"consistency_on": "unlabelled"},
     "perturbation": {"perturbation": Gentle(hue=0.2)},

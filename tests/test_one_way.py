@@ -214,6 +214,7 @@ def test_every_direction_learns_from_a_class_per_image(direction: str, teacher: 
         ({}, {"threshold": 0.9}),
         (ROWS["cutmix*"], {"threshold": 0.0}),
         ({}, {"weight": 0.7}),
+        ({}, {"ramp": 0.9}),
         ({"direction": "1w-pt"}, {"paper_compat": True}),
     ],
     ids=str,

@@ -85,6 +85,17 @@ def test_every_line_of_the_document_is_read_and_has_a_source() -> None:
     assert all(source.strip() for _, _, source in LINE.findall(TEXT))
 
 
+OTHERS = [(script, name) for script, table in TABLES.items() for name in table.presets if (script, name) not in PAPERS]
+
+
+@pytest.mark.parametrize(("script", "name"), OTHERS)
+def test_the_document_says_how_many_images_of_a_batch_are_labelled_in_every_other_preset(script: str, name: str) -> None:
+    """In the list before the tables, as `script` name, name: LABELLED + UNLABELLED."""
+    said = next(item for item in TEXT.split("\n- ") if f"`{script}`" in item.partition(":")[0])
+    train = TABLES[script].presets[name].train
+    assert re.search(rf"\b{name}[a-z, ]*: {train.batch_labelled} \+ {train.batch_unlabelled}\b", said), said
+
+
 def planned(script: str, name: str) -> Plan:
     """The preset's rows at one seed, on stand-in images that are small."""
     table, preset = TABLES[script], TABLES[script].presets[name]

@@ -137,6 +137,14 @@ def test_the_warm_up_counts_updates_not_steps() -> None:
     assert next(teacher.parameters())[0].item() == pytest.approx((3 + 1 + 8) / 3)
 
 
+def test_what_follows_the_first_share_of_a_stage_is_counted_like_a_stage_of_its_own() -> None:
+    counted = [Moment(step, 10, 4).after(0.25) for step in range(10)]  # 2.5 steps: 2, halves to even
+    assert counted == [None, None, *(Moment(step, 8, 4) for step in range(8))]
+    assert [Moment(step, 10, 4).after(0.0) for step in range(10)] == [Moment(step, 10, 4) for step in range(10)]
+    assert all(Moment(step, 600, 9).after(200 / 600) is None for step in range(200))
+    assert Moment(200, 600, 9).after(200 / 600) == Moment(0, 400, 9)
+
+
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_a_teacher_starts_with_the_students_weights_and_learns_nothing_by_itself(mode: Literal["eval", "train"]) -> None:
     student = Norm(3)

@@ -156,6 +156,8 @@ def test_lambda2_moves_only_stages_that_learn_masks_and_what_learns_from_them() 
         ({"target": "soft"}, "no CR"),
         ({"target": "soft", "distance": "mse"}, "no CR"),
         ({"ramp": 0.3}, "no CR"),
+        ({"label_only": 0.3}, "no CR"),
+        ({"threshold": 0.9}, "no CR"),
         ({"mask_out_of_frame": False}, "no CR"),
         ({"perturbation": RandAugment(ops=2)}, "no SA"),
     ],
@@ -201,7 +203,7 @@ def test_every_field_of_the_method_that_is_on_moves_the_last_key() -> None:
     other: dict[str, Any] = {
         "lambda1": 0.1, "lambda2": 0.1, "target": "soft", "ramp": 0.1, "mask_out_of_frame": False, "ema": Ema(warmup=True),
         "evaluate": "student", "masks_role": "student", "masks_weights": "best", "perturbation": RandAugment(ops=1), "stages_total": 4,
-        "objective": Focal(),
+        "objective": Focal(), "label_only": 0.1, "threshold": 0.9,
         "stage1": StageTrain(steps=3), "stage2": StageTrain(rate=0.5), "stage3": StageTrain(batch_labelled=1),
     }  # fmt: skip
     names = {field.name for field in fields(ThreeStage)} - set(ThreeStage.SWITCHES) - {"distance"}

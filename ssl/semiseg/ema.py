@@ -18,13 +18,14 @@ class Ema:
     """How a teacher follows the network that is trained; every method with a mean teacher embeds one."""
 
     decay: tuple[float, ...] = (0.99,)
-    """Decays, one after the other."""
+    """Decays, one after the other; 0 is a plain copy of the network, such as in a method's label-only steps: (0, 0.99) from (0, 0.3)."""
     start: tuple[float, ...] = (0.0,)
     """Share of the stage from which each decay holds."""
     every: Literal["step", "epoch"] = "step"
     """When the teacher is updated: after each step, or at the end of each epoch, which takes a stage of many."""
     warmup: bool = False
-    """Bound the decay by 1 - 1/(k+1) at update k = 0, 1, ... (Tarvainen & Valpola 2017's code)."""
+    """Bound the decay by 1 - 1/(k+1) at update k = 0, 1, ..., counted from the stage's first step (Tarvainen & Valpola 2017's
+    code)."""
     buffers: Buffers = "average"
     """BatchNorm statistics of the teacher: averaged, the student's, or its own, which take mode train."""
     mode: Literal["eval", "train"] = "eval"

@@ -27,6 +27,15 @@ class Moment(NamedTuple):
         """Whether this step is the last one of its epoch."""
         return (self.step + 1) % self.epoch_steps == 0
 
+    def after(self, share: float) -> "Moment | None":
+        """This moment counted from the end of the first `share` of the stage's steps, rounded; None within them.
+
+        >>> Moment(30, 40, 10).after(0.5)
+        Moment(step=10, steps=20, epoch_steps=10)
+        """
+        first = round(share * self.steps)
+        return Moment(self.step - first, self.steps - first, self.epoch_steps) if self.step >= first else None
+
 
 def cosine_decay(progress: float) -> float:
     """Half a cosine from 1 at progress 0 to 0 at 1: 0.5 (1 + cos(pi t))."""

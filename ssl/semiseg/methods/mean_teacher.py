@@ -18,7 +18,7 @@ from semiseg.ema import Ema
 from semiseg.losses import DISTANCES, Dice, Loss
 from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
 from semiseg.schedules import Moment, sigmoid_ramp
-from semiseg.stage import Split, Stage
+from semiseg.stage import AS_BEFORE, Split, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,9 @@ class MeanTeacher(OneStage):
     """Where the weight leaves 0 and where it is full, exp(-5(1-t)^2) between (pets_mean_teacher: epochs 8, 33; perone2018: 0, 100,
     so 0, 0.286)."""
     ramp_unit: Literal["share", "epoch", "step"] = "share"
-    """Unit of `ramp`: share of the stage, whole epochs done, or steps done."""
+    """Unit of `ramp`: share of the stage, whole epochs done, or steps done; of what follows the label-only steps."""
+    label_only: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Share of the stage, its first steps, without the consistency term (both papers: none); `ramp` counts from there."""
     threshold: float = 0.0
     """Pixels that the teacher gives a lower probability to every class do not count in consistency (perone2018 tried it; no
     value)."""
@@ -74,6 +76,7 @@ class MeanTeacher(OneStage):
         limit = 1 if self.ramp_unit == "share" else math.inf
         allowed = "two shares in [0, 1], low <= high" if limit == 1 else "two numbers, 0 <= low <= high"
         require(0 <= low <= high <= limit, "method.ramp", self.ramp, allowed)
+        require(0 <= self.label_only < 1, "method.label_only", self.label_only, "a share in [0, 1)")
         require(0 <= self.threshold <= 1, "method.threshold", self.threshold, "a probability in [0, 1]")
         fits = self.target == "soft" or self.distance in ("ce", "dice")
         require(fits, "method.distance", self.distance, "ce or dice, as method.target is hard")
@@ -92,7 +95,7 @@ class MeanTeacher(OneStage):
         return with_teacher(build, self.ema)
 
     def after_step(self, state: State, now: Moment) -> None:
-        state.follow(self.ema, now)
+        state.follow(self.ema, now, self.label_only)
 
     def labels_only(self) -> Mapping[str, Any]:
         """Labelled images are perturbed too, but not by what follows a teacher, as without one there is nothing to follow."""
@@ -110,37 +113,47 @@ class MeanTeacher(OneStage):
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         valid = batch.valid if self.mask_out_of_frame else torch.ones_like(batch.valid)
-        seen, probs, counts = self._compared(state, View(batch.image, valid), generator)
+        view = View(batch.image, valid)
+        if self.perturbation.guided:
+            view = view._replace(probs=self._guess(state, view.image))
+        if self.delayed:
+            seen, other = perturb_batch(self.perturbation, view, generator), None
+        else:
+            seen, other = self.perturbation.pair(view, generator)
+        target = None if now.after(self.label_only) is None else self._target(state, seen, other)
         logits = state.student(seen.image)
+        segmentation = self.objective(logits, seen.labels(batch.mask), batch.shares)
+        if target is None:
+            return {"segmentation": segmentation, "consistency": torch.zeros_like(segmentation)}
+        probs, counts = target
         counts = counts & (probs.amax(1) >= self.threshold)
         if self.consistency_on == "unlabelled":
             counts = torch.cat([torch.zeros_like(counts[: batch.labelled]), counts[batch.labelled :]])
         if self.target == "hard":
             probs = F.one_hot(probs.max(1).indices, probs.shape[1]).movedim(-1, 1)
         return {
-            "segmentation": self.objective(logits, seen.labels(batch.mask), batch.shares),
+            "segmentation": segmentation,
             "consistency": self.weight_at(now) * DISTANCES[self.distance](logits, probs, counts),
         }
 
-    def _compared(self, state: State, view: View, generator: torch.Generator) -> tuple[Perturbed, Tensor, Tensor]:
-        """What the student sees; the teacher's probabilities (N,C,H,W) to compare it with, and where both count (N,H,W) bool."""
+    def _target(self, state: State, seen: Perturbed, other: Perturbed | None) -> tuple[Tensor, Tensor]:
+        """The teacher's probabilities (N,C,H,W) to compare the student's with, and where both count (N,H,W) bool; `other` is the draw
+        that the teacher sees if it has one of its own."""
+        if other is None:
+            return seen.move(self._guess(state, seen.clean)), seen.valid
+        return self._guess(state, other.image), seen.valid & other.valid
 
-        def guess(image: Tensor) -> Tensor:
-            assert state.teacher is not None
-            with torch.no_grad():
-                return state.teacher(image).float().softmax(1)
-
-        if self.perturbation.guided:
-            view = view._replace(probs=guess(view.image))
-        if self.delayed:
-            seen = perturb_batch(self.perturbation, view, generator)
-            return seen, seen.move(guess(seen.clean)), seen.valid
-        seen, other = self.perturbation.pair(view, generator)
-        return seen, guess(other.image), seen.valid & other.valid
+    def _guess(self, state: State, image: Tensor) -> Tensor:
+        assert state.teacher is not None
+        with torch.no_grad():
+            return state.teacher(image).float().softmax(1)
 
     def weight_at(self, now: Moment) -> float:
-        """w(t): 0 before the ramp, weight exp(-5(1-t)^2) with t from 0 to 1 in it, weight after it (pets_mean_teacher, section
-        2.4)."""
-        at = {"share": now.progress, "epoch": now.epoch, "step": now.step}[self.ramp_unit]
+        """w(t): 0 in label-only steps and before the ramp, weight exp(-5(1-t)^2) with t from 0 to 1 in it, weight after it
+        (pets_mean_teacher, section 2.4)."""
+        later = now.after(self.label_only)
+        if later is None:
+            return 0.0
+        at = {"share": later.progress, "epoch": later.epoch, "step": later.step}[self.ramp_unit]
         low, high = self.ramp
         return self.weight * sigmoid_ramp(at - low, high - low) if at >= low else 0.0

@@ -17,7 +17,7 @@ from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
 from semiseg.losses import DISTANCES, CrossEntropy, Loss
 from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
-from semiseg.schedules import Moment
+from semiseg.schedules import Moment, sigmoid_ramp
 from semiseg.stage import AS_BEFORE, Split, Stage
 
 TINY = torch.finfo(torch.float32).tiny
@@ -25,7 +25,7 @@ TINY = torch.finfo(torch.float32).tiny
 
 @dataclass(frozen=True, kw_only=True)
 class OneWay(OneStage):
-    """L_seg + weight * D(teacher, student) on unlabelled images, D a mean over valid pixels; no ramp.
+    """L_seg + weight * D(teacher, student) on unlabelled images, D a mean over valid pixels.
 
     Labelled, clean and perturbed images pass through the student apart, so none shares BatchNorm statistics with another, and
     perturbed ones leave no trace in the running statistics (in 1w-p2 the authors' code lets the simple teacher's do so, by an
@@ -52,6 +52,10 @@ class OneWay(OneStage):
     grubisic2021's code; French et al. weigh all pixels by the share above it."""
     weight: float = 0.5
     """alpha of the consistency term (authors' code: 0.5 on Cityscapes, 1 on CIFAR-10 and with cutmix*)."""
+    label_only: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Share of the stage, its first steps, without the consistency term and without unlabelled images (grubisic2021: none)."""
+    ramp: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Share of what follows them over which the weight ramps up as exp(-5(1-t)^2) (grubisic2021: none)."""
     ema: Ema = field(default_factory=Ema)
     """How the mean teacher follows: decay 0.99 per step, averaged BatchNorm statistics, mode eval (authors' code)."""
     evaluate: Literal["student", "teacher"] = "student"
@@ -67,6 +71,8 @@ class OneWay(OneStage):
         mean = self.teacher == "mean"
         require(0 <= self.weight < math.inf, "method.weight", self.weight, "a number >= 0")
         require(0 <= self.threshold <= 1, "method.threshold", self.threshold, "a probability in [0, 1]")
+        require(0 <= self.label_only < 1, "method.label_only", self.label_only, "a share in [0, 1)")
+        require(0 <= self.ramp <= 1, "method.ramp", self.ramp, "a share in [0, 1]")
         require(not mean or self.direction != "2w-p1", "method.teacher", self.teacher, "simple, as both branches of 2w-p1 learn")
         require(mean or self.evaluate == "student", "method.evaluate", self.evaluate, "student, as method.teacher is simple")
         meet = self.direction != "1w-p2" or self.perturbation.meets
@@ -97,7 +103,8 @@ class OneWay(OneStage):
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         known, rest = slice(0, batch.labelled), slice(batch.labelled, None)
         segmentation = self.objective(state.student(batch.image[known]), batch.mask[known], batch.shares)
-        if len(batch.image) == batch.labelled:
+        later = now.after(self.label_only)
+        if later is None or len(batch.image) == batch.labelled:
             return {"segmentation": segmentation, "consistency": torch.zeros_like(segmentation)}
         logits, target, valid = self._pair(state, batch.image[rest], batch.valid[rest], generator)
         # in 2w-p1 the target learns too, and 0 log 0 has no gradient
@@ -105,10 +112,11 @@ class OneWay(OneStage):
         sure = valid & (probs.amax(1) >= self.threshold)
         each = DISTANCES[self.distance](logits, probs, sure)
         share = sure.sum() / valid.sum().clamp(min=1)  # of a mean over the sure pixels: the mean is over all valid ones
-        return {"segmentation": segmentation, "consistency": self.weight * share * each}
+        weight = self.weight * sigmoid_ramp(later.progress, self.ramp)
+        return {"segmentation": segmentation, "consistency": weight * share * each}
 
     def after_step(self, state: State, now: Moment) -> None:
-        state.follow(self.ema, now)
+        state.follow(self.ema, now, self.label_only)
 
     def _pair(self, state: State, image: Tensor, valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of the prediction and of its target (N,C,H,W), both where the perturbed images show them, and which pixels count."""

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -54,8 +54,14 @@ class State:
         """Networks that are evaluated."""
         return {role: net for role, net in self.networks().items() if role not in self.hidden}
 
-    def follow(self, ema: Ema, now: Moment) -> None:
-        """Move every average after the optimiser's step `now.step`."""
+    def follow(self, ema: Ema, now: Moment, label_only: float = 0.0) -> None:
+        """Move every average after the optimiser's step `now.step`.
+
+        In the first share `label_only` of the stage an average need not see images: it then takes BatchNorm's statistics of the network
+        that it follows, where it otherwise gathers its own.
+        """
+        if ema.buffers == "own" and now.after(label_only) is None:
+            ema = replace(ema, buffers="copy")
         for role, average in self.averages.items():
             ema.follow(average, self.trained[self.follows[role]], now)
 

@@ -46,6 +46,11 @@ class SelfTraining(Rule):
     objective: Loss = field(default_factory=CrossEntropy, metadata={AS_BEFORE: CrossEntropy()})
     """L_seg; the targets of L_con and L_pl are the network's own, of which the distance is."""
 
+    label_only: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Share of the stage, its first steps, without L_con; `ramp` counts from there."""
+    threshold: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Probability of the teacher's class below which a pixel does not count in L_con."""
+
     def __post_init__(self) -> None:
         require(self.target == "soft" or self.distance == "ce", "distance", self.distance, "ce with hard targets")
 
@@ -66,11 +71,12 @@ class SelfTraining(Rule):
         return with_teacher(build, self.ema)
 
     def after_step(self, state: State, now: Moment) -> None:
-        state.follow(self.ema, now)
+        state.follow(self.ema, now, self.label_only)
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
         guided = self.perturbation is not None and self.perturbation.guided
-        probs = self._guess(state, batch.image) if self.lambda1 > 0 or guided else None
+        later = now.after(self.label_only) if self.lambda1 > 0 else None
+        probs = self._guess(state, batch.image) if later is not None or guided else None
         known, valid = batch.labelled, batch.valid if self.mask_out_of_frame else torch.ones_like(batch.valid)
         view = View(batch.image[known:], valid[known:], None if probs is None else probs[known:])
         seen = perturb_batch(self.perturbation, view, generator)
@@ -84,12 +90,15 @@ class SelfTraining(Rule):
         else:
             logits, auxiliary = state.student(image), None
         terms = {"segmentation": self.objective(logits, batch.mask, batch.shares)}
-        if probs is not None and self.lambda1 > 0:
+        if probs is not None and later is not None:
+            sure = counts & moved(probs.amax(1) >= self.threshold) if self.threshold > 0 else counts
             if self.target == "hard":  # max, not argmax: the same, and several times faster on CPU
-                distance = cross_entropy(logits, moved(probs.max(1).indices).masked_fill(~counts, IGNORE))
+                distance = cross_entropy(logits, moved(probs.max(1).indices).masked_fill(~sure, IGNORE))
             else:
-                distance = DISTANCES[self.distance](logits, moved(probs), counts)
-            terms["consistency"] = self.lambda1 * sigmoid_ramp(now.progress, self.ramp) * distance
+                distance = DISTANCES[self.distance](logits, moved(probs), sure)
+            terms["consistency"] = self.lambda1 * sigmoid_ramp(later.progress, self.ramp) * distance
+        elif self.lambda1 > 0:
+            terms["consistency"] = torch.zeros_like(terms["segmentation"])
         if auxiliary is not None:
             assert batch.pseudo is not None
             terms["pseudo"] = self.lambda2 * cross_entropy(auxiliary, moved(batch.pseudo).masked_fill(~counts, IGNORE))

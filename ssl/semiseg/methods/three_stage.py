@@ -51,7 +51,12 @@ class ThreeStage(Method):
     distance: Literal["ce", "mse"] = "ce"
     """d_c of L_con (paper 4.2: cross-entropy); "mse" needs soft targets."""
     ramp: float = 0.0
-    """Share of a stage over which lambda1 ramps up as exp(-5(1-t)^2); paper and code: none."""
+    """Share of a stage, of what follows its label-only steps, over which lambda1 ramps up as exp(-5(1-t)^2); paper and code: none."""
+    label_only: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Share of each stage after the first, its first steps, without L_con (paper and code: none). L_pl stays: its masks come from a
+    network that is trained."""
+    threshold: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Pixels that the teacher gives a lower probability to every class do not count in L_con (paper and code: all do)."""
     mask_out_of_frame: bool = True
     """Leave the padding of weakly augmented crops out of L_con; the authors' code trains on the teacher's guess there."""
     ema: Ema = field(default_factory=lambda: Ema(decay=(0.99, 0.995, 0.9975, 0.999), start=(0.0, 1 / 3, 2 / 3, 5 / 6), warmup=True))
@@ -83,6 +88,8 @@ class ThreeStage(Method):
             require(0 <= getattr(self, name) < math.inf, f"method.{name}", getattr(self, name), "a number >= 0")
         require(self.stages_total >= 3, "method.stages_total", self.stages_total, "a whole number >= 3")
         require(0 <= self.ramp <= 1, "method.ramp", self.ramp, "a share in [0, 1]")
+        require(0 <= self.label_only < 1, "method.label_only", self.label_only, "a share in [0, 1)")
+        require(0 <= self.threshold <= 1, "method.threshold", self.threshold, "a probability in [0, 1]")
         require(self.target == "soft" or self.distance == "ce", "method.distance", self.distance, "ce, as method.target is hard")
 
     def check_switches(self) -> None:
@@ -128,6 +135,8 @@ class ThreeStage(Method):
             target=self.target if consistent else "hard",
             distance=self.distance if consistent else "ce",
             ramp=self.ramp if consistent else 0.0,
+            label_only=self.label_only if consistent else 0.0,
+            threshold=self.threshold if consistent else 0.0,
             mask_out_of_frame=self.mask_out_of_frame if consistent else True,
             ema=self.ema,
             evaluate=self.evaluate,

@@ -17,6 +17,15 @@ SHORT = ThreeStage(ema=Ema(decay=(0.98,), warmup=True), ramp=0.6)
 SCENES = Train(steps=700, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3)
 """Training on the built-in scenes: 3 seeds of a seven-row table take minutes on two cores."""
 
+# Few labels of real images, at sizes where a stage takes about a minute of one core; in fp32, as on every CPU.
+ACDC_DATA = Data(name="acdc", labelled=42, size=(64, 64))
+"""42 slices are those of 3 of the patients, as groups stay whole (in few draws 2 or 4)."""
+PETS_DATA = Data(name="oxford_pets", labelled=0.05, size=(64, 64))
+STREET_DATA = Data(name="camvid", labelled=36, size=(96, 128))
+FEW_NET = UNet(width=16)
+FEW = Train(steps=600, batch_labelled=4, batch_unlabelled=4, learning_rate=5e-3)
+"""What choices of settings begin with (analysis/choose_settings.py)."""
+
 # ke2020 where it speaks (4.2: its section 4.2), otherwise its authors' code (RK621); docs/paper_presets.md has every value's
 # source.
 DEEPLAB = DeepLabV2(  # 4.2: on ResNet-101

@@ -40,7 +40,7 @@ from semiseg.sweep.arguments import parse
 from semiseg.sweep.bench import DONE, Bench
 from semiseg.sweep.command import guarded
 from semiseg.sweep.declaration import Ablation, Preset
-from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, STREET_DATA
+from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, STREET_DATA, THREE_STAGE
 from semiseg.sweep.study import Study
 
 NOT_SAID = {"--data.root": 1, "--store": 1, "--cache": 1, "--out": 1, "--table": 1, "--ray.trials": 1}
@@ -120,6 +120,9 @@ CHOICES: dict[str, Choice] = {
         ("street", STREET_DATA, LOSSES_AND_RATES),
     )
 }
+
+PRESETS = {name: THREE_STAGE[name] for name in CHOICES}
+"""The presets whose training on labels alone is chosen so, once their tables are in docs/evidence."""
 
 
 def chosen(candidates: Sequence[Scored]) -> Scored:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from data_trees import SHARED
 from hypothesis import given
 from hypothesis import strategies as st
 from in_process import without_ray
@@ -13,11 +14,15 @@ from in_process import without_ray
 import choose_settings
 from choose_settings import CHOICES, Candidate, Choice, Scored, chosen, main, said, table_of
 from semiseg.change import Row, change
-from semiseg.codec import read_row
+from semiseg.codec import read_row, read_value
 from semiseg.config import Data, SettingError, Train
+from semiseg.data import load, split
+from semiseg.development import development_data
 from semiseg.losses import Dice
 from semiseg.methods import Supervised
+from semiseg.results import read
 from semiseg.sweep.declaration import Preset
+from semiseg.sweep.presets import THREE_STAGE
 
 ROOT = Path(__file__).parents[1]
 
@@ -124,8 +129,6 @@ def test_two_empty_stores_give_the_same_table(
 
 
 def test_no_test_image_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from semiseg.results import read
-
     without_ray(monkeypatch)
     data, cache = tiny.data()
     monkeypatch.setitem(CHOICES, "acdc", replace(TINY, base=replace(TINY.base, data=data), rounds=TINY.rounds[:1]))
@@ -149,11 +152,20 @@ def test_a_preset_is_what_its_table_chose(file: Path) -> None:
     name = file.stem.removeprefix("settings_")
     base, preset = CHOICES[name].base, choose_settings.PRESETS[name]
     words = file.read_text(encoding="utf-8").rstrip().splitlines()[-1].split()
-    data = [word.removeprefix("data.") for word in words if word.startswith("data.")]
+    data = dict(word.removeprefix("data.").split("=", 1) for word in words if word.startswith("data."))
     row = read_row(" ".join(word for word in words if not word.startswith("data.")), base.methods())
     assert row.method is not None
     assert preset.method.labels_only()["objective"] == row.method.of(Supervised()).objective
-    expected = replace(row.train.of(base.train), batch_unlabelled=preset.train.batch_unlabelled)
-    assert preset.train == expected
-    assert data == []
-    assert preset.data == base.data
+    assert preset.train == replace(row.train.of(base.train), batch_unlabelled=preset.train.batch_unlabelled)
+    assert preset.data == replace(base.data, **{field: read_value(Data, field, text) for field, text in data.items()})
+
+
+@pytest.mark.parametrize(("name", "patients"), [("acdc", 3), ("acdc-7", 7)])
+def test_development_draws_other_patients_than_are_reported_and_as_many(name: str, patients: int, tmp_path: Path) -> None:
+    if not (SHARED / "acdc70").is_dir():
+        pytest.skip("acdc70 is not there; a clone has no data")
+    data = replace(THREE_STAGE[name].data, root=SHARED / "acdc70")
+    pack = load(data, tmp_path)
+    drawn = [{pack.groups[row] for row in split(pack, one).labelled} for one in (data, development_data(data, ()))]
+    assert [len(one) for one in drawn] == [patients, patients]
+    assert drawn[0] != drawn[1]

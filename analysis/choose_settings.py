@@ -170,7 +170,8 @@ class Chooser:
 
     def __init__(self, name: str, choice: Choice, words: list[str]) -> None:
         self.name, self.choice, self.words = name, choice, words
-        self.precision, self.images = "", ""
+        self.used, self.images = choice.base, ""
+        """The preset as the command line has made it, and what its images are."""
 
     def run(self) -> list[list[Scored]]:
         """The candidates of every round with their scores; with --dry-run those of the first one are planned, and none come back."""
@@ -212,9 +213,10 @@ class Chooser:
             raise SettingError(f"{table.name}: some stage failed; allowed: candidates that can be trained")
         if arguments.dry_run:
             return {}
-        self.precision = bench.train.precision
+        if data == Change(Data):
+            self.used = replace(preset, train=bench.train)
         splits = bench.splits
-        self.images = (
+        self.images = self.images or (
             f"{bench.pack.name}: {len(splits.labelled)} labelled of {len(splits.training)} training images, "
             f"{len(splits.selection)} selection images"
         )
@@ -229,12 +231,12 @@ class Chooser:
 
     def about(self) -> list[str]:
         """Command, revision and machine; no date, so that the same again is the same."""
-        train, seeds = self.choice.base.train, len(self.choice.base.seeds)
+        train, seeds = self.used.train, len(self.used.seeds)
         bf16 = "with" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "without"
         command, revision = said(self.name, self.words), git_revision() or "unknown"
         how = f"{train.steps} steps of {train.batch_labelled} labelled images, labels alone, {seeds} seeds."
         return [
-            f"`{command}` at revision {revision}, on a CPU {bf16} AVX512-BF16, in {self.precision}.",
+            f"`{command}` at revision {revision}, on a CPU {bf16} AVX512-BF16, in {train.precision}.",
             "",
             f"{self.images}; {how}",
             f"Mean and sd of the selection score ({train.score}) in percent, in development: no test image was scored. Of the candidates",

@@ -23,6 +23,7 @@ from semiseg.methods import Supervised
 from semiseg.results import read
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.presets import THREE_STAGE
+from semiseg.sweep.rows import resolve_row
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,12 +88,18 @@ def test_the_command_is_said_without_what_decides_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_candidates_have_distinct_names_and_can_be_trained_on_development_seeds(name: str) -> None:
+def test_candidates_have_distinct_names_and_can_be_trained_whichever_wins(name: str) -> None:
     choice = CHOICES[name]
     names = [choice.start, *(one for changes in choice.rounds for one in changes)]
     assert len(set(names)) == len(names)
     assert len(choice.base.seeds) >= 2
     assert choice.base.train.batch_unlabelled == 0  # labels alone
+    so_far = [Candidate(Row(change(Supervised)))]
+    for changes in choice.rounds:
+        so_far += [winner | one for winner in so_far for one in changes.values()]
+    for one in so_far:
+        resolve_row(name, "candidate", one.row, choice.base.methods())
+        one.data.of(choice.base.data)
 
 
 TINY = Choice(

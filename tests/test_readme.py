@@ -87,6 +87,8 @@ def test_scripts_plan_their_work(
     if words[0].startswith("sweeps/"):
         words += ["--cache", str(cache), "--store", str(tmp_path / "store"), "--seeds", "0"]
         words += [flag for flag in ("--dry-run", "--quick") if flag not in words]
+    elif words[0] == "analysis/choose_settings.py":
+        words += ["--cache", str(cache), "--store", str(tmp_path / "store"), "--seeds", "0", "--dry-run"]
     elif words[0] == "analysis/check_splits.py":
         words += ["--cache", str(cache)]
     elif words[0] == "analysis/look_at_data.py":
@@ -106,7 +108,7 @@ def test_scripts_plan_their_work(
     assert not status, said.err
     if words[0].startswith("sweeps/search_"):
         assert "of stage time if trained alone" in said.out
-    elif words[0].startswith("sweeps/"):
+    elif words[0].startswith("sweeps/") or words[0] == "analysis/choose_settings.py":
         assert "to train, about" in said.out
 
 
@@ -121,7 +123,7 @@ def ready(words: list[str], place: Path) -> list[str]:
         root = image_folder(place / "images") if name == "folder" else SHARED / ROOTS.get(name, "no copy")
         if root.is_dir():
             words[at] = str(root)
-        elif words[0].startswith("analysis/"):
+        elif words[0].startswith("analysis/") and words[0] != "analysis/choose_settings.py":
             pytest.skip(f"{name} is not there; a clone has no data")
         else:
             del words[at - 1 : at + 1]
@@ -143,6 +145,8 @@ def data_name(words: list[str]) -> str:
     if "--data.name" in words:
         return words[words.index("--data.name") + 1]
     script = importlib.import_module(Path(words[0]).stem)
+    if words[0] == "analysis/choose_settings.py":
+        return script.CHOICES[words[1]].base.data.name
     declared = script.SEARCH if hasattr(script, "SEARCH") else script.TABLE
     return declared.presets[words[words.index("--preset") + 1]].data.name
 

@@ -1,0 +1,295 @@
+"""Which settings shall a preset have? Declared candidates, judged by selection scores in development; a small table says which and why.
+
+A choice declares a base preset, steps and seeds, and rounds of candidates. Every candidate is a row that the tool itself trains with
+`--development` and `--anchors none`: other seeds and labelled subsets than any that is reported, and no test image is scored. In each
+round a candidate is the winner so far with one change, and the winner so far is the first of them.
+
+The choice of a round is made by the mean selection score over the seeds. Candidates within one standard error of the best are as good
+(the standard error of their difference, paired by seed: sd / sqrt(n)), and of those the first declared, the simplest, is chosen. With
+one seed there is no standard error: the best is chosen, of equal ones the first.
+
+    python analysis/choose_settings.py acdc --data.root PATH
+    python analysis/choose_settings.py acdc --data.root PATH --dry-run
+
+All flags of a sweep are understood (docs/sweeps.md). The same command from an empty store, on the same kind of CPU, writes the same
+table, the cost apart; with finished stages in the store it trains only what is missing. `--table FILE` says where to.
+"""
+
+import argparse
+import math
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from semiseg.change import Change, Row, change
+from semiseg.codec import hints_of, value_words, write_row
+from semiseg.config import Data, SettingError, Train, Weak, require
+from semiseg.losses import CrossEntropyDice, Dice
+from semiseg.methods import Supervised
+from semiseg.outside import local_path
+from semiseg.provenance import git_revision
+from semiseg.report.scores import score_table
+from semiseg.report.statistics import paired, spread
+from semiseg.results import read, write_bytes
+from semiseg.sweep.arguments import parse
+from semiseg.sweep.bench import DONE, Bench
+from semiseg.sweep.command import guarded
+from semiseg.sweep.declaration import Ablation, Preset
+from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, STREET_DATA, THREE_STAGE
+from semiseg.sweep.study import Study
+
+NOT_SAID = {"--data.root": 1, "--store": 1, "--cache": 1, "--out": 1, "--table": 1, "--ray.trials": 1}
+"""Flags of a command line that decide nothing, and how many words follow them."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What it changes of the winner so far."""
+
+    row: Row = field(default_factory=Row)
+    data: Change[Data] = field(default_factory=lambda: Change(Data))
+
+    def __or__(self, other: "Candidate") -> "Candidate":
+        return Candidate(self.row | other.row, self.data | other.data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Candidates by name, in rounds; names are distinct."""
+
+    base: Preset
+    """With the steps and seeds of a candidate: budget = steps x seeds x candidates."""
+    start: str
+    """What the base preset is called in the table."""
+    rounds: tuple[Mapping[str, Candidate], ...]
+
+
+class Scored(NamedTuple):
+    """A candidate with its selection score by seed, in [0,1]; `words` are what it changes of the base preset."""
+
+    name: str
+    words: str
+    scores: Mapping[int, float]
+    seconds: float  # of CPU, all seeds
+
+
+def supervised(**values: Any) -> Candidate:
+    """Another loss of labelled pixels."""
+    return Candidate(Row(change(Supervised, **values)))
+
+
+def trained(**values: Any) -> Candidate:
+    """Other training settings."""
+    return Candidate(Row(train=change(Train, **values)))
+
+
+def given(**values: Any) -> Candidate:
+    """Other values of the images."""
+    return Candidate(data=change(Data, **values))
+
+
+TURNED = Weak(scale=(1.0, 1.0), flip=1.0, rot90=0.75, rotation=20.0, either=0.5)
+"""The augmentation of SSL4MIS."""
+PLAIN = Weak(scale=(1.0, 1.0), flip=0.0)
+LOSSES_AND_RATES: tuple[Mapping[str, Candidate], ...] = (
+    {"Dice": supervised(objective=Dice()), "cross-entropy + Dice": supervised(objective=CrossEntropyDice())},
+    {"rate 1e-3": trained(learning_rate=1e-3), "rate 1e-2": trained(learning_rate=1e-2)},
+)
+CHOICES: dict[str, Choice] = {
+    name: Choice(
+        base=Preset(data=data, net=FEW_NET, train=replace(FEW, batch_unlabelled=0), method=Supervised()),
+        start="cross-entropy, rate 5e-3",
+        rounds=rounds,
+    )
+    for name, data, rounds in (
+        (
+            "acdc",
+            ACDC_DATA,
+            (
+                *LOSSES_AND_RATES,
+                {"SSL4MIS's turns": trained(weak=TURNED), "no augmentation": trained(weak=PLAIN)},
+                {"percentiles of a patient": given(normalise="percentile", normalise_over="group")},
+            ),
+        ),
+        ("pets", PETS_DATA, LOSSES_AND_RATES),
+        ("street", STREET_DATA, LOSSES_AND_RATES),
+    )
+}
+
+PRESETS = {name: THREE_STAGE[name] for name in CHOICES}
+"""The presets whose training on labels alone is chosen so, once their tables are in docs/evidence."""
+
+
+def chosen(candidates: Sequence[Scored]) -> Scored:
+    """The first declared of those within one standard error, paired by seed, of the best mean. SettingError for a missing score."""
+    for one in candidates:
+        require(all(map(math.isfinite, one.scores.values())), f"candidate {one.name!r}", dict(one.scores), "a score at every seed")
+    best = max(candidates, key=lambda one: spread(one.scores.values()).mean)
+    return next(one for one in candidates if one is best or _as_good(one, best))
+
+
+def _as_good(one: Scored, best: Scored) -> bool:
+    behind, error = behind_best(one, best)
+    return behind <= error
+
+
+def behind_best(one: Scored, best: Scored) -> tuple[float, float]:
+    """By how much the best is ahead, and the standard error of that: 0 with one seed."""
+    delta = paired(best.scores, one.scores)
+    return delta.mean, delta.sd / math.sqrt(delta.n) if delta.n > 1 else 0.0
+
+
+def table_of(name: str, rounds: Sequence[Sequence[Scored]], about: Iterable[str]) -> str:
+    """The Markdown page: what was asked, a table a round, the choice."""
+    lines = [f"# Settings of `{name}`", "", *about]
+    for number, candidates in enumerate(rounds, 1):
+        choice, best = chosen(candidates), max(candidates, key=lambda one: spread(one.scores.values()).mean)
+        head = "| candidate | n | mean | sd | behind the best | standard error | CPU s |"
+        lines += ["", f"## Round {number}", "", head, "| --- | --- | --- | --- | --- | --- | --- |"]
+        for one in candidates:
+            n, mean, sd = spread(one.scores.values())
+            behind, error = behind_best(one, best)
+            marked = f"**{one.name}** (chosen)" if one is choice else one.name
+            numbers = (_percent(mean), _percent(sd), _percent(behind), _percent(error) if n > 1 else "-", f"{one.seconds:.0f}")
+            lines.append(f"| {marked} | {n} | {' | '.join(numbers)} |")
+    last = chosen(rounds[-1])
+    return "\n".join([*lines, "", f"Chosen: {last.name}", "", f"    {last.words}", ""])
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.2f}"
+
+
+class Chooser:
+    """A choice with a command line: trains rounds and reads their scores."""
+
+    def __init__(self, name: str, choice: Choice, words: list[str]) -> None:
+        self.name, self.choice, self.words = name, choice, words
+        self.used, self.images = choice.base, ""
+        """The preset as the command line has made it, and what its images are."""
+
+    def run(self) -> list[list[Scored]]:
+        """The candidates of every round with their scores; with --dry-run those of the first one are planned, and none come back."""
+        so_far, name, found = Candidate(Row(change(Supervised))), self.choice.start, []
+        for number, changes in enumerate(self.choice.rounds, 1):
+            candidates = {name: so_far} | {f"{name}; {new}" if number > 1 else new: so_far | one for new, one in changes.items()}
+            scored = self._scored(number, candidates)
+            if not scored:
+                return []
+            found.append(scored)
+            name = chosen(scored).name
+            so_far = candidates[name]
+        return found
+
+    def _scored(self, number: int, candidates: Mapping[str, Candidate]) -> list[Scored]:
+        """One study for all candidates that read their images alike."""
+        found: dict[str, Scored] = {}
+        for part, data in enumerate(_distinct([one.data for one in candidates.values()])):
+            rows = {name: one.row for name, one in candidates.items() if one.data == data}
+            found |= self._study(f"{number}-{part}", rows, data)
+        return [found[name] for name in candidates if name in found]
+
+    def _study(self, part: str, rows: dict[str, Row], data: Change[Data]) -> dict[str, Scored]:
+        base = replace(self.choice.base, data=data.of(self.choice.base.data))
+        table = Ablation(
+            name=f"settings_{self.name}",
+            title=f"Settings of {self.name}, round {part}",
+            question="Which settings?",
+            rows=rows,
+            reference=next(iter(rows)),
+            presets={"demo": base},
+        )
+        arguments, preset = parse(table, [*self.words, "--development", "--anchors", "none"])
+        out = (arguments.out or Path("results") / table.name) / part
+        arguments = replace(arguments, out=out)
+        bench = Bench(preset, arguments, table.name)
+        study = Study(table, preset, arguments, self.words, bench)
+        if study.run() != DONE:
+            raise SettingError(f"{table.name}: some stage failed; allowed: candidates that can be trained")
+        if arguments.dry_run:
+            return {}
+        if data == Change(Data):
+            self.used = replace(preset, train=bench.train)
+        splits = bench.splits
+        self.images = self.images or (
+            f"{bench.pack.name}: {len(splits.labelled)} labelled of {len(splits.training)} training images, "
+            f"{len(splits.selection)} selection images"
+        )
+        results, store = read(study.out), bench.place.open_store()
+        scored, methods = {}, preset.methods()
+        for row in score_table(results).rows:
+            keys = {cell.key for cell in row.cells.values()}
+            seconds = sum(store.info(key)["cpu_seconds"] for key in keys)
+            words = " ".join([write_row(rows[row.name], methods), *_data_words(data)])
+            scored[row.name] = Scored(row.name, words, {seed: cell.value for seed, cell in row.cells.items()}, seconds)
+        return scored
+
+    def about(self) -> list[str]:
+        """Command, revision and machine; no date, so that the same again is the same."""
+        train, seeds = self.used.train, len(self.used.seeds)
+        bf16 = "with" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "without"
+        command, revision = said(self.name, self.words), git_revision() or "unknown"
+        how = f"{train.steps} steps of {train.batch_labelled} labelled images, labels alone, {seeds} seeds."
+        return [
+            f"`{command}` at revision {revision}, on a CPU {bf16} AVX512-BF16, in {train.precision}.",
+            "",
+            f"{self.images}; {how}",
+            f"Mean and sd of the selection score ({train.score}) in percent, in development: no test image was scored. Of the candidates",
+            "within one standard error of the best (of the difference, paired by seed) the first one is chosen.",
+        ]
+
+
+def _data_words(data: Change[Data]) -> list[str]:
+    return [word for name, value in data.values.items() for word in value_words(f"data.{name}", value, hints_of(Data)[name])]
+
+
+def _distinct(changes: Iterable[Change[Data]]) -> list[Change[Data]]:
+    found: list[Change[Data]] = []
+    for one in changes:
+        if one not in found:
+            found.append(one)
+    return found
+
+
+def said(name: str, words: Sequence[str]) -> str:
+    """The command without what decides nothing."""
+    kept, left = [], list(words)
+    while left:
+        word = left.pop(0)
+        if word in NOT_SAID:
+            del left[: NOT_SAID[word]]
+        else:
+            kept.append(word)
+    return shlex.join(["python", "analysis/choose_settings.py", name, "--data.root", "PATH", *kept])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 the table is written, 2 unusable arguments or data, as of a sweep."""
+
+    def run(words: list[str]) -> int:
+        parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+        parser.add_argument("name", choices=list(CHOICES), help="what is chosen")
+        parser.add_argument("--table", type=Path, default=None, help="the table (docs/evidence/settings_NAME.md)")
+        known, rest = parser.parse_known_args(words)
+        chooser = Chooser(known.name, CHOICES[known.name], rest)
+        rounds = chooser.run()
+        if not rounds:
+            return DONE
+        text = table_of(known.name, rounds, chooser.about())
+        file = local_path(known.table or Path("docs/evidence") / f"settings_{known.name}.md", "table")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, text.encode())
+        print(text)
+        print(f"table: {file}")
+        return DONE
+
+    return guarded(run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

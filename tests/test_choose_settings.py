@@ -1,0 +1,178 @@
+"""How settings are chosen: the rule on made-up scores, candidates of one whole choice, the same table from two empty stores."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+from data_trees import SHARED
+from hypothesis import given
+from hypothesis import strategies as st
+from in_process import without_ray
+
+import choose_settings
+from choose_settings import CHOICES, Candidate, Choice, Scored, chosen, main, said, table_of
+from semiseg.change import Row, change
+from semiseg.codec import read_row, read_value
+from semiseg.config import Data, SettingError, Train
+from semiseg.data import load, split
+from semiseg.development import development_data
+from semiseg.losses import Dice
+from semiseg.methods import Supervised
+from semiseg.results import read
+from semiseg.sweep.declaration import Preset
+from semiseg.sweep.presets import THREE_STAGE
+from semiseg.sweep.rows import resolve_row
+
+ROOT = Path(__file__).parents[1]
+
+
+def made_up(**scores: tuple[float, ...]) -> list[Scored]:
+    return [Scored(name, name, dict(enumerate(values)), 1.0) for name, values in scores.items()]
+
+
+@pytest.mark.parametrize(
+    ("scores", "name"),
+    [
+        ({"a": (0.5, 0.5), "b": (0.6, 0.6)}, "b"),  # no spread: the better one
+        ({"a": (0.5, 0.5), "b": (0.5, 0.5)}, "a"),  # equal: the first
+        ({"a": (0.5, 0.6), "b": (0.6, 0.5)}, "a"),
+        ({"a": (0.5, 0.7), "b": (0.6, 0.6 + 2 * 0.1)}, "b"),  # ahead by 0.1 at both seeds: paired, there is no error
+        ({"a": (0.5, 0.5), "b": (0.5, 0.6)}, "a"),  # ahead by 0.05, standard error 0.05
+        ({"a": (0.5, 0.5), "b": (0.51, 0.6)}, "b"),  # ahead by 0.055, standard error 0.045
+        ({"a": (0.5, 0.5, 0.5), "b": (0.5, 0.5, 0.6)}, "a"),  # 0.0333, 0.0333
+        ({"a": (0.1, 0.1), "b": (0.5, 0.6), "c": (0.6, 0.5)}, "b"),  # as good as c, which is no better than b
+        ({"a": (0.5,), "b": (0.500001,)}, "b"),  # one seed: no standard error
+        ({"a": (0.5,), "b": (0.5,)}, "a"),
+    ],
+)
+def test_the_first_within_one_standard_error_of_the_best_is_chosen(scores: dict[str, tuple[float, ...]], name: str) -> None:
+    assert chosen(made_up(**scores)).name == name
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_nothing_before_the_chosen_one_is_as_good(scores: list[list[float]]) -> None:
+    """The rule once more, by its words."""
+    candidates = [Scored(str(number), "", dict(enumerate(values)), 0.0) for number, values in enumerate(scores)]
+    means = [sum(values) / 3 for values in scores]
+    best = scores[means.index(max(means))]
+
+    def good(values: list[float]) -> float:
+        """Negative when it is further behind than one standard error."""
+        differences = [b - v for b, v in zip(best, values, strict=True)]
+        mean = sum(differences) / 3
+        return (sum((d - mean) ** 2 for d in differences) / 2 / 3) ** 0.5 - mean
+
+    place = int(chosen(candidates).name)
+    assert good(scores[place]) >= -1e-12
+    assert all(good(values) <= 1e-12 for values in scores[:place])
+
+
+def test_a_candidate_without_a_score_is_refused_by_name() -> None:
+    with pytest.raises(SettingError, match="candidate 'b': got .*; allowed: a score at every seed"):
+        chosen(made_up(a=(0.5, 0.6), b=(0.5, float("nan"))))
+
+
+def test_the_table_says_what_is_behind_and_what_was_chosen() -> None:
+    text = table_of("x", [made_up(a=(0.5, 0.5), b=(0.5, 0.6)), made_up(b=(0.5, 0.6), c=(0.8, 0.9))], ["About."])
+    assert "| **a** (chosen) | 2 | 50.00 | 0.00 | 5.00 | 5.00 | 1 |" in text
+    assert "| b | 2 | 55.00 | 7.07 | 0.00 | 0.00 | 1 |" in text
+    assert "| **c** (chosen) | 2 | 85.00 | 7.07 | 0.00 | 0.00 | 1 |" in text
+    assert text.endswith("Chosen: c\n\n    c\n")
+
+
+def test_the_command_is_said_without_what_decides_nothing() -> None:
+    words = ["--data.root", "/somewhere", "--store", "s", "--seeds", "0", "1", "--ray.trials", "1"]
+    assert said("acdc", words) == "python analysis/choose_settings.py acdc --data.root PATH --seeds 0 1"
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_candidates_have_distinct_names_and_can_be_trained_whichever_wins(name: str) -> None:
+    choice = CHOICES[name]
+    names = [choice.start, *(one for changes in choice.rounds for one in changes)]
+    assert len(set(names)) == len(names)
+    assert len(choice.base.seeds) >= 2
+    assert choice.base.train.batch_unlabelled == 0  # labels alone
+    so_far = [Candidate(Row(change(Supervised)))]
+    for changes in choice.rounds:
+        so_far += [winner | one for winner in so_far for one in changes.values()]
+    for one in so_far:
+        resolve_row(name, "candidate", one.row, choice.base.methods())
+        one.data.of(choice.base.data)
+
+
+TINY = Choice(
+    base=Preset(net=tiny.NET, train=replace(tiny.TRAIN, batch_unlabelled=0), method=Supervised(), seeds=(0, 1)),
+    start="start",
+    rounds=(
+        {"Dice": Candidate(Row(change(Supervised, objective=Dice())))},
+        {"slow": Candidate(Row(train=change(Train, learning_rate=1e-3)))},
+        {"min-max": Candidate(data=change(Data, normalise="minmax"))},
+    ),
+)
+
+
+def test_two_empty_stores_give_the_same_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_ray(monkeypatch)
+    data, cache = tiny.data()
+    monkeypatch.setitem(CHOICES, "acdc", replace(TINY, base=replace(TINY.base, data=data)))
+    texts = []
+    for place in (tmp_path / "one", tmp_path / "two"):
+        words = ["--store", str(place / "store"), "--out", str(place / "out"), "--cache", str(cache)]
+        assert main(["acdc", "--table", str(place / "table.md"), *words]) == 0, capsys.readouterr().err
+        texts.append((place / "table.md").read_text())
+    texts.append((tmp_path / "one" / "table.md").read_text())
+    without_cost = [re.sub(r"\| \d+ \|$", "|", text, flags=re.MULTILINE) for text in texts]
+    assert without_cost[0] == without_cost[1]
+    assert len(re.findall(r"^\| .* 2 \| \d+\.\d\d ", texts[0], re.MULTILINE)) == 6  # three rounds of two candidates, two seeds
+    assert texts[0].count("(chosen)") == 3
+    assert "python analysis/choose_settings.py acdc --data.root PATH" in texts[0]
+    assert str(tmp_path) not in texts[0]
+    stages = list((tmp_path / "one" / "store").glob("*/metrics.parquet"))
+    assert len(stages) == 2 * 4  # the winner of a round is not trained again
+
+
+def test_no_test_image_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_ray(monkeypatch)
+    data, cache = tiny.data()
+    monkeypatch.setitem(CHOICES, "acdc", replace(TINY, base=replace(TINY.base, data=data), rounds=TINY.rounds[:1]))
+    words = ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "out"), "--cache", str(cache)]
+    assert main(["acdc", "--table", str(tmp_path / "table.md"), *words]) == 0
+    found = read(tmp_path / "out" / "1-0")
+    assert set(found.metrics["split"].to_pylist()) == {"selection"}
+    assert found.study.added == ()  # no anchors
+
+
+def test_a_wrong_word_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["acdc", "--data.root", str(tmp_path / "nowhere")]) == 2
+    assert "data.root" in capsys.readouterr().err
+
+
+TABLES = sorted((ROOT / "docs" / "evidence").glob("settings_*.md"))
+
+
+@pytest.mark.parametrize("file", TABLES, ids=lambda file: file.stem)
+def test_a_preset_is_what_its_table_chose(file: Path) -> None:
+    name = file.stem.removeprefix("settings_")
+    base, preset = CHOICES[name].base, choose_settings.PRESETS[name]
+    words = file.read_text(encoding="utf-8").rstrip().splitlines()[-1].split()
+    data = dict(word.removeprefix("data.").split("=", 1) for word in words if word.startswith("data."))
+    row = read_row(" ".join(word for word in words if not word.startswith("data.")), base.methods())
+    assert row.method is not None
+    assert preset.method.labels_only()["objective"] == row.method.of(Supervised()).objective
+    assert preset.train == replace(row.train.of(base.train), batch_unlabelled=preset.train.batch_unlabelled)
+    assert preset.data == replace(base.data, **{field: read_value(Data, field, text) for field, text in data.items()})
+
+
+@pytest.mark.parametrize(("name", "patients"), [("acdc", 3), ("acdc-7", 7)])
+def test_development_draws_other_patients_than_are_reported_and_as_many(name: str, patients: int, tmp_path: Path) -> None:
+    if not (SHARED / "acdc70").is_dir():
+        pytest.skip("acdc70 is not there; a clone has no data")
+    data = replace(THREE_STAGE[name].data, root=SHARED / "acdc70")
+    pack = load(data, tmp_path)
+    drawn = [{pack.groups[row] for row in split(pack, one).labelled} for one in (data, development_data(data, ()))]
+    assert [len(one) for one in drawn] == [patients, patients]
+    assert drawn[0] != drawn[1]

@@ -93,7 +93,7 @@ def test_the_document_says_how_many_images_of_a_batch_are_labelled_in_every_othe
     """In the list before the tables, as `script` name, name: LABELLED + UNLABELLED."""
     said = next(item for item in TEXT.split("\n- ") if f"`{script}`" in item.partition(":")[0])
     train = TABLES[script].presets[name].train
-    assert re.search(rf"\b{name}[a-z, ]*: {train.batch_labelled} \+ {train.batch_unlabelled}\b", said), said
+    assert re.search(rf"\b{name}[a-z0-9, -]*: {train.batch_labelled} \+ {train.batch_unlabelled}\b", said), said
 
 
 def planned(script: str, name: str) -> Plan:

@@ -40,7 +40,7 @@ from semiseg.sweep.arguments import parse
 from semiseg.sweep.bench import DONE, Bench
 from semiseg.sweep.command import guarded
 from semiseg.sweep.declaration import Ablation, Preset
-from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, STREET_DATA, THREE_STAGE
+from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, STREET_DATA, THREE_STAGE, TURNED
 from semiseg.sweep.study import Study
 
 NOT_SAID = {"--data.root": 1, "--store": 1, "--cache": 1, "--out": 1, "--table": 1, "--ray.trials": 1}
@@ -93,8 +93,6 @@ def given(**values: Any) -> Candidate:
     return Candidate(data=change(Data, **values))
 
 
-TURNED = Weak(scale=(1.0, 1.0), flip=1.0, rot90=0.75, rotation=20.0, either=0.5)
-"""The augmentation of SSL4MIS."""
 PLAIN = Weak(scale=(1.0, 1.0), flip=0.0)
 LOSSES_AND_RATES: tuple[Mapping[str, Candidate], ...] = (
     {"Dice": supervised(objective=Dice()), "cross-entropy + Dice": supervised(objective=CrossEntropyDice())},

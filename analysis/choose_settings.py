@@ -19,14 +19,15 @@ import argparse
 import math
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from semiseg.change import Change, Row, change
+from semiseg.change import Change, Row, change, within
 from semiseg.codec import hints_of, value_words, write_row
 from semiseg.config import Data, SettingError, Train, Weak, require
 from semiseg.losses import CrossEntropyDice, Dice
@@ -88,6 +89,12 @@ def trained(**values: Any) -> Candidate:
     return Candidate(Row(train=change(Train, **values)))
 
 
+def augmented(weak: Weak) -> Candidate:
+    """Another weak augmentation; said by what is not the default."""
+    changed = {one.name: getattr(weak, one.name) for one in fields(Weak) if getattr(weak, one.name) != getattr(Weak(), one.name)}
+    return Candidate(Row(train=within(Train, "weak", Change(Weak, changed))))
+
+
 def given(**values: Any) -> Candidate:
     """Other values of the images."""
     return Candidate(data=change(Data, **values))
@@ -110,7 +117,7 @@ CHOICES: dict[str, Choice] = {
             ACDC_DATA,
             (
                 *LOSSES_AND_RATES,
-                {"SSL4MIS's turns": trained(weak=TURNED), "no augmentation": trained(weak=PLAIN)},
+                {"SSL4MIS's turns": augmented(TURNED), "no augmentation": augmented(PLAIN)},
                 {"percentiles of a patient": given(normalise="percentile", normalise_over="group")},
             ),
         ),
@@ -156,7 +163,10 @@ def table_of(name: str, rounds: Sequence[Sequence[Scored]], about: Iterable[str]
             numbers = (_percent(mean), _percent(sd), _percent(behind), _percent(error) if n > 1 else "-", f"{one.seconds:.0f}")
             lines.append(f"| {marked} | {n} | {' | '.join(numbers)} |")
     last = chosen(rounds[-1])
-    return "\n".join([*lines, "", f"Chosen: {last.name}", "", f"    {last.words}", ""])
+    words = textwrap.wrap(
+        last.words, 120, initial_indent="    ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join([*lines, "", f"Chosen: {last.name}", "", *words, ""])
 
 
 def _percent(share: float) -> str:

@@ -19,14 +19,16 @@ import argparse
 import math
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import le
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from semiseg.change import Change, Row, change
+from semiseg.change import Change, Row, change, within
 from semiseg.codec import hints_of, value_words, write_row
 from semiseg.config import Data, SettingError, Train, Weak, require
 from semiseg.losses import CrossEntropyDice, Dice
@@ -40,11 +42,11 @@ from semiseg.sweep.arguments import parse
 from semiseg.sweep.bench import DONE, Bench
 from semiseg.sweep.command import guarded
 from semiseg.sweep.declaration import Ablation, Preset
-from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, STREET_DATA, THREE_STAGE
+from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, STREET_DATA, THREE_STAGE, TURNED
 from semiseg.sweep.study import Study
 
-NOT_SAID = {"--data.root": 1, "--store": 1, "--cache": 1, "--out": 1, "--table": 1, "--ray.trials": 1}
-"""Flags of a command line that decide nothing, and how many words follow them."""
+NOT_SAID = ("--data.root", "--store", "--cache", "--out", "--table", "--ray.trials")
+"""Flags of a command line, each with a word behind it, that decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,17 @@ def trained(**values: Any) -> Candidate:
     return Candidate(Row(train=change(Train, **values)))
 
 
+def augmented(weak: Weak) -> Candidate:
+    """Another weak augmentation; said by what is not the default."""
+    changed = {one.name: getattr(weak, one.name) for one in fields(Weak) if getattr(weak, one.name) != getattr(Weak(), one.name)}
+    return Candidate(Row(train=within(Train, "weak", Change(Weak, changed))))
+
+
 def given(**values: Any) -> Candidate:
     """Other values of the images."""
     return Candidate(data=change(Data, **values))
 
 
-TURNED = Weak(scale=(1.0, 1.0), flip=1.0, rot90=0.75, rotation=20.0, either=0.5)
-"""The augmentation of SSL4MIS."""
 PLAIN = Weak(scale=(1.0, 1.0), flip=0.0)
 LOSSES_AND_RATES: tuple[Mapping[str, Candidate], ...] = (
     {"Dice": supervised(objective=Dice()), "cross-entropy + Dice": supervised(objective=CrossEntropyDice())},
@@ -112,7 +118,7 @@ CHOICES: dict[str, Choice] = {
             ACDC_DATA,
             (
                 *LOSSES_AND_RATES,
-                {"SSL4MIS's turns": trained(weak=TURNED), "no augmentation": trained(weak=PLAIN)},
+                {"no augmentation": augmented(PLAIN), "SSL4MIS's turns": augmented(TURNED)},
                 {"percentiles of a patient": given(normalise="percentile", normalise_over="group")},
             ),
         ),
@@ -130,12 +136,7 @@ def chosen(candidates: Sequence[Scored]) -> Scored:
     for one in candidates:
         require(all(map(math.isfinite, one.scores.values())), f"candidate {one.name!r}", dict(one.scores), "a score at every seed")
     best = max(candidates, key=lambda one: spread(one.scores.values()).mean)
-    return next(one for one in candidates if one is best or _as_good(one, best))
-
-
-def _as_good(one: Scored, best: Scored) -> bool:
-    behind, error = behind_best(one, best)
-    return behind <= error
+    return next(one for one in candidates if one is best or le(*behind_best(one, best)))
 
 
 def behind_best(one: Scored, best: Scored) -> tuple[float, float]:
@@ -158,7 +159,10 @@ def table_of(name: str, rounds: Sequence[Sequence[Scored]], about: Iterable[str]
             numbers = (_percent(mean), _percent(sd), _percent(behind), _percent(error) if n > 1 else "-", f"{one.seconds:.0f}")
             lines.append(f"| {marked} | {n} | {' | '.join(numbers)} |")
     last = chosen(rounds[-1])
-    return "\n".join([*lines, "", f"Chosen: {last.name}", "", f"    {last.words}", ""])
+    words = textwrap.wrap(
+        last.words, 120, initial_indent="    ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join([*lines, "", f"Chosen: {last.name}", "", *words, ""])
 
 
 def _percent(share: float) -> str:
@@ -205,8 +209,7 @@ class Chooser:
             presets={"demo": base},
         )
         arguments, preset = parse(table, [*self.words, "--development", "--anchors", "none"])
-        out = (arguments.out or Path("results") / table.name) / part
-        arguments = replace(arguments, out=out)
+        arguments = replace(arguments, out=(arguments.out or Path("results") / table.name) / part)
         bench = Bench(preset, arguments, table.name)
         study = Study(table, preset, arguments, self.words, bench)
         if study.run() != DONE:
@@ -220,12 +223,10 @@ class Chooser:
             f"{bench.pack.name}: {len(splits.labelled)} labelled of {len(splits.training)} training images, "
             f"{len(splits.selection)} selection images"
         )
-        results, store = read(study.out), bench.place.open_store()
-        scored, methods = {}, preset.methods()
-        for row in score_table(results).rows:
-            keys = {cell.key for cell in row.cells.values()}
-            seconds = sum(store.info(key)["cpu_seconds"] for key in keys)
-            words = " ".join([write_row(rows[row.name], methods), *_data_words(data)])
+        store, scored = bench.place.open_store(), {}
+        for row in score_table(read(study.out)).rows:
+            seconds = sum(store.info(key)["cpu_seconds"] for key in {cell.key for cell in row.cells.values()})
+            words = " ".join([write_row(rows[row.name], preset.methods()), *_data_words(data)])
             scored[row.name] = Scored(row.name, words, {seed: cell.value for seed, cell in row.cells.items()}, seconds)
         return scored
 
@@ -262,7 +263,7 @@ def said(name: str, words: Sequence[str]) -> str:
     while left:
         word = left.pop(0)
         if word in NOT_SAID:
-            del left[: NOT_SAID[word]]
+            del left[:1]
         else:
             kept.append(word)
     return shlex.join(["python", "analysis/choose_settings.py", name, "--data.root", "PATH", *kept])

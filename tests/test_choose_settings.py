@@ -158,7 +158,7 @@ TABLES = sorted((ROOT / "docs" / "evidence").glob("settings_*.md"))
 def test_a_preset_is_what_its_table_chose(file: Path) -> None:
     name = file.stem.removeprefix("settings_")
     base, preset = CHOICES[name].base, choose_settings.PRESETS[name]
-    words = file.read_text(encoding="utf-8").rstrip().splitlines()[-1].split()
+    words = file.read_text(encoding="utf-8").partition("\nChosen: ")[2].partition("\n")[2].split()
     data = dict(word.removeprefix("data.").split("=", 1) for word in words if word.startswith("data."))
     row = read_row(" ".join(word for word in words if not word.startswith("data.")), base.methods())
     assert row.method is not None

@@ -198,8 +198,7 @@ def test_every_type_and_number_of_channels_is_in_its_working_range(name: str, ch
     ranges: Ranges | None = [one * np.float32(top) for one in ranged(3, channels)] if with_ranges else None
     limits = ranges or [np.array([[0.0] * channels, [top] * channels])] * 3
     expected = [
-        np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
-        for image, (low, high) in zip(images, limits, strict=True)  # type: ignore[misc]
+        np.clip((image.astype(np.float64) - low) / (high - low), 0, 1) for image, (low, high) in zip(images, limits, strict=True)
     ]
     view = unaugmented(images, [], ranges=ranges, device=CPU)
     assert (view.image.shape, view.image.dtype) == ((3, channels, 17, 23), torch.float32)

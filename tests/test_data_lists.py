@@ -1,6 +1,7 @@
 """Published lists and groups of a folder: labelled.txt, lines as other tools write them, groups.csv and names."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from semiseg.data.groups import draw_test
 from semiseg.data.source import share_of, shuffled
 
 
-def labelled_of(root: Path, **settings: object) -> set[str]:
+def labelled_of(root: Path, **settings: Any) -> set[str]:
     pack = opened(root)
-    return {pack.ids[row] for row in split(pack, Data(name="folder", **settings)).labelled}  # type: ignore[arg-type]
+    return {pack.ids[row] for row in split(pack, Data(name="folder", **settings)).labelled}
 
 
 def test_the_images_of_labelled_txt_are_the_labelled_ones_whatever_the_seed(tmp_path: Path) -> None:

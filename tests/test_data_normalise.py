@@ -17,6 +17,7 @@ from semiseg.data import Item, Pack, load, split
 from semiseg.data import normalise as module
 from semiseg.data.normalise import Normalisation, normalisation_of, quantiles, ranges_of, scaled, spaced
 from semiseg.data.pack import open_pack
+from semiseg.data.source import Normalise, Scope
 from semiseg.runner import split_of
 
 ROWS = ("train/a", "train/b", "unlabelled/c", "test/d")
@@ -43,8 +44,8 @@ def scope(images: dict[str, np.ndarray], name: str, over: str) -> np.ndarray:
 @pytest.mark.parametrize("over", ["image", "group", "dataset"])
 @pytest.mark.parametrize("kind", ["minmax", "percentile", "zscore"])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_ranges_and_statistics_are_those_of_the_libraries(dtype: str, kind: str, over: str, tmp_path: Path) -> None:
-    how = Normalisation(kind, over, 2.5, 90.0)  # pyright: ignore[reportArgumentType]
+def test_ranges_and_statistics_are_those_of_the_libraries(dtype: str, kind: Normalise, over: Scope, tmp_path: Path) -> None:
+    how = Normalisation(kind, over, 2.5, 90.0)
     pack, images = made(dtype, how, tmp_path)
     seen = []
     for row, name in enumerate(pack.ids):
@@ -92,8 +93,9 @@ def test_dataset_is_the_range_of_the_type_and_none_leaves_it_at_that(dtype: str,
 def test_a_window_is_two_numbers(tmp_path: Path) -> None:
     pack, images = made("float32", Normalisation("window", "image", -0.25, 0.75), tmp_path)
     np.testing.assert_array_equal(pack.ranges(2), [[-0.25, -0.25], [0.75, 0.75]])
-    truth = (images["train/b"] + 0.25).clip(0, 1)
-    np.testing.assert_allclose(scaled(pack.image(1), pack.ranges_of([1])[0]), truth, atol=1e-6)  # pyright: ignore
+    truth, ranges = (images["train/b"] + 0.25).clip(0, 1), pack.ranges(1)
+    assert ranges is not None
+    np.testing.assert_allclose(scaled(pack.image(1), ranges), truth, atol=1e-6)
     assert pack.normalise == "window -0.25..0.75"
 
 
@@ -102,9 +104,9 @@ def test_a_window_is_two_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "value"), [("uint8", 7), ("uint16", 65535), ("float16", 0.1), ("float32", 1e29), ("float32", -3e9)]
 )
-def test_constant_images_are_not_divided_by_zero(dtype: str, value: float, kind: str, over: str, tmp_path: Path) -> None:
+def test_constant_images_are_not_divided_by_zero(dtype: str, value: float, kind: Normalise, over: Scope, tmp_path: Path) -> None:
     flat = np.full((8, 9, 2), value, dtype)
-    how = Normalisation(kind, over)  # pyright: ignore[reportArgumentType]
+    how = Normalisation(kind, over)
     pack = packed({"train/a": flat, "test/b": flat}, tmp_path, how)
     ranges = pack.ranges(0)
     assert ranges is not None
@@ -136,8 +138,9 @@ def test_many_values_are_taken_from_every_kth_row_and_column(monkeypatch: pytest
     np.testing.assert_array_equal(spaced(planes), np.concatenate([plane[::3, ::3].ravel() for plane in planes]))
     monkeypatch.setattr(module, "SAMPLED", 1)
     assert len(spaced(planes)) == 2
-    (found,) = ranges_of(Normalisation("percentile"), [planes[0][..., None]], ["a"], [0])  # pyright: ignore
-    assert found.shape == (2, 1)
+    found = ranges_of(Normalisation("percentile"), [planes[0][..., None]], ["a"], [0])
+    assert found is not None
+    assert found.shape == (1, 2, 1)
 
 
 def test_what_nothing_was_said_about_is_8_bit_as_before_and_deeper_min_max_over_the_data_set(tmp_path: Path) -> None:
@@ -150,11 +153,11 @@ def test_what_nothing_was_said_about_is_8_bit_as_before_and_deeper_min_max_over_
 
 @pytest.mark.parametrize("kind", ["dataset", "none"])
 @pytest.mark.parametrize("value", [-0.5, 1.5])
-def test_floating_point_outside_0_to_1_has_no_range_of_its_type(kind: str, value: float, tmp_path: Path) -> None:
+def test_floating_point_outside_0_to_1_has_no_range_of_its_type(kind: Normalise, value: float, tmp_path: Path) -> None:
     broken = some("float32", 1)
     broken[3, 3] = value
     with pytest.raises(SettingError) as refused:
-        packed({"train/a": some("float32", 1), "test/b": broken}, tmp_path, Normalisation(kind))  # pyright: ignore
+        packed({"train/a": some("float32", 1), "test/b": broken}, tmp_path, Normalisation(kind))
     said = f"data.normalise: got '{kind}', with a value of {value} in test/b; allowed: floating-point images in 0..1, or "
     assert str(refused.value).startswith(said)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from semiseg.config import Data, SettingError, Train
 from semiseg.data import Item, Pack, Source, load, split, understood
 from semiseg.data.images import resized
-from semiseg.data.normalise import TOP, Normalisation
+from semiseg.data.normalise import AS_THE_SET_SAYS, TOP, Normalisation
 from semiseg.data.pack import open_pack
 from semiseg.methods import ThreeStage
 from semiseg.nets import UNet
@@ -268,14 +268,16 @@ def test_a_picture_is_what_a_network_sees(channels: int, tmp_path: Path) -> None
 
 
 def test_the_line_says_type_channels_and_normalisation_of_what_is_not_8_bit_colour(tmp_path: Path) -> None:
-    def line(image: np.ndarray, *how: object) -> str:
-        pack = packed({"train/a": image, "train/c": image, "test/b": image}, tmp_path, Normalisation(*how))  # pyright: ignore
+    def line(image: np.ndarray, how: Normalisation = AS_THE_SET_SAYS) -> str:
+        pack = packed({"train/a": image, "train/c": image, "test/b": image}, tmp_path, how)
         return understood(pack, split(pack, Data(labelled=1)))
 
     assert "normalised" not in line(some("uint8", 3))
     assert "; uint8 of 1 channel, normalised by dataset; " in line(some("uint8", 1))
     assert "; uint16 of 5 channels, normalised by minmax over dataset; " in line(some("uint16", 5))
-    assert "; uint8 of 3 channels, normalised by percentile 1.0..99.0 over group; " in line(some("uint8", 3), "percentile", "group")
+    assert "; uint8 of 3 channels, normalised by percentile 1.0..99.0 over group; " in line(
+        some("uint8", 3), Normalisation("percentile", "group")
+    )
 
 
 def test_channels_that_the_images_do_not_have_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from semiseg.data.arrays import LARGE, NPY, Raster, open_npy
 from semiseg.data.files import BROKEN
@@ -55,9 +56,9 @@ def pillow_reads_tiff(file: Path, channels: int | None) -> bool:
     """Whether Pillow reads every value of a TIFF: one page of grey, colours or a palette, in memory when it is large otherwise."""
     try:
         with Image.open(file) as image:
-            if image.format != "TIFF" or getattr(image, "n_frames", 1) > 1:
+            if not isinstance(image, TiffImageFile) or image.n_frames > 1:
                 return False
-            tags = image.tag_v2  # type: ignore[attr-defined]
+            tags = image.tag_v2
             samples, photometric = tags.get(SAMPLES, 1), tags.get(PHOTOMETRIC, GREY)
             bits, mode = max(tags.get(BITS, (1,))), image.mode
             pixels = image.width * image.height * samples

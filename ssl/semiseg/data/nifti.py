@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from semiseg.config import SettingError
-from semiseg.data.arrays import Raster, Spacing, library, roomy, unreadable
+from semiseg.data.arrays import Raster, library, roomy, unreadable
 from semiseg.outside import temporary_place
 
 RIGHT, FRONT, UP = range(3)  # axes in nibabel's order, which is that of the patient
@@ -69,7 +69,7 @@ def open_nifti(file: Path, plane: str) -> Raster:
     if not np.isfinite(orientation).all():
         raise SettingError(f"{file}: got an affine matrix that turns no axis to the body's; allowed: one that does")
     distances = volume.header.get_zooms()[:3]
-    spacing: Spacing = tuple(float(one) for one in along(distances, orientation, plane))  # type: ignore[assignment]
+    between, down, across = (float(one) for one in along(distances, orientation, plane))
     return Raster(
         file=file,
         format="NIfTI",
@@ -77,7 +77,7 @@ def open_nifti(file: Path, plane: str) -> Raster:
         axes="DHWC"[: len(shape)],
         values=lambda: in_plane(voxels_as_stored(file, volume).reshape(shape, order="A"), orientation, plane),
         dtype=volume.dataobj.dtype,
-        spacing=spacing,
+        spacing=(between, down, across),
     )
 
 

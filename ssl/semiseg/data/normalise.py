@@ -56,6 +56,9 @@ class Normalisation(NamedTuple):
         return f"{self.kind}{f' {self.low!r}..{self.high!r}' if self.kind == 'percentile' else ''} over {self.over}"
 
 
+AS_THE_SET_SAYS = Normalisation()
+
+
 def normalisation_of(data: Data) -> Normalisation:
     """What the settings ask for."""
     low, high = data.window or data.percentiles

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from semiseg.config import SettingError
 from semiseg.data.columns import numbers, views
-from semiseg.data.normalise import Normalisation, scaled
+from semiseg.data.normalise import AS_THE_SET_SAYS, Normalisation, scaled
 from semiseg.data.packing import write_pack
 from semiseg.data.source import Source
 
@@ -134,7 +134,7 @@ def open_pack(
     name: str,
     size: tuple[int, int] | Literal["native"] | None,
     cache: Path,
-    how: Normalisation = Normalisation(),  # noqa: B008  immutable
+    how: Normalisation = AS_THE_SET_SAYS,
 ) -> Pack:
     """The pack of a source, made if the cache does not hold it. Processes may race: each moves a complete file into place."""
     size = source.default_size if size is None else size

@@ -39,7 +39,7 @@ from semiseg.results import read, write_bytes
 from semiseg.store import Store
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.bench import DONE, Bench
-from semiseg.sweep.choices import CHOICES, Candidate, Choice
+from semiseg.sweep.choices import CHOICES, Proposal, Choice
 from semiseg.sweep.command import guarded
 from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.study import Study
@@ -105,7 +105,7 @@ class Chooser:
 
     def run(self) -> list[list[Scored]]:
         """The candidates of every round with their scores; with --dry-run those of the first one are planned, and none come back."""
-        so_far, name, found = Candidate(self.choice.row), self.choice.start, []
+        so_far, name, found = Proposal(self.choice.row), self.choice.start, []
         for number, changes in enumerate(self.choice.rounds, 1):
             candidates = {name: so_far} | {f"{name}; {new}" if number > 1 else new: so_far | one for new, one in changes.items()}
             scored = self._scored(number, candidates)
@@ -116,7 +116,7 @@ class Chooser:
             so_far = candidates[name]
         return found
 
-    def _scored(self, number: int, candidates: Mapping[str, Candidate]) -> list[Scored]:
+    def _scored(self, number: int, candidates: Mapping[str, Proposal]) -> list[Scored]:
         """One study for all candidates that read their images alike."""
         found: dict[str, Scored] = {}
         for part, data in enumerate(_distinct([one.data for one in candidates.values()])):

@@ -20,7 +20,7 @@ from semiseg.development import development_data
 from semiseg.losses import Dice
 from semiseg.methods import Supervised
 from semiseg.results import read
-from semiseg.sweep.choices import CHOICES, LABELS_ALONE, PRESETS, Candidate, Choice
+from semiseg.sweep.choices import CHOICES, LABELS_ALONE, PRESETS, Proposal, Choice
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.presets import THREE_STAGE
 from semiseg.sweep.rows import resolve_row
@@ -94,7 +94,7 @@ def test_candidates_have_distinct_names_and_can_be_trained_whichever_wins(name: 
     assert len(set(names)) == len(names)
     assert len(choice.base.seeds) >= 2
     assert (choice.base.train.batch_unlabelled == 0) == (name in LABELS_ALONE)
-    so_far = [Candidate(choice.row)]
+    so_far = [Proposal(choice.row)]
     for changes in choice.rounds:
         so_far += [winner | one for winner in so_far for one in changes.values()]
     for one in so_far:
@@ -106,9 +106,9 @@ TINY = Choice(
     base=Preset(net=tiny.NET, train=replace(tiny.TRAIN, batch_unlabelled=0), method=Supervised(), seeds=(0, 1)),
     start="start",
     rounds=(
-        {"Dice": Candidate(Row(change(Supervised, objective=Dice())))},
-        {"slow": Candidate(Row(train=change(Train, learning_rate=1e-3)))},
-        {"min-max": Candidate(data=change(Data, normalise="minmax"))},
+        {"Dice": Proposal(Row(change(Supervised, objective=Dice())))},
+        {"slow": Proposal(Row(train=change(Train, learning_rate=1e-3)))},
+        {"min-max": Proposal(data=change(Data, normalise="minmax"))},
     ),
 )
 

@@ -14,14 +14,14 @@ from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, SHORT, STR
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Proposal:
     """What it changes of the winner so far."""
 
     row: Row = field(default_factory=Row)
     data: Change[Data] = field(default_factory=lambda: Change(Data))
 
-    def __or__(self, other: "Candidate") -> "Candidate":
-        return Candidate(self.row | other.row, self.data | other.data)
+    def __or__(self, other: "Proposal") -> "Proposal":
+        return Proposal(self.row | other.row, self.data | other.data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,40 +32,40 @@ class Choice:
     """With the steps and seeds of a candidate: budget = steps x seeds x candidates."""
     start: str
     """What the base preset is called in the table."""
-    rounds: tuple[Mapping[str, Candidate], ...]
+    rounds: tuple[Mapping[str, Proposal], ...]
     row: Row = field(default_factory=lambda: Row(change(Supervised)))
     """What is trained."""
     trains: str = "labels alone"
 
 
-def supervised(**values: Any) -> Candidate:
+def supervised(**values: Any) -> Proposal:
     """Another loss of labelled pixels."""
-    return Candidate(Row(change(Supervised, **values)))
+    return Proposal(Row(change(Supervised, **values)))
 
 
-def self_trained(**values: Any) -> Candidate:
+def self_trained(**values: Any) -> Proposal:
     """Other settings of the three stages."""
-    return Candidate(Row(change(ThreeStage, **values)))
+    return Proposal(Row(change(ThreeStage, **values)))
 
 
-def trained(**values: Any) -> Candidate:
+def trained(**values: Any) -> Proposal:
     """Other training settings."""
-    return Candidate(Row(train=change(Train, **values)))
+    return Proposal(Row(train=change(Train, **values)))
 
 
-def augmented(weak: Weak) -> Candidate:
+def augmented(weak: Weak) -> Proposal:
     """Another weak augmentation; said by what is not the default."""
     changed = {one.name: getattr(weak, one.name) for one in fields(Weak) if getattr(weak, one.name) != getattr(Weak(), one.name)}
-    return Candidate(Row(train=within(Train, "weak", Change(Weak, changed))))
+    return Proposal(Row(train=within(Train, "weak", Change(Weak, changed))))
 
 
-def given(**values: Any) -> Candidate:
+def given(**values: Any) -> Proposal:
     """Other values of the images."""
-    return Candidate(data=change(Data, **values))
+    return Proposal(data=change(Data, **values))
 
 
 PLAIN = Weak(scale=(1.0, 1.0), flip=0.0)
-LOSSES_AND_RATES: tuple[Mapping[str, Candidate], ...] = (
+LOSSES_AND_RATES: tuple[Mapping[str, Proposal], ...] = (
     {"Dice": supervised(objective=Dice()), "cross-entropy + Dice": supervised(objective=CrossEntropyDice())},
     {"rate 1e-3": trained(learning_rate=1e-3), "rate 1e-2": trained(learning_rate=1e-2)},
 )

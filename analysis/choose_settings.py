@@ -39,7 +39,7 @@ from semiseg.results import read, write_bytes
 from semiseg.store import Store
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.bench import DONE, Bench
-from semiseg.sweep.choices import CHOICES, Proposal, Choice
+from semiseg.sweep.choices import CHOICES, Choice, Proposal
 from semiseg.sweep.command import guarded
 from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.study import Study

@@ -20,7 +20,7 @@ from semiseg.development import development_data
 from semiseg.losses import Dice
 from semiseg.methods import Supervised
 from semiseg.results import read
-from semiseg.sweep.choices import CHOICES, LABELS_ALONE, PRESETS, Proposal, Choice
+from semiseg.sweep.choices import CHOICES, LABELS_ALONE, PRESETS, Choice, Proposal
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.presets import THREE_STAGE
 from semiseg.sweep.rows import resolve_row

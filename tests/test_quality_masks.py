@@ -1,9 +1,12 @@
 """Quality of the pseudo-masks that a stage learns, as it is published: beside sklearn and scipy, and for stores of before."""
 
+import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -15,14 +18,18 @@ from data_trees import build_cifar10
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 from test_quality import Numbers, by_hand, nearly
+from test_report_studies import make_study
 
 from semiseg.batches import unlabelled_rows
 from semiseg.config import Data
 from semiseg.methods import DMT, OneWay, PseudoLabel
 from semiseg.nets import WideResNet
 from semiseg.pseudo import network, read_masks
+from semiseg.results import read, read_study
 from semiseg.runner import Place, StageRun, run_stage, split_of
 from semiseg.stage import Stage
+from semiseg.store import Store
+from semiseg.sweep.collect import collect
 from semiseg.train import Trainer
 
 
@@ -88,6 +95,25 @@ def test_masks_of_a_store_of_before_are_measured_too(chain: tuple[Path, tuple[St
     assert [line | {"value": 0} for line in again] == [line | {"value": 0} for line in whole]
     assert [line["value"] for line in again] == pytest.approx([line["value"] for line in whole], abs=1e-3, nan_ok=True)
     assert len(found.notes) == (damage != "missing")
+
+
+def test_a_study_gathers_the_table_also_from_a_store_of_which_some_stages_have_none(
+    chain: tuple[Path, tuple[Stage, ...]], tmp_path: Path
+) -> None:
+    (teacher, stage), store = chain[1], tmp_path / "store"
+    shutil.copytree(chain[0], store)
+    plan: Any = SimpleNamespace(stages={one.key: one for one in chain[1]}, chains={("row", 0): chain[1]})
+    queue: Any = SimpleNamespace(done={teacher.key, stage.key}, failed={}, skipped={})
+    study = read_study(make_study(tmp_path / "other", samples=False))
+    collect(tmp_path / "out", plan, queue, Store(str(store), tmp_path), study)
+    expected = pq.read_table(store / stage.key / "pseudo.parquet").to_pylist()
+    assert repr(read(tmp_path / "out").pseudo.to_pylist()) == repr(expected)
+    about = json.loads((store / stage.key / "stage.json").read_text())
+    del about["files"]["pseudo.parquet"]
+    (store / stage.key / "stage.json").write_text(json.dumps(about))
+    (store / stage.key / "pseudo.parquet").unlink()
+    collect(tmp_path / "out", plan, queue, Store(str(store), tmp_path), study)
+    assert read(tmp_path / "out").pseudo.num_rows == 0
 
 
 def test_a_share_that_is_learned_is_the_share_that_is_kept(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def draw_disagreement(data: ReportData) -> Drawn | str:
         return "No stage has recorded how far its student and its teacher are apart."
     note = (
         "Share of pixels of a sample of unlabelled images in which a network and its moving average name different classes. Where it falls to "
-        "0 the two have converged, and the teacher has nothing left to teach (ke2020, on mean teachers). Thick: mean over seeds; thin: each seed."
+        "0 the two have converged, and the teacher has nothing left to teach (ke2020, section 3, of mean teachers). Thick: mean over seeds; thin: each seed."
     )
     return Drawn(note, (disagreement_figure(lines),))
 

@@ -184,9 +184,9 @@ def test_two_stages_that_learn_the_same_masks_make_one_file(
     shutil.copytree(trained[0] / teacher.key, folder, ignore=shutil.ignore_patterns("*.planes"))
     calls: list[str] = []
 
-    def counted(stage: Stage, weights: Any, prefix: str, *rest: Any) -> Any:
+    def counted(stage: Stage, weights: Any, prefix: str, *rest: Any, **options: Any) -> Any:
         calls.append(prefix)
-        return pseudo_masks(stage, weights, prefix, *rest)
+        return pseudo_masks(stage, weights, prefix, *rest, **options)
 
     monkeypatch.setattr(semiseg.runner, "pseudo_masks", counted)
     pick = Pick(weights="best", role="student")

@@ -99,6 +99,11 @@ class Batches:
         return mask
 
 
+def unlabelled_rows(splits: Splits) -> np.ndarray:
+    """Training images that are not labelled, ascending."""
+    return np.setdiff1d(splits.training, splits.labelled)
+
+
 def unlabelled(image: np.ndarray) -> np.ndarray:
     """Uint8 (H,W) that is IGNORE everywhere, for an image however large in the memory of one pixel."""
     return np.broadcast_to(np.uint8(IGNORE), image.shape[:2])

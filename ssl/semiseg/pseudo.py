@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from semiseg.data.pack import Pack
-from semiseg.evaluate import Place, predict, spread_over
+from semiseg.evaluate import Place, Tile, predict, spread_over
 from semiseg.methods.rule import Masks, Rule
 from semiseg.nets import BlockNet, MultiTask, build
 from semiseg.stage import Stage, stream
@@ -77,15 +77,23 @@ class PseudoTile(NamedTuple):
 
 
 def pseudo_masks(
-    stage: Stage, weights: Mapping[str, Tensor], prefix: str, pack: Pack, rows: np.ndarray, device: torch.device
+    stage: Stage,
+    weights: Mapping[str, Tensor],
+    prefix: str,
+    pack: Pack,
+    rows: np.ndarray,
+    device: torch.device,
+    seen: Callable[[Tile], None] | None = None,
 ) -> Iterator[PseudoTile]:
     """The argmax of a finished stage's network on unaugmented images and its probability, in tiles as they are predicted.
 
-    Of ke2020 y^ and y~, of feng2020_dmt y and c.
+    Of ke2020 y^ and y~, of feng2020_dmt y and c. `seen` is shown the probabilities of every tile.
     """
     net = network(stage, pack, device)
     load_role(net, weights, prefix)
     for tile in predict(net, pack, rows, stage.train, batch=16, device=device):
+        if seen is not None:
+            seen(tile)
         confidence, mask = tile.probs.max(0)
         levels = (confidence * 65535).round().int().cpu().numpy().astype(np.uint16)
         yield PseudoTile(

@@ -13,14 +13,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from semiseg.batches import unlabelled_rows
 from semiseg.config import Data
 from semiseg.data import load, split
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
+from semiseg.derived import derived, derived_name, quality_of
 from semiseg.methods.rule import Masks, Pick, PseudoMasks, keep_all
 from semiseg.nets import located
 from semiseg.provenance import provenance
 from semiseg.pseudo import Learned, pseudo_masks, read_masks, write_masks
+from semiseg.quality import Quality, learned_lines
 from semiseg.results import write_table
 from semiseg.stage import Split, Stage, hash_of
 from semiseg.store import Store
@@ -186,20 +189,29 @@ class StageRun:
         sure, rows = wanted.confidences or wanted.keep is not keep_all, splits.training.tolist()
 
         def write(path: Path) -> None:
-            tiles = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device)
+            quality = Quality(pack, unlabelled_rows(splits))
+            tiles = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device, seen=quality.add)
             write_masks(path, pack, rows, tiles, confidences=sure)
+            self.store.add(teacher.key, derived_name("quality", prefix, "json"), quality.write)
 
-        name = f"masks{'-confidences' * sure}-{prefix.rstrip('.').replace('.', '-')}.planes"
-        try:
-            masks, confidences = read_masks(self.store.add(teacher.key, name, write))
-        except (OSError, ValueError, KeyError) as error:  # cut short by a crash or a full disk
-            self.store.set_aside(self.store.folder(teacher.key) / name, f"no masks: {type(error).__name__}")
-            masks, confidences = read_masks(self.store.add(teacher.key, name, write))
+        name = derived_name(f"masks{'-confidences' * sure}", prefix, "planes")
+        masks, confidences = derived(self.store, teacher, name, write, read_masks)
         masks, confidences = ({row: kept[pack.ids[row]] for row in rows} if kept else {} for kept in (masks, confidences))
         return masks, confidences
 
+    def _quality_of_masks(self) -> list[dict[str, Any]]:
+        """How good the pseudo-masks of unlabelled images are that the stage has learned."""
+        wanted, trainer = self.stage.rule.needs.masks, self.trainer
+        if wanted is None:
+            return []
+        teacher, prefix = self._network(wanted.of)
+        kept = None if wanted.keep is keep_all else trainer.learned.masks
+        quality = quality_of(teacher, self._weights(teacher), prefix, trainer.pack, trainer.splits, self.store, self.device)
+        return learned_lines(quality, kept, self.stage.key, teacher.key, prefix)
+
     def _publish(self) -> None:
         outcome = self.trainer.finish()
+        outcome.targets = [*self._quality_of_masks(), *outcome.targets]
         clock = self._clock()
         info = {
             "key": self.stage.key,
@@ -233,6 +245,8 @@ def write_outcome(folder: Path, outcome: Outcome, pack: Pack) -> None:
     save_file(outcome.weights, folder / WEIGHTS_FILE)
     write_table(folder, "metrics", outcome.metrics)
     write_table(folder, "curves", outcome.curves)
+    if outcome.targets:
+        write_table(folder, "pseudo", outcome.targets)
     for number, (row, mask) in enumerate(outcome.samples.items()):
         Image.fromarray(pack.picture(row)).save(folder / f"image_{number}.png")
         truth, step = pack.mask(row), pack.step(row)

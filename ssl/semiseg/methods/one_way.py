@@ -97,6 +97,10 @@ class OneWay(OneStage):
         )
         return super().stages(split, net, train, seed)
 
+    @property
+    def least(self) -> float:
+        return self.threshold
+
     def start(self, build: Build) -> State:
         return with_teacher(build, self.ema if self.teacher == "mean" else None)
 

@@ -155,6 +155,11 @@ class Rule(abc.ABC):
         """Role of the network whose score chooses the weights and is reported."""
         return "student"
 
+    @property
+    def least(self) -> float:
+        """Probability of the class that its own networks give an unlabelled pixel below which this is not learned; 0: all are."""
+        return 0.0
+
     def start(self, build: Build) -> State:
         """Networks at step 0."""
         return with_teacher(build, None)

@@ -7,7 +7,9 @@ from semiseg.report.classes import draw_classes
 from semiseg.report.curve import draw_curve
 from semiseg.report.data import ReportData
 from semiseg.report.deltas import draw_deltas
+from semiseg.report.disagreement import draw_disagreement
 from semiseg.report.markup import PageFigure
+from semiseg.report.pseudo import draw_pseudo
 from semiseg.report.roles import draw_roles
 from semiseg.report.timeline import draw_timeline
 from semiseg.report.training import draw_losses, draw_selection
@@ -19,5 +21,7 @@ FIGURES: tuple[PageFigure[ReportData], ...] = (
     PageFigure("roles", "Roles", draw_roles),
     PageFigure("training", "Training", draw_selection, wide=True),
     PageFigure("losses", "Loss terms", draw_losses, wide=True),
+    PageFigure("pseudo", "Pseudo-masks", draw_pseudo, wide=True),
+    PageFigure("disagreement", "Student and teacher apart", draw_disagreement, wide=True),
     PageFigure("timeline", "Timeline", draw_timeline, wide=True),
 )

@@ -82,6 +82,9 @@ DISTINCT = {
     + (2 + 5 * 2 + 1)
     + 1
     + 3 * 11,  # Pseudo-Label adds one; one length is DMT's own, the others share a0 and b0
+    "compare_dmt_shares": 7 * (1 + 1 + 2 + 5 * 2 + 1) + 1,  # Pseudo-Label begins with the baseline
+    "compare_dmt_subsets": 1 + 11 * 13 + 2 + 2,
+    "ablate_dmt": 0,
     "compare_label_counts": 12 * 3 + 1,
     "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1),
 }

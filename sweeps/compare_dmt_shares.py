@@ -28,7 +28,7 @@ SERIES = {
     "Pseudo-Label": change(PseudoLabel, pseudo_on="unlabelled"),
     "DMT": change(DMT, pseudo_on="unlabelled"),
 }
-CURVES: dict[str, dict[float, str]] = {series: {share: f"{series}, {share:.0%}" for share in SHARES} for series in SERIES}
+CURVES: dict[str, dict[float, str]] = {series: {share: f"{series}, {100 * share:g} %" for share in SHARES} for series in SERIES}
 PRINTED = {"Baseline": 79.8, "Pseudo-Label": 81.4, "DMT": 82.3}
 """Table 1; Figure 1 prints no numbers."""
 

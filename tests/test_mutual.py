@@ -141,7 +141,7 @@ def test_masks_made_online_give_the_loss_of_the_report(ranking: Any, share: floa
         rule(share, masks="online", scope="batch", ranking=ranking, reduction="separate", gamma2=2.0), net, teacher, given
     )
 
-    probs = teacher(given.image[2:]).softmax(1)
+    probs = teacher(given.image[2:]).detach().softmax(1)
     pixels = [place for place in np.ndindex(2, *tiny.SIZE) if given.valid[2 + place[0], place[1], place[2]]]
     label = {place: int(probs[place[0], :, place[1], place[2]].argmax()) for place in pixels}
     level = {place: round(float(probs[place[0], :, place[1], place[2]].max()) * (LEVELS - 1)) for place in pixels}

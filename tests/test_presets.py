@@ -120,7 +120,7 @@ def place_of(preset: Preset) -> KnownPlace:
 def kind(stage: Stage) -> object:
     """What a step does, whatever the numbers in it."""
     rule = stage.rule
-    names = ("direction", "teacher", "perturbation", "distance", "delayed", "consistency_on", "lambda1", "lambda2")
+    names = ("direction", "teacher", "perturbation", "distance", "delayed", "consistency_on", "lambda1", "lambda2", "masks")
     values = [getattr(rule, name, None) for name in names]
     return (
         type(rule),
@@ -150,6 +150,8 @@ STEPS = {  # kinds of stages
     ("ablate_mean_teacher_mri", "paper"): 5,  # supervised; the threshold is a number
     ("compare_label_fractions", "paper"): 2,
     ("compare_dmt", "paper"): 4,  # supervised, on a part of the labels, pseudo-labels, mutual training
+    ("compare_dmt", "paper-dst-cbc"): 4,
+    ("ablate_dmt", "paper"): 5,  # supervised, on a part of the labels from random weights and others, mutual training in two ways
     ("compare_consistency_directions", "paper"): 1 + 7 + 3,  # as coded is a mean teacher in 1w-pt; CutMix adds 3
     ("compare_consistency_directions", "paper-cifar10"): 1 + 7,
 }

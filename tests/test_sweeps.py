@@ -17,6 +17,7 @@ from declared import SCRIPTS, TABLES
 import ablate_mean_teacher_mri
 import ablate_three_stage
 import compare_consistency_directions
+import compare_dmt_shares
 import compare_label_counts
 import compare_label_fractions
 import sweep_lambda
@@ -82,6 +83,10 @@ DISTINCT = {
     + (2 + 5 * 2 + 1)
     + 1
     + 3 * 11,  # Pseudo-Label adds one; one length is DMT's own, the others share a0 and b0
+    "compare_dmt_shares": 7 * (1 + 1 + 2 + 5 * 2 + 1) + 1,  # Pseudo-Label begins with the baseline
+    "compare_dmt_subsets": 1 + 7 + 7 + 12 * 11,  # 7 sizes of each model's subset in 12 pairs
+    # five readings change every phase; later: first teachers chosen anew share phase 1, symmetric half of it; same start shares nothing
+    "ablate_dmt": 1 + 2 + 11 + 5 * 11 + 9 + 11 + 10 + 11 + 14,
     "compare_label_counts": 12 * 3 + 1,
     "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1),
 }
@@ -91,6 +96,7 @@ DISTINCT = {
 def test_a_table_trains_as_many_stages_as_its_rows_differ_in(script: str, name: str) -> None:
     # where a quarter is labelled three rows are points of the figure
     shared = 3 if script == "compare_consistency_directions" and TABLES[script].presets[name].data.labelled == 0.25 else 0
+    shared = 11 if (script, name) == ("ablate_dmt", "paper") else shared  # four readings are not the report's
     assert len(plan(TABLES[script], TABLES[script].presets[name]).stages) == DISTINCT[script] - shared
 
 
@@ -124,6 +130,26 @@ def test_lambda_follows_the_number_of_labels_and_stage_1_is_the_supervised_row(n
         assert (first.train.batch_labelled, first.train.batch_unlabelled) == images
     counts = {f"{series}, {count}" for series in ("supervised", "three-stage") for count in LAMBDAS[name]}
     assert set(table.presets[name].rows) == counts | {"supervised, all"}
+
+
+@pytest.mark.parametrize("name", compare_dmt_shares.TABLE.presets)
+def test_batches_of_each_share_of_labels_are_split_so_that_both_kinds_last_for_about_as_many(name: str) -> None:
+    """feng2020_dmt, section 3, of the paper's 5,585 training images: from 3 % on, where the smallest part is no bound."""
+    table, total = compare_dmt_shares.TABLE, 16 if name == "demo" else 32
+    methods = table.presets[name].methods()
+    for line in compare_dmt_shares.CURVES.values():
+        for share, row in line.items():
+            found = resolve_row(table.name, row, table.rows_of(table.presets[name])[row], methods)
+            batch = (found.train["batch_labelled"], found.train["batch_unlabelled"])
+            assert (found.labelled, sum(batch), min(batch) >= 1) == (share, total, True)
+            assert abs(batch[0] - share * total) <= 0.5 or batch[0] == 1
+            if name == "paper" and share > 0.03:
+                labelled = round(5585 * share)
+                known, others = math.ceil(labelled / batch[0]), math.ceil((5585 - labelled) / batch[1])
+                assert max(known, others) < 1.3 * min(known, others)
+    assert [compare_dmt_shares.split(share).train.values["batch_labelled"] for share in compare_dmt_shares.SHARES] == [
+        1, 1, 2, 3, 16, 26, 30,
+    ]  # fmt: skip
 
 
 def curve_of(table: Ablation, words: list[str]) -> CurveRecord:

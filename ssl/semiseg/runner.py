@@ -167,7 +167,13 @@ class StageRun:
         if needs.masks is None:
             return Learned(initial=initial)
         masks, confidences = self._masks(needs.masks, pack, splits)
-        return Learned(needs.masks.keep(masks, confidences), confidences if needs.masks.confidences else None, initial)
+        if needs.apart:  # those of labelled images are cut out too, but neither filtered nor learned
+            some = set(unlabelled_rows(splits).tolist())
+            chosen = ({row: one for row, one in maps.items() if row in some} for maps in (masks, confidences))
+            masks = {**masks, **needs.masks.keep(*chosen)}
+        else:
+            masks = needs.masks.keep(masks, confidences)
+        return Learned(masks, confidences if needs.masks.confidences else None, initial)
 
     def _initial(self, pick: Pick) -> dict[str, torch.Tensor]:
         teacher, prefix = self._network(pick)

@@ -6,7 +6,7 @@ from semiseg.augment import RandAugment
 from semiseg.config import Data, Train, Weak
 from semiseg.ema import Ema
 from semiseg.losses import CrossEntropy, Dice
-from semiseg.methods import DMT, MeanTeacher, Supervised, ThreeStage
+from semiseg.methods import DMT, MeanTeacher, PseudoLabel, Supervised, ThreeStage
 from semiseg.nets import DeepLabV2, UNet
 from semiseg.sweep.declaration import Preset
 
@@ -154,3 +154,76 @@ MEAN_TEACHER = {
     ),
 }
 """Of pets_mean_teacher: three methods on the built-in scenes, pets on a laptop, and the paper's own set-up."""
+
+ONLINE = DMT(
+    masks="online",  # 4.2: "online self-training"
+    scope="batch",  # what masks made online can be ranked within
+    ranking="global",  # 2.3: "direct ranking"
+    reduction="separate",  # equations 3 and 5
+    pseudo_on="unlabelled",  # algorithm 1, lines 7 and 8
+)
+"""Mutual training as feng2020_dmt writes it; its other defaults are the paper's too."""
+DST_CBC = DMT(
+    alpha=0.8,
+    teacher_first="a",
+    update="symmetric",
+    ranking="class",
+    scope="dataset",
+    reduction="pooled",
+    masks="phase",
+    pseudo_on="unlabelled",
+)
+"""Mutual training as the code does it that feng2020_dmt builds on."""
+MUTUAL_PAPER = Preset(
+    data=Data(
+        name="oxford_pets", labelled=0.1, size=(64, 64), variant=("split_feng2020_dmt",)
+    ),  # size: pets_mean_teacher's, as feng2020_dmt gives none
+    method=ONLINE,
+    others=(PseudoLabel(pseudo_on="unlabelled"),),
+    net=UNet(width=64, depth=3),  # "U-Net": width and depth are pets_mean_teacher's
+    train=Train(
+        steps=10_000,  # of pretraining; "10,000 epochs" would be 180,000 steps of 18 batches
+        batch_labelled=3,  # 32 in all, such that 558 labelled and 5,027 others last for about as many batches: 186 and 174
+        batch_unlabelled=29,
+        optimiser="sgd",
+        betas=(0.9, 0.999),  # the first is the momentum
+        learning_rate=0.004,
+        weight_decay=5e-4,  # code, as the paper follows its defaults
+        decay="poly",
+        weak=Weak(scale=(0.5, 1.5), flip=0.5),  # code; the paper names no augmentation
+        score="foreground_iou",
+    ),
+    seeds=(0, 1, 2),  # DMT's 3 runs; the others have 5
+)
+MUTUAL = {
+    "demo": Preset(
+        data=Data(labelled=0.1),
+        method=DMT(phase_epochs=5),
+        others=(PseudoLabel(),),
+        net=UNet(width=8),
+        train=Train(steps=700, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3),
+    ),
+    "pets": Preset(
+        data=Data(name="oxford_pets", labelled=0.1, size=(64, 64)),
+        method=DMT(),
+        others=(PseudoLabel(),),
+        net=UNet(width=8),
+        train=Train(steps=600, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3, score="foreground_iou"),
+        seeds=(0, 1),
+    ),
+    "paper": MUTUAL_PAPER,
+    "paper-dst-cbc": replace(
+        MUTUAL_PAPER,
+        method=DST_CBC,
+        train=replace(MUTUAL_PAPER.train, batch_labelled=8, batch_unlabelled=24),  # a quarter, as its 2 + 6 on Cityscapes
+    ),
+}
+"""Of feng2020_dmt: built-in scenes, pets on a laptop, the report as it is written, and the code that it builds on."""
+SHORT_MUTUAL = {
+    "demo": replace(
+        MUTUAL["demo"], method=DMT(phase_epochs=2), train=replace(MUTUAL["demo"].train, steps=300, evaluations=4), seeds=(0, 1)
+    ),
+    "pets": replace(MUTUAL["pets"], method=DMT(phase_epochs=5)),
+    "paper": MUTUAL_PAPER,
+}
+"""The same with shorter phases, where many rows train on a laptop."""

@@ -66,8 +66,8 @@ def plan(table: Ablation, preset: Preset) -> Plan:
     lines = {name: resolve_row(table.name, name, row, preset.methods()) for name, row in table.rows_of(preset).items()}
 
     def split(line: ResolvedRow) -> Split:
-        labelled = preset.data.labelled if line.labelled is None else line.labelled
-        return replace(tiny.SPLIT, labelled_hash=str(labelled))
+        asked = [line.data.get("labelled", preset.data.labelled), *(one for one in line.data.items() if one[0] != "labelled")]
+        return replace(tiny.SPLIT, labelled_hash=str(asked))
 
     return make_plan(lines, (0,), split=split, net=tiny.NET, train=preset.train, has=lambda key: False)
 

@@ -83,7 +83,7 @@ DISTINCT = {
     + 1
     + 3 * 11,  # Pseudo-Label adds one; one length is DMT's own, the others share a0 and b0
     "compare_label_counts": 12 * 3 + 1,
-    "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1),
+    "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1) + 2,
 }
 
 

@@ -16,15 +16,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torchvision.models import WeightsEnum
 
-__all__ = ["ALIGNED", "AS_BEFORE", "NOT_IN_KEYS", "Data", "Net", "SettingError", "Train", "Weak", "require", "require_choices"]
+__all__ = ["ALIGNED", "AS_BEFORE", "Data", "Net", "SettingError", "Train", "Weak", "require", "require_choices"]
 
 AS_BEFORE = "as_before"
 """Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
 
     rot90: bool = field(default=True, metadata={AS_BEFORE: False})
 """
-NOT_IN_KEYS = "not_in_keys"
-"""Metadata of a field that says how something is found again and not what it is: true where keys leave it out."""
 ALIGNED = 32
 """Pixels of which windows and their places are multiples: the strides of all networks divide it."""
 

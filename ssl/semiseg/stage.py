@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from semiseg.config import AS_BEFORE, NOT_IN_KEYS, Net, Train
+from semiseg.config import AS_BEFORE, Net, Train
 
 FORMAT = 2
 """Goes into every key: raised when the meaning of a setting, a random stream or the training loop changes."""
@@ -35,8 +35,8 @@ class Split:
     """How stored values become what a network sees (`Pack.normalise`); "" is "dataset"."""
     scored: str = field(default="", metadata={AS_BEFORE: ""})
     """Fingerprint of the data whose masks are scored, where a row learns others; "": the same."""
-    opened: tuple[tuple[str, Any], ...] = field(default=(), compare=False, metadata={NOT_IN_KEYS: True})
-    """Values of Data with which a place that has the study's opens these images (`Place.reopen`)."""
+    opened: tuple[tuple[str, Any], ...] = field(default=(), compare=False, metadata={AS_BEFORE: ()})
+    """Values of Data with which a place that has the study's opens these images (`Place.reopen`); in no key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Stage:
             "number": self.number,
             "seed": self.seed,
             "rule": {"type": type(self.rule).__name__, **for_key(self.rule)},
-            "split": for_key(self.split),
+            "split": for_key(dataclasses.replace(self.split, opened=())),
             "net": by_content(self.net),
             "train": of_training(self.train),
             "teachers": [teacher.key for teacher in self.teachers],
@@ -92,12 +92,8 @@ def hash_of(value: Any) -> str:
 
 
 def for_key(value: Any) -> Any:
-    """`plain` without the fields that have the value which means "as before they were there" (AS_BEFORE) or are in no key."""
-
-    def leave_out(field: dataclasses.Field[Any], held: Any) -> bool:
-        return NOT_IN_KEYS in field.metadata or (AS_BEFORE in field.metadata and field.metadata[AS_BEFORE] == held)
-
-    return plain(value, leave_out)
+    """`plain` without the fields that have the value which means "as before they were there" (AS_BEFORE)."""
+    return plain(value, leave_out=lambda field, held: AS_BEFORE in field.metadata and field.metadata[AS_BEFORE] == held)
 
 
 def plain(value: Any, leave_out: Callable[[dataclasses.Field[Any], Any], bool] = lambda field, held: False) -> Any:

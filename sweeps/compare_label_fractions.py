@@ -39,8 +39,8 @@ CURVES = {
 
 SHARED = tuple(row for line in CURVES.values() for row in line.values())
 BORDER = {f"{series}, 10 %, border ignored": CURVES[series][0.1] for series in ("supervised", "mean teacher")}
-"""Rows to which the border of the trimaps is nothing, as it may be noise to the others (pets_mean_teacher, section 3.3), to whom it is
-pet; all are scored on the masks of the latter."""
+"""Rows to which the border of the trimaps is nothing, as it may be noise to the others (pets_mean_teacher, section 3.3), to whom
+it is pet; all are scored on the masks of the latter."""
 
 TABLE = Ablation(
     name="label_fractions",

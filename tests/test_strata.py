@@ -1,4 +1,4 @@
-"""Stratified labelled subsets: at every size within one image of exact shares, nested, drawn by the seed; whole groups; any attribute."""
+"""Stratified labelled subsets: within one image of exact shares at every size, nested, drawn; whole groups; any attribute."""
 
 from dataclasses import replace
 from itertools import islice
@@ -207,7 +207,7 @@ def test_few_labels_of_the_built_in_scenes_show_every_class(tmp_path: Path) -> N
 
 
 def test_a_list_comes_first_and_the_rest_is_balanced(pets: Data, tmp_path: Path) -> None:
-    pack, parts = chosen(pets, tmp_path / "cache")
+    pack, parts = chosen(pets, tmp_path / "cache", stratify="breed")
     pugs = [pack.ids[row] for row in parts.training if pack.ids[row].startswith("pug")][:3]
     (tmp_path / "list.txt").write_text("\n".join(pugs))
     _, found = chosen(pets, tmp_path / "cache", labelled_list=tmp_path / "list.txt", stratify="breed", labelled=13)

@@ -37,11 +37,11 @@ class Data:
     labelled: int | float | Literal["all"] | None = None
     """Labelled training images: a count (1 is one image), a share (1.0 is all of them) or "all"; None: the data set's default."""
     labelled_list: Path | None = None
-    """Text file, an id a line, of the labelled training images of a published split, of which `labelled` None takes all and a smaller
-    number some; a name of a volume or group (a patient) stands for its images. In place of a list that the data set has."""
+    """Text file, an id a line, of the labelled training images of a published split, of which `labelled` None takes all and a
+    smaller number some; a name of a volume or group (a patient) stands for its images. In place of a list that the data set has."""
     stratify: str = "none"
-    """What labelled subsets hold in the shares of all training images: "class" (balanced occurrence of classes), an attribute that the
-    data set knows (breed of oxford_pets), or a regular expression whose first group in an id is one; "none": drawn at random."""
+    """What labelled subsets hold in the shares of all training images: "class" (balanced occurrence of classes), an attribute that
+    the data set knows (breed of oxford_pets), or a regular expression whose first group in an id is one; "none": drawn at random."""
     unlabelled: int | float | Literal["all"] = "all"
     """Training images without labels that are trained on: a count, a share, or "all"; with 0 training images are the labelled
     ones."""
@@ -56,7 +56,7 @@ class Data:
     variant: tuple[str, ...] = ()
     """Choices that the data set offers under names, such as border_ignored of oxford_pets or ego_black of cityscapes."""
     trimap: Literal["border_is_pet", "border_ignored", "three_classes"] | None = None
-    """What the border in masks of oxford_pets is: pet, ignored, or a class; None: ignored with the variant border_ignored, else pet.
+    """What the border in masks of oxford_pets is: pet, ignored, or a class; None: ignored with variant border_ignored, else pet.
     A row that says so learns such masks and is scored on those of the study."""
     download: bool = False
     """Fetch what is missing under `root` with torchvision, for data sets that it can fetch."""

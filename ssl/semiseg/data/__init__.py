@@ -47,6 +47,7 @@ def load(data: Data, cache: Path) -> Pack:
     check_stratify(data.stratify, [*source.attributes])
     if data.labelled_list is not None:
         source = replace(source, listed=listed_ids(data.labelled_list, source))
+    source = replace(source, attributes={name: of for name, of in source.attributes.items() if name == data.stratify})
     pack = open_pack(source, data.name, data.size, cache, normalisation_of(data))
     require(data.channels in (None, pack.channels), "data.channels", data.channels, f"{pack.channels}, as these images have")
     return pack

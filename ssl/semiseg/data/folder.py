@@ -6,8 +6,8 @@
     root/unlabelled/NAME.ext   optional: training images without masks
     root/train.txt, selection.txt (or val.txt), test.txt     optional: one name a line, with or without extension
     root/labelled.txt          optional: the training images whose masks are used
-    root/groups.csv            optional: lines NAME,GROUP; images of one group stay on one side. A header name,group,A,B names further
-                               columns, by which labelled subsets can be stratified (--data.stratify A)
+    root/groups.csv            optional: lines NAME,GROUP; images of one group stay on one side. A header name,group,A,B names
+                               further columns, by which labelled subsets can be stratified (--data.stratify A)
     root/classes.txt           a class a line: `name`, or `value name`, or `r g b name`; the name `ignore` is ignored. Optional
                                for values 0..K-1 and 255 (ignore), or 0 and 255 (two classes)
 

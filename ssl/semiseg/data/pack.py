@@ -35,7 +35,7 @@ class Pack:
     spacings        float32 (N,3), distance of slices, rows and columns of the stored image, in `unit`; None: not known
     unit            of spacings, such as "mm"; "pixels" where there are none
     listed          ids of training images that are labelled before others
-    attributes      what the data set says of images besides, such as a breed: by name, then by id
+    attributes      what it was opened with of what the data set says besides, such as a breed: by name, then by id
     scored          fingerprint of the pack whose masks selection and test images have, where that is another (`scored_as`); else ""
     heights, widths int32 (N,), pixels
     dtype, channels of the pixels: uint8, uint16, float16 or float32, little-endian; all images have as many channels

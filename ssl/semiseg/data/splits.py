@@ -8,8 +8,8 @@ Images of one group (a patient's slices, `Source.group`) stay together: groups a
 number of images that was asked for.
 
 A stratified subset (`Data.stratify`) is the beginning of a balanced order of the same groups (`semiseg.data.strata`). Unlabelled
-images (`Data.unlabelled`) are the beginning, by groups, of another permutation, drawn with `split_seed`, of all training images, those
-that are labelled left out; so they are nested too.
+images (`Data.unlabelled`) are the beginning, by groups, of another permutation of all training images, drawn with `split_seed`, from
+which the labelled ones are left out; so they are nested too.
 
 Where a list names labelled images, as published splits do (`Pack.listed`), those come before the others in every subset, so that
 as many images as are listed are exactly the list, whatever their groups; that many are labelled by default. Selection is then

@@ -1,8 +1,8 @@
 """Orders of images whose beginnings all hold classes or attributes in the shares of the whole: stratified labelled subsets.
 
 One value an image (an attribute, the class of an image-level data set): at every size each value has its exact share rounded up or
-down, the two conditions of apportionment's quota (Balinski and Young 1975), so that it is within one image of exact at all sizes at once.
-Of the images with which that can go on, the first one in the drawn order is next.
+down, the two conditions of apportionment's quota (Balinski and Young 1975), so that it is within one image of exact at all sizes at
+once. Of the images with which that can go on, the first one in the drawn order is next.
 
 Classes of masks, of which an image shows several: as in iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011) the rare
 classes weigh most, but an image at a time, so that subsets are nested: next is the image after which Pearson's chi-square between
@@ -52,14 +52,14 @@ def strata_of(pack: Pack, rows: Sequence[int], stratify: str) -> Strata:
 
 
 def in_balance(rows: list[int], strata: Strata, groups: Sequence[str], count: int) -> list[int]:
-    """Rows, those of a group beside each other, in another order of the groups: balanced as far as `count` rows ask, then as given."""
+    """Rows, those of a group beside each other, in another order of the groups: balanced for the first `count`, then as given."""
     if not 0 < count < len(rows):
         return rows
     units: dict[str, list[int]] = {}
     for row in rows:
         units.setdefault(groups[row], []).append(row)
     members = [*units.values()]
-    order = balanced([[strata[row] for row in unit] for unit in members])
+    order = unit_order([[strata[row] for row in unit] for unit in members])
     taken: list[int] = []
     held = 0
     while held < count:
@@ -69,7 +69,7 @@ def in_balance(rows: list[int], strata: Strata, groups: Sequence[str], count: in
     return [row for unit in (*taken, *rest) for row in members[unit]]
 
 
-def balanced(units: Sequence[Sequence[Any]]) -> Iterator[int]:
+def unit_order(units: Sequence[Sequence[Any]]) -> Iterator[int]:
     """Numbers of the units in an order whose beginnings are balanced; of each unit what its images are stratified by."""
     if isinstance(units[0][0], str):
         return by_quota([Counter(unit).most_common(1)[0][0] for unit in units])

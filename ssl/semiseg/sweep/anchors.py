@@ -3,8 +3,8 @@
 A fair anchor takes as many labelled images a step as the last stage of the row's chain that learns unlabelled images, for as many
 steps as the scored stage and all that it learns from, directly or not, took in all (of dmt: both models'). Where a mini-batch is
 drawn from all training images alike, it takes the expected number of labelled ones, at least 1. Data, network, loss, augmentation and
-perturbation of labelled images are the row's, but for how many unlabelled ones there are (`Bench.images`). A supervised row of the same `train` sees more labelled images a step, because its
-mini-batches hold labelled images in the place of unlabelled ones.
+perturbation of labelled images are the row's; how many unlabelled ones a row has is of no matter (`Bench.images`). A supervised row of
+the same `train` sees more labelled images a step, because its mini-batches hold labelled images in the place of unlabelled ones.
 """
 
 from collections.abc import Callable, Iterable, Mapping

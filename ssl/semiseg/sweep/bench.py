@@ -87,8 +87,7 @@ class Bench:
         return self._splits[asked]
 
     def images(self, line: ResolvedRow) -> Split:
-        """The images of a row. One that learns labels alone has all training images, as how many there are changes none of its weights:
-        it shares its stages."""
+        """The images of a row; of one that learns labels alone all training images, as their number changes none of its weights."""
         if line.data.get("unlabelled", self.preset.data.unlabelled) == "all":
             return self.split(**line.data)
         whole = self.split(**{**line.data, "unlabelled": "all"})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_trees import build_pets, shared
+from data_trees import build_folder, build_pets, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedShuffleSplit
@@ -214,6 +214,38 @@ def test_a_list_comes_first_and_the_rest_is_balanced(pets: Data, tmp_path: Path)
     others = [row for row in found.labelled if pack.ids[row] not in pugs]
     assert len(others) == 10
     assert max(values_of(pack, np.array(others), "breed").values()) <= 3
+
+
+@pytest.mark.parametrize("told", ["groups.csv", "data.groups"])
+def test_a_folders_attributes_are_columns_or_named_groups(told: str, tmp_path: Path) -> None:
+    """Twelve images of six patients, two of each, of two sites; patients are taken whole."""
+    root = build_folder(tmp_path / "root")
+    sites = {f"{i:02d}": "ab"[i // 4 % 2] for i in range(12)}
+    for place in ("images", "masks"):
+        for file in (root / place).iterdir():
+            file.rename(file.with_stem(f"p{int(file.stem) // 2}{sites[file.stem]}_{file.stem}"))
+    for name, patient in (("test", "p5a_10\np5a_11\n"), ("selection", "p4a_08\np4a_09\n")):
+        (root / f"{name}.txt").write_text(patient)
+    data = Data(name="folder", root=root, size=(16, 16), stratify="site")
+    for file in (root / "unlabelled").iterdir():
+        file.rename(file.with_stem(f"p9c_{file.stem}"))
+    if told == "groups.csv":
+        names = [file.stem for place in ("images", "unlabelled") for file in (root / place).iterdir()]
+        (root / told).write_text("Name,Group,site\n" + "".join(f"{name},{name[:2]},{name[2]}\n" for name in names))
+    else:
+        data = replace(data, groups="^(p[0-9])(?P<site>[a-c])_")
+    pack, parts = chosen(data, tmp_path / "cache", labelled=4)
+    assert values_of(pack, parts.labelled, "site") == {"a": 2, "b": 2}
+    assert len({pack.groups[row] for row in parts.labelled}) == 2
+    with pytest.raises(SettingError, match="data.stratify: got 'clinic'; allowed: none, class, site, or a regular expression"):
+        chosen(data, tmp_path / "cache", stratify="clinic")
+    if told == "groups.csv":
+        (root / told).write_text("name,group,class\n")
+        with pytest.raises(SettingError, match=r"groups.csv, line 1: got 'class'; allowed: after name,group distinct names"):
+            chosen(data, tmp_path / "cache")
+        (root / told).write_text("name,group,site\np0a_00,p0\n")
+        with pytest.raises(SettingError, match=r"groups.csv, line 2: got 'p0a_00,p0'; allowed: NAME,GROUP,site of a file in"):
+            chosen(data, tmp_path / "cache")
 
 
 def test_breeds_of_the_shared_pets(tmp_path: Path) -> None:

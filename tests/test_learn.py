@@ -209,7 +209,7 @@ def test_a_stage_opens_the_labelled_subset_of_its_own(tmp_path: Path) -> None:
     place = tiny.place(tmp_path)
     found = {}
     for labelled in (4, 9, "all"):
-        split = split_of(*place.open(labelled))
+        split = split_of(*place.open(labelled=labelled))
         stage = replace(tiny.chain(Supervised())[0], split=split, train=replace(tiny.TRAIN, steps=1, evaluations=1))
         run = StageRun(stage, place)
         found[labelled] = set(run.trainer.batches.labelled.tolist())

@@ -103,7 +103,7 @@ def planned(script: str, name: str) -> Plan:
     lines = {name: resolve_row(table.name, name, row, methods) for name, row in chosen_rows(table, preset).items()}
     train = replace(preset.train, precision="fp32")
     return make_plan(
-        lines, (0,), split=lambda line: split_of(*place.open(line.labelled)), net=preset.net, train=train, has=lambda key: False
+        lines, (0,), split=lambda line: split_of(*place.open(**line.data)), net=preset.net, train=train, has=lambda key: False
     )
 
 

@@ -67,8 +67,8 @@ def plan(table: Ablation, preset: Preset) -> Plan:
     lines = {name: resolve_row(table.name, name, row, preset.methods()) for name, row in table.rows_of(preset).items()}
 
     def split(line: ResolvedRow) -> Split:
-        labelled = preset.data.labelled if line.labelled is None else line.labelled
-        return replace(tiny.SPLIT, labelled_hash=str(labelled))
+        asked = [line.data.get("labelled", preset.data.labelled), *(one for one in line.data.items() if one[0] != "labelled")]
+        return replace(tiny.SPLIT, labelled_hash=str(asked))
 
     return make_plan(lines, (0,), split=split, net=tiny.NET, train=preset.train, has=lambda key: False)
 
@@ -88,7 +88,7 @@ DISTINCT = {
     # five readings change every phase; later: first teachers chosen anew share phase 1, symmetric half of it; same start shares nothing
     "ablate_dmt": 1 + 2 + 11 + 5 * 11 + 9 + 11 + 10 + 11 + 14,
     "compare_label_counts": 12 * 3 + 1,
-    "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1),
+    "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1) + 2,
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,6 +18,7 @@ from semiseg.config import Data
 from semiseg.data import load, split
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
+from semiseg.data_settings import OF_MASKS
 from semiseg.derived import derived, derived_name, quality_of
 from semiseg.methods.rule import Masks, Pick, PseudoMasks, keep_all
 from semiseg.nets import located
@@ -46,9 +47,21 @@ class Place:
     """For how long an answer of a remote store is awaited."""
     git: str = ""
 
-    def open(self, labelled: float | Literal["all"] | None = None) -> tuple[Pack, Splits]:
-        """The packed data and its splits, opened once per process; `labelled` replaces that of the data when given."""
-        return _opened(self.data if labelled is None else replace(self.data, labelled=labelled), self.cache)
+    def open(self, **changes: Any) -> tuple[Pack, Splits]:
+        """The packed data and its splits, opened once per process; `changes` are a row's other values of the data.
+
+        Where they change masks, those of selection and test stay as they are without, so that all rows are scored on the same.
+        """
+        pack, splits = self.opened(replace(self.data, **changes))
+        return pack, splits._replace(opened=tuple(changes.items()))
+
+    def reopen(self, split: Split) -> tuple[Pack, Splits]:
+        """The images of a stage."""
+        return self.open(**dict(split.opened))
+
+    def opened(self, asked: Data) -> tuple[Pack, Splits]:
+        """What `open` gives for a row's data."""
+        return _opened(self.data, asked, self.cache)
 
     def open_store(self, say: Callable[[str], None] = print) -> Store:
         """The store; `say` is told of what was damaged in it."""
@@ -71,6 +84,8 @@ def split_of(pack: Pack, splits: Splits) -> Split:
         selection_hash=names(splits.selection),
         test_hash=names(splits.test),
         normalise=pack.normalise,
+        scored=pack.scored,
+        opened=splits.opened,
     )
 
 
@@ -87,7 +102,7 @@ class StageRun:
         self.started, self.cpu_started = time.time(), time.process_time()
         self.saved_at = time.monotonic()
         torch.set_num_threads(place.threads)
-        pack, splits = place.open(stage.split.labelled)  # labelled subsets are nested: their size says which one
+        pack, splits = place.reopen(stage.split)
         if split_of(pack, splits) != stage.split:
             raise StageError(
                 f"{stage.name}: the data at {place.data.root} are not those of the plan (fingerprint {pack.fingerprint[:12]})"
@@ -290,6 +305,10 @@ def selection_score(stage: Stage, store: Store) -> float:
 
 
 @lru_cache(maxsize=2)
-def _opened(data: Data, cache: Path) -> tuple[Pack, Splits]:
-    pack = load(data, cache)
-    return pack, split(pack, data)
+def _opened(data: Data, asked: Data, cache: Path) -> tuple[Pack, Splits]:
+    scored = replace(asked, **{name: getattr(data, name) for name in OF_MASKS})
+    pack = load(scored, cache)
+    splits = split(pack, asked)
+    if scored != asked:
+        pack = load(asked, cache).scored_as(pack, np.concatenate([splits.selection, splits.test]))
+    return pack, splits

@@ -116,7 +116,13 @@ def resolve_preset(presets: Mapping[str, Preset], small: Quick, words: Sequence[
             preset = with_values(preset, {name: read_value(type(part), field_name, text)})
     if (net := _read({NET: {}}, words)[0][NET.removeprefix("--")]) is not None:
         preset = replace(preset, net=net_named(net, preset.net))
+    if _names(words, "--data.labelled-list") and not _names(words, "--data.labelled"):
+        preset = replace(preset, data=replace(preset.data, labelled=None))  # as many as are listed
     return preset, early, rest
+
+
+def _names(words: Sequence[str], flag: str) -> bool:
+    return any(word.partition("=")[0].replace("_", "-") == flag for word in words)
 
 
 def _read(flags: Mapping[str, Mapping[str, Any]], words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from semiseg.config import Data, Net, Train
 from semiseg.data import Pack, Splits, split
@@ -19,13 +19,14 @@ from semiseg.stage import plain
 class KnownPlace(Place):
     """A place whose data set is not there: published numbers of images, stand-in pixels."""
 
-    def open(self, labelled: float | Literal["all"] | None = None) -> tuple[Pack, Splits]:
-        return _opened(self.data if labelled is None else replace(self.data, labelled=labelled))
+    def opened(self, asked: Data) -> tuple[Pack, Splits]:
+        return _opened(asked)
 
 
 @lru_cache(maxsize=32)
 def _opened(data: Data) -> tuple[Pack, Splits]:
-    pack = _stand_in(replace(data, labelled=None))
+    data = replace(data, stratify="none")  # of names and masks that are not here; numbers are the same
+    pack = _stand_in(replace(data, labelled=None, unlabelled="all"))
     return pack, split(pack, data)
 
 

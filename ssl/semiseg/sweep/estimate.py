@@ -66,7 +66,7 @@ def signs(value: Any) -> Any:
 
 def stage_seconds(stage: Stage, place: Place, cost: Cost) -> float:
     """Seconds of all steps and scorings of the stage, the final ones on selection and test among them."""
-    pack, splits = place.open(stage.split.labelled)
+    pack, splits = place.reopen(stage.split)
     looked_at = len(watched_rows(pack, splits, stage.train)) if stage.rule.needs.unlabelled else 0
     images = stage.train.evaluations * (len(splits.selection) + looked_at) + 2 * (len(splits.selection) + len(splits.test))
     return stage.train.steps * cost.step + images * cost.image
@@ -118,7 +118,7 @@ def timed(call: Callable[[], object]) -> float:
 
 def small(stage: Stage, place: Place, **changes: Any) -> Trainer:
     """A trainer of the stage with random weights that scores SCORED selection images after its last step."""
-    pack, splits = place.open(stage.split.labelled)
+    pack, splits = place.reopen(stage.split)
     shorter = replace(stage, net=replace(stage.net, weights=""), train=replace(stage.train, evaluations=1, **changes))
     scored = splits._replace(selection=splits.selection[:SCORED])
     return Trainer(shorter, pack, scored, torch.device(place.device), blank(stage.rule, pack, splits.training))

@@ -100,13 +100,13 @@ class Study:
         """The stages of all rows, anchors and seeds; a dry run prints the settings."""
 
         def chain(line: ResolvedRow, seed: int = self.preset.seeds[0]) -> tuple[Stage, ...]:
-            return chain_of(line, seed, split=bench.split(line.labelled), net=bench.net, train=bench.train)
+            return chain_of(line, seed, split=bench.images(line), net=bench.net, train=bench.train)
 
         self.anchored = anchored(self.table, self.lines, self.arguments.anchors, self.preset.methods(), chain)
         plan = make_plan(
             self.anchored.lines,
             self.preset.seeds,
-            split=lambda line: bench.split(line.labelled),
+            split=bench.images,
             net=bench.net,
             train=bench.train,
             has=bench.place.open_store().has,

@@ -20,7 +20,7 @@ from semiseg.report.markup import (
     section,
     wide_table,
 )
-from semiseg.report.metrics import PAPER_LINE, Metrics, metrics_grid
+from semiseg.report.metrics import Metrics, metrics_grid
 from semiseg.report.samples import Picture, samples_info
 from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import Paired, Standing
@@ -123,7 +123,10 @@ def _table(data: ReportData) -> str:
     paper = data.study.paper
     if paper is not None:
         url = f" ({paper.url})" if paper.url else ""
-        where = f"Paper: {paper.title}, {paper.table}{url}; other data, network and budget. In brackets its own delta."
+        where = f"Paper: {paper.title}, {paper.table}{url}; other data, network and budget. In brackets its own delta"
+        where += (
+            ", and behind ± its standard deviation (sd) or standard error (se) of n runs." if any(paper.spreads.values()) else "."
+        )
         below += f'<p class="note">{escaped(where)}</p>'
     heading = "Ablation table" if table.switches and not table.comparison else "Table"
     return section("table", heading, wide_table(heads, body) + below)
@@ -153,8 +156,8 @@ def _metrics(more: Metrics) -> list[Section]:
     kinds = _classes(made)
     heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
     body, rows = [], iter(more.lines)
-    for line in made.lines:
-        printed = line[0] == PAPER_LINE
+    stated = [of_paper for one in more.lines for of_paper in (False, *[True] * any(one.paper))]
+    for line, printed in zip(made.lines, stated, strict=True):
         said = () if printed else next(rows).standings
         marks = ["", *(COLOUR_OF.get(one, "") for one in said)] if said else [""] * len(line)
         cells = [

@@ -7,9 +7,10 @@ from itertools import compress
 from typing import NamedTuple
 
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
-from semiseg.report.metrics import Metrics, metrics_grid, written
+from semiseg.report.metrics import Metrics, metrics_grid, plus_minus, written
 from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Paired, Ratio, Spread, verdict
+from semiseg.results.records import PrintedSpread
 
 ANCHORS = "Anchors: labels only, with as many labelled images a step as the row has and as many steps as its chain; 'all labels': with all."
 GAP = "Of the gap: (row - anchor) / (all labels - anchor), with Fieller's interval; left out where that is unbounded."
@@ -48,11 +49,12 @@ def share_text(share: Ratio) -> str:
     return f"{value} %" + (f" [{low}, {high}]" if low else "")
 
 
-def paper_text(value: float, delta: float) -> str:
-    """The paper's number with its own difference to the row's opponent: "46.91 (-7.94)"."""
+def paper_text(value: float, delta: float, behind: PrintedSpread | None = None) -> str:
+    """The paper's number with its own difference to the row's opponent: "46.91 (-7.94)", "67.92 ± 0.31 (sd, n = 10) (-2.29)"."""
     if math.isnan(value):
         return MISSING
-    return f"{value:.2f}" if math.isnan(delta) or delta == 0 else f"{value:.2f} ({round(delta, 2) + 0.0:+.2f})"
+    said = plus_minus(value, behind) + (f" ({behind})" if behind else "")
+    return said if math.isnan(delta) or delta == 0 else f"{said} ({round(delta, 2) + 0.0:+.2f})"
 
 
 def line(row: ScoredRow, table: ScoredTable) -> TableLine:
@@ -70,7 +72,7 @@ def line(row: ScoredRow, table: ScoredTable) -> TableLine:
         score=MISSING if row.score.n == 0 else f"{percent(row.score.mean)}{sd} ({n})",
         delta=delta,
         role=row.role or MISSING,
-        paper=tuple(paper_text(value, delta) for value, delta in zip(row.paper, row.paper_delta, strict=True)),
+        paper=tuple(map(paper_text, row.paper, row.paper_delta, row.paper_spread)),
     )
 
 
@@ -150,6 +152,9 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
     head += ["delta", "delta low", "delta high", "delta n", "p sign flip", *["against"][: int(several)], "scored"]
     head += ["anchor", "all labels", "of the gap", "of the gap low", "of the gap high"] if table.headrooms else []
     head += [name for column in table.paper_columns for name in (f"paper: {column}", f"paper delta: {column}")]
+    spread_in = [any(row.paper_spread[i] for row in table.rows) for i in range(len(table.paper_columns))]
+    behind = compress(table.paper_columns, spread_in)
+    head += [f"paper {what}: {column}" for column in behind for what in ("spread", "spread is", "n")]
     head += [f"{name} {what}" for name in (more.names if more else ()) for what in ("n", "mean", "sd")]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -166,6 +171,8 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
             for pair in zip(row.paper, row.paper_delta, strict=True)
             for number in pair
         ]
+        for one in compress(row.paper_spread, spread_in):
+            stated += [f"{one.value:g}", one.kind, str(one.n)] if one else [MISSING] * 3
         against = [row.against or MISSING] if several else []
         values = zip(more.names, more.lines[i].values, strict=True) if more and more.lines else ()
         others = [one for name, value in values for one in _summary(value, name)]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg.augment.perturbation import Perturbation
 from semiseg.batch import Batch, Plane
 from semiseg.config import Net, Train
 from semiseg.ema import Ema
@@ -154,6 +155,11 @@ class Rule(abc.ABC):
     def evaluated(self) -> str:
         """Role of the network whose score chooses the weights and is reported."""
         return "student"
+
+    @property
+    def student_perturbation(self) -> Perturbation | None:
+        """What unlabelled images go through, after weak augmentation, before the student learns from them."""
+        return getattr(self, "perturbation", None)
 
     def start(self, build: Build) -> State:
         """Networks at step 0."""

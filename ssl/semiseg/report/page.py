@@ -25,6 +25,7 @@ from semiseg.report.samples import Picture, samples_info
 from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import Paired, Standing
 from semiseg.report.tables import interval, notes, table_grid
+from semiseg.report.weights import weights_grid, weights_info
 from semiseg.results import Results
 from semiseg.results.decode import encode
 
@@ -44,6 +45,7 @@ def study_page(data: ReportData) -> str:
     made = [("answer", "Answer", _answer(data.table, data.label)), ("table", "Table", _table(data))]
     made += figure_sections([one for one in FIGURES if one.first], data)
     made += _metrics(data.metrics)
+    made += _ends(data)
     made += figure_sections([one for one in FIGURES if not one.first], data)
     made += [("samples", "Samples", _samples(results)), ("provenance", "Provenance", _provenance(results))]
     return document(study.title, study.question, _facts(data), _banner(data), made, results.folder.name)
@@ -170,6 +172,25 @@ def _metrics(more: Metrics) -> list[Section]:
     return [("metrics", "All metrics", section("metrics", "All metrics", content))]
 
 
+def _ends(data: ReportData) -> list[Section]:
+    """The section of best and last weights, if any row has both."""
+    made = weights_grid(weights_info(data.results, data.table), data.label)
+    if made is None:
+        return []
+    kinds = _classes(made)
+    heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
+    body = []
+    for line in made.lines:
+        cells = [f'<td class="{kind}">{numeral(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)]
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    heading, what = (
+        "Best and last weights",
+        f"The table reports the {data.study.score.weights} weights; selection images chose the best.",
+    )
+    content = f'<p class="note">{escaped(made.title)}. {escaped(what)}</p>{wide_table(heads, body)}'
+    return [("weights", "Weights", section("weights", heading, content))]
+
+
 def _samples(results: Results) -> str:
     info = samples_info(results)
     if not info.lines:
@@ -179,7 +200,10 @@ def _samples(results: Results) -> str:
     grid = f'<div class="wide"><div class="panel" style="grid-template-columns: repeat({len(info.columns)}, 1fr)">{heads}{cells}</div></div>'
     swatches = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in info.classes]
     legend = "".join(f'<li><i style="background:{colour}"></i>{escaped(name)}</li>' for name, colour in swatches)
-    where = f"Row '{results.study.reference}', seed {results.study.seeds[0]}; below each prediction the share of pixels that match."
+    rows = ", ".join(f"'{row}'" for row in info.rows)
+    where = f"Row{'s' * (len(info.rows) > 1)} {rows}, seed {results.study.seeds[0]}; below each prediction the share of pixels that match."
+    if info.seen:
+        where += " Student's view: the image as training shows it, weakly augmented and perturbed, one draw."
     return section("samples", "Samples", f'<p class="note">{escaped(where)}</p>{grid}<ul class="legend">{legend}</ul>')
 
 

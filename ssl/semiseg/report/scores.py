@@ -187,11 +187,11 @@ def row_words(study: StudyRecord) -> Words:
     return Words(switches, ("method", *fields), {name: (method[name], *facts[name]) for name in rows})
 
 
-def numbers_of(results: Results, metric: str) -> dict[tuple[str, str], float]:
-    """A metric over all classes by (key, role), on the study's split and with the study's weights."""
+def numbers_of(results: Results, metric: str, weights: str = "") -> dict[tuple[str, str], float]:
+    """A metric over all classes by (key, role), on the study's split and with the study's weights or others."""
     score = results.study.score
     wanted = (pc.field("class") == "") & (pc.field("metric") == metric)
-    wanted &= (pc.field("split") == score.split) & (pc.field("weights") == score.weights)
+    wanted &= (pc.field("split") == score.split) & (pc.field("weights") == (weights or score.weights))
     return {(line["key"], line["role"]): line["value"] for line in results.metrics.filter(wanted).to_pylist()}
 
 

@@ -69,6 +69,42 @@ def figure(traces: Iterable, height: int, left: int = 60, **layout) -> go.Figure
     return made.update_layout(**layout)
 
 
+class Switch(NamedTuple):
+    """A button: what it is called, what it makes of the traces, one value each, and of the layout."""
+
+    name: str
+    traces: dict[str, list]
+    layout: dict[str, str]
+
+
+def add_switches(made: go.Figure, *groups: tuple[list[Switch], int]) -> None:
+    """Rows of buttons above a figure, the first group left, the second right, each with the number of the one that is on. A group of
+    fewer than two is left out."""
+    height = made.layout.height - made.layout.margin.t - made.layout.margin.b
+    menus = [
+        {
+            "type": "buttons",
+            "direction": "right",
+            "buttons": [{"label": one.name, "method": "update", "args": [one.traces, one.layout]} for one in choices],
+            "active": on,
+            "showactive": True,
+            **({"x": 0, "xanchor": "left"} if side == 0 else {"x": 1, "xanchor": "right"}),
+            "y": 1 + 24 / height,
+            "yanchor": "bottom",
+            "pad": {"l": 0, "r": 0, "t": 0, "b": 0},
+            # the same in both themes, as plotly paints the active one light
+            "bgcolor": "#d5dbe5",
+            "bordercolor": NEUTRAL,
+            "font": {"color": "#1d2433", "size": 12},
+        }
+        for side, (choices, on) in enumerate(groups)
+        if len(choices) > 1
+    ]
+    if menus:
+        more = 36  # pixels
+        made.update_layout(updatemenus=menus, margin={"t": made.layout.margin.t + more}, height=made.layout.height + more)
+
+
 def named_points(points: list[tuple[float, float, str]], name: str, marker: dict) -> go.Scatter:
     """Marks of one name in the legend; a point is x, y and what it says when touched, before x in points."""
     xs, ys, labels = ([point[i] for point in points] for i in range(3))

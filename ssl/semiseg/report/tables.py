@@ -130,23 +130,25 @@ def text(table: ScoredTable, metric: str, rule: str, width: int | None = None, m
     )
 
 
-def markdown(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None) -> str:
-    """A pipe table followed by its notes, then all metrics."""
-    other = metrics_grid(more) if more else None
-    blocks = [as_markdown(table_grid(table, metric)), "\n".join(notes(table, rule)), *([as_markdown(other)] if other else [])]
-    return "\n\n".join(blocks) + "\n"
+def markdown(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None, weights: Grid | None = None) -> str:
+    """A pipe table followed by its notes, then all metrics, then best and last weights."""
+    others = [one for one in (metrics_grid(more) if more else None, weights) if one]
+    return "\n\n".join([as_markdown(table_grid(table, metric)), "\n".join(notes(table, rule)), *map(as_markdown, others)]) + "\n"
 
 
-def latex(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None) -> str:
-    """A booktabs tabular, then all metrics as another; the notes stand above as comments."""
-    other = metrics_grid(more) if more else None
+def latex(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None, weights: Grid | None = None) -> str:
+    """A booktabs tabular, then all metrics and best and last weights as others; the notes stand above as comments."""
+    others = [one for one in (metrics_grid(more) if more else None, weights) if one]
     comments = ["% needs \\usepackage{booktabs,amssymb}", *(f"% {note}" for note in notes(table, " ".join(rule.split())))]
-    return "\n".join([*comments, as_latex(table_grid(table, metric)), *(["", as_latex(other)] if other else [])]) + "\n"
+    return (
+        "\n".join([*comments, as_latex(table_grid(table, metric)), *(part for one in others for part in ("", as_latex(one)))])
+        + "\n"
+    )
 
 
-def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
-    """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then n, mean and sd of every
-    metric."""
+def comma_separated(table: ScoredTable, more: Metrics | None = None, weights: Grid | None = None) -> str:
+    """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then what `weights` says of the row, and
+    n, mean and sd of every metric."""
     several = not table.opponent
     head = ["row", *table.switches, *table.columns, "n", "mean", "sd", *(f"seed {seed}" for seed in table.seeds)]
     head += ["delta", "delta low", "delta high", "delta n", "p sign flip", *["against"][: int(several)], "scored"]
@@ -155,7 +157,9 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
     spread_in = [any(row.paper_spread[i] for row in table.rows) for i in range(len(table.paper_columns))]
     behind = compress(table.paper_columns, spread_in)
     head += [f"paper {what}: {column}" for column in behind for what in ("spread", "spread is", "n")]
+    head += weights.head[1:] if weights else ()
     head += [f"{name} {what}" for name in (more.names if more else ()) for what in ("n", "mean", "sd")]
+    ends = {name: cells for name, *cells in weights.lines} if weights else {}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(head)
@@ -180,7 +184,9 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
             [
                 *(row.name, *ticks, *row.facts, *_summary(row.score), *scores, *delta, *against, row.role or MISSING),
                 *(_room(table, row.name) if table.headrooms else []),
-                *(*stated, *others),
+                *stated,
+                *(ends.get(row.name, [MISSING] * (len(weights.head) - 1)) if weights else []),
+                *others,
             ]
         )
     return stream.getvalue()

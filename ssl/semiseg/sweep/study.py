@@ -24,6 +24,7 @@ from semiseg.sweep.collect import collect
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.estimate import estimate
 from semiseg.sweep.feed import PlanFeed, Queue
+from semiseg.sweep.pictures import write_views
 from semiseg.sweep.plan import Plan, chain_of, make_plan
 from semiseg.sweep.record import study_record
 from semiseg.sweep.rows import ResolvedRow, resolve_row
@@ -88,6 +89,8 @@ class Study:
             """Training goes on whatever becomes of the results: the store has all of them."""
             try:
                 collect(self.out, plan, queue, bench.place.open_store(), self._record(plan, bench))
+                ends = (chain[-1] for (_, seed), chain in plan.chains.items() if seed == self.preset.seeds[0])
+                write_views(self.out / "samples", [one for one in ends if one.key in queue.done], bench.pack, bench.splits)
                 self.unwritten = ""
             except OSError as error:
                 if not self.unwritten:

@@ -21,10 +21,10 @@ from semiseg.report import tables, write_report
 from semiseg.report.beside import beside_figure, beside_info, draw_beside
 from semiseg.report.curve import curve_figure, curve_info
 from semiseg.report.data import report_data
-from semiseg.report.metrics import metrics_grid
+from semiseg.report.metrics import metrics_grid, plus_minus
 from semiseg.report.scores import score_table
 from semiseg.results import read
-from semiseg.results.records import PaperRecord
+from semiseg.results.records import PaperRecord, PrintedSpread
 from semiseg.sweep.record import curve_record, paper_record
 
 METHODS_TEXT = Path(__file__).parents[2] / "shared" / "methods.md"
@@ -95,6 +95,14 @@ def test_csv_has_columns_of_spreads_only_where_there_are_some(data, tmp_path):
     assert "spread" not in tables.comma_separated(without.table)
 
 
+@pytest.mark.parametrize(
+    ("value", "behind", "said"),
+    [(99.745, 0.005, "99.745 ± 0.005"), (99.775, 0.01, "99.78 ± 0.01"), (1.6, 1.0, "1.60 ± 1.00"), (5.0, 0.0, "5.00 ± 0.00")],
+)
+def test_a_spread_shows_its_first_digit(value, behind, said):
+    assert plus_minus(value, PrintedSpread("sd", behind, 5)) == said
+
+
 # ---- figures
 
 
@@ -115,6 +123,15 @@ def test_our_interval_stands_beside_the_papers_spread(data):
     dice = panels[1].lines[0]
     assert dice.ours.mean == pytest.approx(sum(values) / 3 + 5)  # make_comparison has 5 points more there
     assert draw_beside(data) is not None
+
+
+def test_an_interval_of_few_seeds_does_not_stretch_the_axis_beyond_percent(tmp_path):
+    scores = SCORES | {"supervised, 5 %": (0.2, 0.9, 0.9)}  # 67 ± 100
+    (panel, _) = beside_info(report_data(read(make_comparison(tmp_path, scores=scores))))
+    low, high = beside_figure(panel).layout.xaxis.range
+    assert (low, high) == pytest.approx((0, 100), abs=5)
+    assert low < 0
+    assert high > 100
 
 
 def test_columns_of_one_metric_share_a_panel_and_none_has_bars_without_spreads(tmp_path):

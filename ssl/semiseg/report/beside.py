@@ -4,6 +4,7 @@ Numbers first, drawing second."""
 import math
 from typing import NamedTuple
 
+import numpy as np
 import plotly.graph_objects as go
 
 from semiseg.measures import described
@@ -50,6 +51,7 @@ class BesidePanel(NamedTuple):
     """A metric and the columns of the paper that state it, with the rows of which they state something."""
 
     label: str
+    share: bool  # in percent
     columns: tuple[str, ...]
     lines: tuple[BesideLine, ...]
 
@@ -77,7 +79,7 @@ def beside_info(data: ReportData) -> tuple[BesidePanel, ...]:
             lines.append(BesideLine(row.name, ours, stated, tuple(row.paper_spread[i] for i in at)))
         if lines:
             label = f"{study.score.split} {pretty(metric)}, {'%' if share else study.data.length}"
-            panels.append(BesidePanel(label, tuple(paper.columns[i] for i in at), tuple(lines)))
+            panels.append(BesidePanel(label, share, tuple(paper.columns[i] for i in at), tuple(lines)))
     return tuple(panels)
 
 
@@ -106,8 +108,18 @@ def beside_figure(panel: BesidePanel) -> go.Figure:
         said = [_paper_said(line, i, column) for line in lines]
         traces.append(_trace(marks, said, f"paper: {column}", marker))
     made = figure(traces, height=130 + 52 * len(names))
-    made.update_xaxes(title_text=panel.label)
+    made.update_xaxes(title_text=panel.label, **({"range": _range(panel)} if panel.share else {}))
     return made.update_yaxes(tickvals=list(place.values()), ticktext=names, range=[-0.6, len(names) - 0.4], showgrid=False)
+
+
+def _range(panel: BesidePanel) -> list[float]:
+    """Of an axis of percent: all that is drawn, but nothing below 0 or above 100, where intervals of few seeds may reach."""
+    spans = [(value, _bar(one)) for line in panel.lines for value, one in zip(line.paper, line.spreads, strict=True)]
+    spans += [(line.ours.mean, half_interval(line.ours)) for line in panel.lines]
+    ends = [mean + side * half for mean, half in ((mean, np.nan_to_num(half)) for mean, half in spans) for side in (-1, 1)]
+    low, high = np.nanmin(ends), np.nanmax(ends)
+    pad = 0.04 * (min(high, 100) - max(low, 0)) + 0.01
+    return [float(max(low, 0) - pad), float(min(high, 100) + pad)]
 
 
 def _bar(behind: PrintedSpread | None) -> float:

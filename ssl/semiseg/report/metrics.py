@@ -49,8 +49,12 @@ def written(metric: str, value: float) -> str:
 
 
 def plus_minus(value: float, behind: PrintedSpread | None) -> str:
-    """A paper's number and what it prints behind it: "67.92 ± 0.31"."""
-    return f"{value:.2f}" + (f" ± {behind.value:.2f}" if behind else "")
+    """A paper's number and what it prints behind it, with two decimals or as many as show the first digit of that: "67.92 ± 0.31",
+    "99.745 ± 0.005"."""
+    if behind is None:
+        return f"{value:.2f}"
+    digits = max(2, math.ceil(-math.log10(behind.value))) if behind.value > 0 else 2
+    return f"{value:.{digits}f} ± {behind.value:.{digits}f}"
 
 
 def metrics_info(results: Results, table: ScoredTable) -> Metrics:

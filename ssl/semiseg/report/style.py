@@ -89,7 +89,7 @@ def add_switches(made: go.Figure, *groups: tuple[list[Switch], int]) -> None:
             "active": on,
             "showactive": True,
             **({"x": 0, "xanchor": "left"} if side == 0 else {"x": 1, "xanchor": "right"}),
-            "y": 1 + 24 / height,
+            "y": 1 + 30 / height,
             "yanchor": "bottom",
             "pad": {"l": 0, "r": 0, "t": 0, "b": 0},
             # the same in both themes, as plotly paints the active one light
@@ -101,7 +101,7 @@ def add_switches(made: go.Figure, *groups: tuple[list[Switch], int]) -> None:
         if len(choices) > 1
     ]
     if menus:
-        more = 36  # pixels
+        more = 42  # pixels
         made.update_layout(updatemenus=menus, margin={"t": made.layout.margin.t + more}, height=made.layout.height + more)
 
 

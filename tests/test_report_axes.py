@@ -2,6 +2,7 @@
 student sees; the flags that say so."""
 
 import csv
+import html
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from conftest import Run, refuses
 from PIL import Image
 from scipy import stats
 from sklearn.metrics import accuracy_score, jaccard_score
+from test_report_page import browse
 from test_report_studies import SCORES, key_of, make_study, study_of, write_json
 
 import ablation_report
@@ -105,7 +107,7 @@ def test_the_figure_has_every_metric_and_begins_with_the_score(folder):
     assert [trace.visible is not False for trace in made.data] == score
     assert [not one for one in score] == accuracy
     assert sum(score) == sum(accuracy) == 40  # 30 stages and the means of 10 kinds
-    assert metrics.buttons[1].args[1] == {"yaxis1.title.text": "selection accuracy, %"}
+    assert metrics.buttons[1].args[1] == {"yaxis.title.text": "selection accuracy, %"}
     shown, other = (next(t for t, on in zip(made.data, which, strict=True) if on) for which in (score, accuracy))
     assert [2 * value for value in other.y] == pytest.approx(list(shown.y), abs=1e-4)
     assert [button.label for button in axes.buttons] == list(AXES)
@@ -126,6 +128,25 @@ def test_the_axis_is_the_step_the_epoch_or_the_share_of_the_stage(folder, tmp_pa
             assert shares == pytest.approx([step / 3 for step in steps], abs=1e-3)  # of 300
             stage = trace.hovertemplate[:2]
             assert epochs == pytest.approx([step / EPOCH_STEPS[stage] for step in steps], abs=1e-3)
+
+
+CLICK = """<script>
+const plot = document.querySelector('[data-plot="data-training"]');
+const button = name => [...plot.querySelectorAll(".updatemenu-button")].find(one => one.textContent === name);
+for (const name of ["accuracy", "epoch"]) button(name).dispatchEvent(new MouseEvent("click"));
+const shown = plot.data.filter(trace => trace.visible !== false);
+document.title = JSON.stringify([shown.length, plot.layout.yaxis.title.text, plot.layout.xaxis3.title.text, shown[0].x[0], shown[0].y[0]]);
+</script></body>"""
+
+
+def test_buttons_change_metric_and_axis_in_a_browser(folder, tmp_path):
+    page = tmp_path / "clicked.html"
+    page.write_text(write_report(folder).read_text(encoding="utf-8").replace("</body>", CLICK), encoding="utf-8")
+    document, console = browse(page, tmp_path / "profile")
+    assert console == ""
+    line = next(line for line in selection_info(read(folder), "accuracy").seeds if line.stage == "s1")
+    title = html.unescape(document.split("<title>")[1].split("</title>")[0])
+    assert json.loads(title) == [40, "selection accuracy, %", "epoch", 20 / 25, pytest.approx(line.values[0], abs=1e-4)]
 
 
 def test_curves_of_before_have_no_epochs_and_no_switch_of_metrics(tmp_path):

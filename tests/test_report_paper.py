@@ -128,7 +128,8 @@ def test_our_interval_stands_beside_the_papers_spread(data):
 def test_an_interval_of_few_seeds_does_not_stretch_the_axis_beyond_percent(tmp_path):
     scores = SCORES | {"supervised, 5 %": (0.2, 0.9, 0.9)}  # 67 ± 100
     (panel, _) = beside_info(report_data(read(make_comparison(tmp_path, scores=scores))))
-    low, high = beside_figure(panel).layout.xaxis.range
+    drawn: Any = beside_figure(panel)
+    low, high = drawn.layout.xaxis.range
     assert (low, high) == pytest.approx((0, 100), abs=5)
     assert low < 0
     assert high > 100

@@ -108,7 +108,7 @@ def beside_figure(panel: BesidePanel) -> go.Figure:
         said = [_paper_said(line, i, column) for line in lines]
         traces.append(_trace(marks, said, f"paper: {column}", marker))
     made = figure(traces, height=130 + 52 * len(names))
-    made.update_xaxes(title_text=panel.label, **({"range": _range(panel)} if panel.share else {}))
+    made.update_xaxes(title_text=panel.label, range=_range(panel) if panel.share else None)
     return made.update_yaxes(tickvals=list(place.values()), ticktext=names, range=[-0.6, len(names) - 0.4], showgrid=False)
 
 

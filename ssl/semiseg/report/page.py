@@ -197,7 +197,9 @@ def _samples(results: Results) -> str:
         return section("samples", "Samples", '<p class="empty">No sample images have been written yet.</p>')
     heads = "".join(f'<div class="head">{escaped(name)}</div>' for name in info.columns)
     cells = "".join(_picture(picture) for pictures in info.lines for picture in pictures)
-    grid = f'<div class="wide"><div class="panel" style="grid-template-columns: repeat({len(info.columns)}, 1fr)">{heads}{cells}</div></div>'
+    count = len(info.columns)
+    style = f"grid-template-columns: repeat({count}, minmax(0, 1fr)); min-width: {max(620, 90 * count)}px"
+    grid = f'<div class="wide"><div class="panel" style="{style}">{heads}{cells}</div></div>'
     swatches = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in info.classes]
     legend = "".join(f'<li><i style="background:{colour}"></i>{escaped(name)}</li>' for name, colour in swatches)
     rows = ", ".join(f"'{row}'" for row in info.rows)

@@ -180,6 +180,11 @@ def _thin(steps, values) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return next(thinned), next(thinned)
 
 
+def _axis_name(letter: str, number: int) -> str:
+    """As the layout calls the axis of a panel, 1 the first."""
+    return f"{letter}axis{number if number > 1 else ''}"
+
+
 def training_figure(views: Mapping[str, TrainingInfo], titles: Mapping[str, str], share_y: bool, axis: str = "step") -> go.Figure:
     """Panels side by side: means as lines, seeds as thin lines; one colour per variant, the same in every panel.
 
@@ -230,10 +235,11 @@ def training_figure(views: Mapping[str, TrainingInfo], titles: Mapping[str, str]
             named.add((name, curve.variant))
         at = divmod(panels.index(curve.panel), columns)
         made.add_trace(trace, row=at[0] + 1, col=at[1] + 1)
-    made.update_layout(figure([], height=100 + 270 * rows).layout)
-    made.update_layout(legend={"y": -0.2 / rows}, margin={"t": 34})
-    bottom = [f"xaxis{columns * (rows - 1) + i}" for i in range(1, columns + 1)]  # plotly takes xaxis1 for xaxis
-    left = [f"yaxis{columns * row + 1}" for row in range(rows)]
+    height, top = 100 + 270 * rows, 34
+    made.update_layout(figure([], height=height).layout)
+    made.update_layout(legend={"y": -0.2 / rows}, margin={"t": top})
+    bottom = [_axis_name("x", columns * (rows - 1) + i) for i in range(1, columns + 1)]
+    left = [_axis_name("y", columns * row + 1) for row in range(rows)]
     metrics = [
         Switch(name, {"visible": [of == name for of, _ in drawn]}, {f"{at}.title.text": titles[name] for at in left})
         for name in views
@@ -242,7 +248,7 @@ def training_figure(views: Mapping[str, TrainingInfo], titles: Mapping[str, str]
         Switch(one, {"x": [curve.along(one) for _, curve in drawn]}, {f"{at}.title.text": AXES[one] for at in bottom})
         for one in axes
     ]
-    add_switches(made, (metrics, 0), (units, axes.index(axis)))
+    add_switches(made, height, top, (metrics, 0), (units, axes.index(axis)))
     made.update_xaxes(
         ticks="outside", zeroline=False, rangemode="tozero", automargin=True, title={"standoff": 8, "font": {"size": 12.5}}
     )

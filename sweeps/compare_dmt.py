@@ -19,7 +19,7 @@ from semiseg.change import Row, change
 from semiseg.config import Data, Train
 from semiseg.methods import DMT, PseudoLabel, Supervised
 from semiseg.sweep.command import main
-from semiseg.sweep.declaration import Ablation, Curve, Paper, Quick
+from semiseg.sweep.declaration import Ablation, Curve, Paper, Quick, spreads
 from semiseg.sweep.presets import MUTUAL
 
 EPOCHS: dict[float, str] = {epochs: f"DMT, {epochs} epochs a phase" for epochs in (5, 10, 20, 30)}
@@ -51,6 +51,8 @@ TABLE = Ablation(
         table="Table 1, Oxford-IIIT Pets, 10 % of the labels",
         columns=("IoU",),
         rows={"Baseline": (79.8,), "Pseudo-Label": (81.4,), "DMT": (82.3,), "Oracle": (88.8,)},
+        spreads={"DMT": spreads("se", 3, 0.2), "Oracle": spreads("se", 5, 0.1)}
+        | dict.fromkeys(("Baseline", "Pseudo-Label"), spreads("se", 5, 0.2)),
     ),
 )
 

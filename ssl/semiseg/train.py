@@ -16,7 +16,7 @@ from semiseg.data.splits import Splits
 from semiseg.development import is_development
 from semiseg.device import autocast
 from semiseg.evaluate import evaluate, thinned_masks
-from semiseg.measures import METRICS
+from semiseg.measures import METRICS, TRACED
 from semiseg.nets import BlockNet, MultiTask
 from semiseg.nets.optimiser import optimiser
 from semiseg.norms import recomputed
@@ -31,6 +31,11 @@ WATCHED = 8
 """Unlabelled images that are predicted at a time by several networks at once, so that their probabilities take little memory."""
 IN_CURVES = ("miou", "accuracy", "kept", "confidence", "entropy")
 """Of the targets that a stage's own networks make, over all classes."""
+
+
+def sampled_rows(splits: Splits, seed: int) -> np.ndarray:
+    """Those images."""
+    return (splits.selection if is_development(seed) else splits.test)[:SAMPLES]
 
 
 class StageError(RuntimeError):
@@ -170,10 +175,13 @@ class Trainer:
         return done * count // steps > (done - 1) * count // steps
 
     def _score_selection(self) -> None:
+        self._record("epoch", self.progress.step / self.batches.epoch_steps, self.progress.step)
         with self._scored_norms():
             for role, net in self.state.scored().items():
-                score = self._scores(net, self.splits.selection)["", self.train.score]
-                self._record(f"selection/{role}/{self.train.score}", score, self.progress.step)
+                found = self._scores(net, self.splits.selection)
+                for metric in dict.fromkeys((self.train.score, *TRACED)):
+                    self._record(f"selection/{role}/{metric}", found["", metric], self.progress.step)
+                score = found["", self.train.score]
                 if role == self.rule.evaluated:
                     self.progress.selection = score
                     if score > self.progress.best_score or not self.best:  # a score of no class is nan
@@ -269,7 +277,6 @@ class Trainer:
         parts = {"selection": self.splits.selection}
         if not is_development(self.stage.seed):
             parts["test"] = self.splits.test
-        *_, sampled = parts.values()
         for which, step in (("last", self.progress.step), ("best", self.progress.best_step)):
             for role, net in self.state.scored().items():
                 load_role(net, weights, f"{which}.{role}.")
@@ -278,7 +285,7 @@ class Trainer:
                     for (name, metric), value in self._scores(net, rows, asked).items():
                         metrics.append(place | {"class": name, "metric": metric, "value": value})
                 if (which, role) == (self.train.weights, self.rule.evaluated):
-                    first = sampled[:SAMPLES]
+                    first = sampled_rows(self.splits, self.stage.seed)
                     samples = thinned_masks(net, self.pack, first, self.train, batch=SAMPLES, device=self.device)
         self.progress.seconds += time.perf_counter() - started
         chosen = self.progress.best_step if self.train.weights == "best" else self.progress.step

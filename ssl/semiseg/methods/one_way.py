@@ -84,6 +84,10 @@ class OneWay(OneStage):
         return Needs(draw="mixed")
 
     @property
+    def student_perturbation(self) -> Perturbation | None:
+        return None if self.direction == "1w-pt" and not self.paper_compat else self.perturbation
+
+    @property
     def evaluated(self) -> str:
         return self.evaluate
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg.augment.perturbation import Perturbation
 from semiseg.batch import Batch, Plane
 from semiseg.config import Net, Train, require
 from semiseg.ema import Ema
@@ -175,6 +176,11 @@ class Rule(abc.ABC):
     def least(self) -> float:
         """Probability of the class that its own networks give an unlabelled pixel below which this is not learned; 0: all are."""
         return 0.0
+
+    @property
+    def student_perturbation(self) -> Perturbation | None:
+        """What unlabelled images go through, after weak augmentation, before the student learns from them."""
+        return getattr(self, "perturbation", None)
 
     def start(self, build: Build) -> State:
         """Networks at step 0."""

@@ -3,6 +3,7 @@
 A figure is one function, from the report's data to what is drawn, and one line here (`semiseg.report.markup.PageFigure`).
 """
 
+from semiseg.report.beside import draw_beside
 from semiseg.report.classes import draw_classes
 from semiseg.report.curve import draw_curve
 from semiseg.report.data import ReportData
@@ -16,6 +17,7 @@ from semiseg.report.training import draw_losses, draw_selection
 
 FIGURES: tuple[PageFigure[ReportData], ...] = (
     PageFigure("curve", "Curve", draw_curve, first=True),
+    PageFigure("beside", "Beside the paper", draw_beside),
     PageFigure("deltas", "Deltas", draw_deltas),
     PageFigure("classes", "Classes", draw_classes, wide=True),
     PageFigure("roles", "Roles", draw_roles),

@@ -17,6 +17,7 @@ from semiseg.development import RESERVED, SCENES, development_data, is_developme
 from semiseg.measures import check_names
 from semiseg.methods import Method, name_of
 from semiseg.nets import UNet, net_named
+from semiseg.results.records import ReportOptions
 from semiseg.sweep.anchors import AnchorKind, check_kinds
 from semiseg.sweep.declaration import Ablation, Preset, Quick
 from semiseg.sweep.resources import Ray
@@ -73,6 +74,7 @@ class Arguments(Common[M], Generic[M]):
 
     A word is a switch, a method's name or a setting such as data.labelled=0.05, train.steps=400 or a field of the method.
     """
+    report: ReportOptions = field(default_factory=ReportOptions)
 
 
 LARGEST = 2**31 - 1

@@ -186,10 +186,11 @@ class StageRun:
         sure, rows = wanted.confidences or wanted.keep is not keep_all, splits.training.tolist()
 
         def write(path: Path) -> None:
-            tiles = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device)
+            tiles = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device, wanted.plane)
             write_masks(path, pack, rows, tiles, confidences=sure)
 
-        name = f"masks{'-confidences' * sure}-{prefix.rstrip('.').replace('.', '-')}.planes"
+        plane = {"confidence": "-confidences", "certainty": "-certainties"}[wanted.plane] if sure else ""
+        name = f"masks{plane}-{prefix.rstrip('.').replace('.', '-')}.planes"
         try:
             masks, confidences = read_masks(self.store.add(teacher.key, name, write))
         except (OSError, ValueError, KeyError) as error:  # cut short by a crash or a full disk

@@ -2,7 +2,7 @@
 
 Curves over the number of labelled images: stage 1, which is the supervised baseline, all three stages, the consistency of French et
 al. 2020 (arXiv:1906.01916) with CutMix and with Cutout, and dynamic mutual training (Feng et al. 2020). The labelled images of a point
-are among those of the next. On the built-in scenes 4, 8, 16 and 32 of them for 2 seeds take about 12 minutes on 2 CPU cores, without
+are among those of the next. On the built-in scenes 4, 8, 16 and 32 of them for 2 seeds take about 15 minutes on 2 CPU cores, without
 DMT, whose rows train 13 stages each: `--rows "DMT, 4"`. The presets `paper` (Cityscapes, 100, 372, 744, 1488 labels), `paper-voc` and
 `paper-voc-coco` (1/100, 1/50, 1/20, 1/8 of 10,582) set lambda and the labelled images in a batch per number of labels, as the paper
 does; its text has 1448 for the 1488 = 2975/2 of Table 1. All other numbers of the two tables are in docs/methods/ke2020.md.

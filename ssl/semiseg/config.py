@@ -34,8 +34,8 @@ class Net(abc.ABC):
     name: str = ""
     """A name in NETS, smp:ARCHITECTURE, or FILE.py:FUNCTION for a network of your own (`semiseg.nets.own`)."""
     weights: str = ""
-    """What the student starts from: "imagenet" (torchvision's ResNet of deeplabv2 and swiftnet, any encoder of smp:ARCHITECTURE),
-    "lite0" (smp's encoder tf_efficientnet_lite0, from an installed package), a file of weights; empty: random."""
+    """What the student starts from: "imagenet" (torchvision's ResNet of deeplabv2 and swiftnet, any encoder of smp:ARCHITECTURE), "lite0"
+    (smp's encoder tf_efficientnet_lite0, from an installed package), a file of weights ("coco" asks for one); empty: random."""
     frozen_norm: bool = False
     """BatchNorm keeps its initial statistics and factors (ke2020's code)."""
     digest: str = ""

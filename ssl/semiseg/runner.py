@@ -211,11 +211,14 @@ class StageRun:
 
         def write(path: Path) -> None:
             quality = Quality(pack, unlabelled_rows(splits))
-            tiles = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device, seen=quality.add)
+            tiles = pseudo_masks(
+                teacher, self._weights(teacher), prefix, pack, splits.training, self.device, wanted.plane, quality.add
+            )
             write_masks(path, pack, rows, tiles, confidences=sure)
             self.store.add(teacher.key, derived_name("quality", prefix, "json"), quality.write)
 
-        name = derived_name(f"masks{'-confidences' * sure}", prefix, "planes")
+        plane = {"confidence": "-confidences", "certainty": "-certainties"}[wanted.plane] if sure else ""
+        name = derived_name(f"masks{plane}", prefix, "planes")
         masks, confidences = derived(self.store, teacher, name, write, read_masks)
         masks, confidences = ({row: kept[pack.ids[row]] for row in rows} if kept else {} for kept in (masks, confidences))
         return masks, confidences

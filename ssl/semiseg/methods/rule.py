@@ -109,7 +109,9 @@ class PseudoMasks:
 
     of: Pick
     confidences: bool = False
-    """Whether the probability of the masks' class comes with them."""
+    """Whether a plane of how sure the network is comes with them."""
+    plane: Literal["confidence", "certainty"] = "confidence"
+    """What that is, a name in `semiseg.pseudo.PLANES`."""
     keep: Callable[[Masks, Masks], Masks] = keep_all
     """(masks, confidences) -> the masks as they are learned, IGNORE where not."""
 

@@ -10,7 +10,7 @@ from semiseg.config import Data, Net, Train
 from semiseg.data import Pack, Splits, split
 from semiseg.data.known import StandIn, published
 from semiseg.methods import Method
-from semiseg.nets.weights import IMAGENET
+from semiseg.nets.weights import COCO, IMAGENET
 from semiseg.runner import Place
 from semiseg.stage import plain
 
@@ -50,8 +50,8 @@ def notice(data: Data, splits: Splits, device: str) -> str:
 
 
 def offline(net: Net) -> Net:
-    """The network with random weights where it would fetch others."""
-    return replace(net, weights="") if net.weights == IMAGENET else net
+    """The network with random weights where it would fetch others, or where their file is not given."""
+    return replace(net, weights="") if net.weights in (IMAGENET, COCO) else net
 
 
 Sections = dict[str, dict[str, Any]]

@@ -77,7 +77,7 @@ CITYSCAPES = Preset(
 )
 VOC = Preset(
     data=Data(name="voc_aug", labelled=212, selection=200),  # 1/50 of 10,582; images keep their sizes
-    net=DEEPLAB,  # Table 3 and the second half of Table 2 start from COCO weights: --net.weights FILE
+    net=DEEPLAB,
     # 4.2: crops of 321, random scales, 1 labelled image of 10; code: out of 0.5, 0.6 ... 1.5 (here any between)
     train=replace(
         FINE_TUNED, batch_labelled=1, batch_unlabelled=9, crop=(321, 321), weak=replace(FINE_TUNED.weak, scale=(0.5, 1.5))
@@ -90,6 +90,7 @@ VOC = Preset(
         perturbation=RandAugment(translate=10 / 321, cutout_size=32 / 321),  # code: in pixels, whatever the crop
     ),
 )
+VOC_COCO = replace(VOC, net=replace(DEEPLAB, weights="coco"))  # 4.2: second scheme, of Table 3, Figure 3 and Table 2's second half
 
 THREE_STAGE = {
     "demo": Preset(method=SHORT, net=UNet(width=8), train=SCENES),
@@ -105,8 +106,10 @@ THREE_STAGE = {
     "street": STREET,
     "paper": CITYSCAPES,
     "paper-voc": VOC,
+    "paper-voc-coco": VOC_COCO,
 }
-"""Of ke2020: built-in scenes, real images on a laptop, few labels of real images, and the paper's own two data sets."""
+"""Of ke2020: built-in scenes, real images on a laptop, few labels of real images, and the paper's own two data sets, the second one
+from either kind of weights."""
 
 MEAN_TEACHER = {
     # three methods on the same ground: one loss of labelled pixels, a teacher that follows within hundreds of steps

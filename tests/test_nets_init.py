@@ -1,6 +1,7 @@
 """Initial weights of U-Nets against Ronneberger et al. 2015, section 3, and the momentum of BatchNorm's statistics in every network."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,15 +15,15 @@ from semiseg.nets import MultiTask, UNet, UNetMRI, build
 UNETS = pytest.mark.parametrize("kind", [UNet, UNetMRI])
 
 
-def incoming(layer: nn.Module) -> int:
+def incoming(layer: Any) -> int:
     """How many values of its input an output in the middle is made of, counted by its gradient."""
-    again = type(layer)(4, 1, layer.kernel_size, stride=layer.stride, padding=layer.padding)  # type: ignore[call-arg,union-attr]
+    again = type(layer)(4, 1, layer.kernel_size, stride=layer.stride, padding=layer.padding)
     nn.init.ones_(again.weight)
     image = torch.zeros(1, 4, 9, 9, requires_grad=True)
     output = again(image)
     output[0, 0, output.shape[2] // 2, output.shape[3] // 2].backward()
     assert image.grad is not None
-    return int(image.grad.count_nonzero()) // 4 * layer.in_channels  # type: ignore[operator,union-attr]
+    return int(image.grad.count_nonzero()) // 4 * layer.in_channels
 
 
 @UNETS

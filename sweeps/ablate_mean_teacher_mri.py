@@ -4,7 +4,7 @@ about.
 Supervised against mean teacher in six metrics, averages over slices, and how much they vary from seed to seed; then the teacher's
 transform shared with the student (what section 2.1 argues against) or drawn anew (Algorithm 1 as printed) in place of delayed, mean
 squared error for cross-entropy, a confidence threshold, and consistency on unlabelled images alone. On the built-in scenes (five
-classes, so the metrics are means over four of them) 3 seeds take about 7 minutes on 2 CPU cores.
+classes, so the metrics are means over four of them) 3 seeds take about 8 minutes on 2 CPU cores.
 
     python sweeps/ablate_mean_teacher_mri.py
     python sweeps/ablate_mean_teacher_mri.py --preset mri --data.root PATH

@@ -3,7 +3,7 @@
 
 With a quarter of the labels: supervised (M25L), the mean teacher (M25), and the same without each of the four changes of the
 student's images that section 2.2 names: hue, saturation, blur, noise; then without any, so that student and teacher see the same
-image. On the built-in scenes 2 seeds take about 6 minutes on 2 CPU cores.
+image. On the built-in scenes 2 seeds take about 13 minutes on 2 CPU cores.
 
     python sweeps/ablate_mean_teacher_pets.py
     python sweeps/ablate_mean_teacher_pets.py --preset pets --data.root PATH

@@ -134,7 +134,7 @@ def test_the_difference_of_two_methods_makes_one_of_the_other(data: st.DataObjec
     [
         ("S1 S2", "S1 S2"),
         ("three_stage  S2 S1 lambda1=0.25", "S1 S2 lambda1=0.25"),
-        ("data.labelled=all mean_teacher delayed=False", "mean_teacher delayed=false data.labelled=all"),
+        ("data.labelled=all mean_teacher delayed=shared", "mean_teacher delayed=shared data.labelled=all"),
         ("dmt phases=(0.5,1.0) train.steps=4", "dmt phases=(0.5,1.0) train.steps=4"),
         ("dmt phases=(1.0,)", "dmt phases=(1.0,)"),
         ("dmt train.weak.flip=0 train.weak.either=0.5", "dmt train.weak.flip=0 train.weak.either=0.5"),

@@ -233,10 +233,10 @@ MIXES: dict[str, Perturbation] = {
     "phtps+cutmix": perturbation_named("phtps+cutmix"),
 }
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "mean_teacher": [{}, {"delayed": False}],
+    "mean_teacher": [{}, {"delayed": "shared"}, {"delayed": "independent"}],
     "one_way": [{}, *({"direction": direction, "teacher": "simple"} for direction in ("1w-pt", "2w-p1", "1w-p2"))],
 }
-REFUSED = {f"mean_teacher delayed=False {name}" for name in ("cutmix", "phtps+cutmix")}
+REFUSED = {f"mean_teacher delayed=independent {name}" for name in ("cutmix", "phtps+cutmix")}
 REFUSED |= {
     f"one_way direction=1w-p2 teacher=simple {name}" for name in ("randaugment", "cutmix", "gentle that moves", "phtps+cutmix")
 }

@@ -147,7 +147,8 @@ def trained(found: Iterable[Stage], place: KnownPlace) -> int:
 
 
 STEPS = {  # kinds of stages
-    ("ablate_mean_teacher_mri", "paper"): 5,  # supervised; the threshold is a number
+    ("ablate_mean_teacher_mri", "paper"): 6,  # supervised; the threshold is a number
+    ("ablate_mean_teacher_pets", "paper"): 2,
     ("compare_label_fractions", "paper"): 2,
     ("compare_dmt", "paper"): 4,  # supervised, on a part of the labels, pseudo-labels, mutual training
     ("compare_dmt", "paper-dst-cbc"): 4,

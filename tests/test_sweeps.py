@@ -73,7 +73,8 @@ def plan(table: Ablation, preset: Preset) -> Plan:
 DISTINCT = {
     "ablate_three_stage": 10,
     "sweep_lambda": 1 + 4 * 2 + 4 * 2,
-    "ablate_mean_teacher_mri": 6,
+    "ablate_mean_teacher_mri": 7,
+    "ablate_mean_teacher_pets": 7,
     "compare_consistency_directions": 1 + 8 + 6 * 4,
     "compare_dmt": 1
     + 1

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torchvision.models import WeightsEnum
 
-__all__ = ["ALIGNED", "AS_BEFORE", "Data", "Net", "SettingError", "Train", "Weak", "require", "require_choices"]
+__all__ = ["ALIGNED", "AS_BEFORE", "IN_KEYS", "Data", "Net", "SettingError", "Train", "Weak", "require", "require_choices"]
 
 AS_BEFORE = "as_before"
 """Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
 
     rot90: bool = field(default=True, metadata={AS_BEFORE: False})
 """
+IN_KEYS = "in_keys"
+"""Metadata of a field whose values were others when stages had been stored: value -> what stands for it in keys."""
 ALIGNED = 32
 """Pixels of which windows and their places are multiples: the strides of all networks divide it."""
 
@@ -38,6 +40,9 @@ class Net(abc.ABC):
     (smp's encoder tf_efficientnet_lite0, from an installed package), a file of weights ("coco" asks for one); empty: random."""
     frozen_norm: bool = False
     """BatchNorm keeps its initial statistics and factors (ke2020's code)."""
+    bn_momentum: float | None = field(default=None, metadata={AS_BEFORE: None})
+    """Weight of a batch in BatchNorm's running statistics (perone2018's 0.9 is the weight of the statistics so far: 0.1 here); None:
+    the network's own, 0.1 in most."""
     digest: str = ""
     """sha256 of what `name` and `weights` mean; found by the tool, so that keys depend on contents and not on places."""
 
@@ -47,6 +52,11 @@ class Net(abc.ABC):
     def __post_init__(self) -> None:
         require_choices(self, "net")
         self.check_name()
+        if self.bn_momentum is not None:
+            require(0 < self.bn_momentum <= 1, "net.bn_momentum", self.bn_momentum, "a weight in (0, 1], or None")
+            require(
+                not self.frozen_norm, "net.bn_momentum", self.bn_momentum, "None with net.frozen_norm, which gathers no statistics"
+            )
 
     def check_name(self) -> None:
         """Raise SettingError for a name that is another network's; a network's own one is the default."""

@@ -14,11 +14,13 @@ from semiseg.report.pseudo import draw_pseudo
 from semiseg.report.roles import draw_roles
 from semiseg.report.timeline import draw_timeline
 from semiseg.report.training import draw_losses, draw_selection
+from semiseg.report.variances import draw_variances
 
 FIGURES: tuple[PageFigure[ReportData], ...] = (
     PageFigure("curve", "Curve", draw_curve, first=True),
     PageFigure("beside", "Beside the paper", draw_beside),
     PageFigure("deltas", "Deltas", draw_deltas),
+    PageFigure("variances", "Variances", draw_variances),
     PageFigure("classes", "Classes", draw_classes, wide=True),
     PageFigure("roles", "Roles", draw_roles),
     PageFigure("training", "Training", draw_selection, wide=True),

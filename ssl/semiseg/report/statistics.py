@@ -47,7 +47,7 @@ class Paired(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """A ratio of two mean differences; `low`, `high` are its 95 % interval, NaN where that is unbounded or n < 2."""
+    """A ratio over n seeds; `low`, `high` are its 95 % interval, NaN where that is unbounded or there are too few seeds."""
 
     n: int
     value: float
@@ -98,6 +98,24 @@ def fieller(row: Mapping[int, float], whole: Mapping[int, float], reference: Map
         return Ratio(n, top / bottom, math.nan, math.nan)
     width = math.sqrt(max(half**2 - square * rest, 0.0))
     return Ratio(n, top / bottom, float(half - width) / square, float(half + width) / square)
+
+
+def variance_ratio(row: Mapping[int, float], other: Mapping[int, float]) -> Ratio:
+    """Variance of `row` / that of `other` over the seeds at which both have a finite score, with the interval of Pitman and Morgan (1939).
+
+    It takes scores as normal, and as pairs, because rows of a seed share data and initial weights: x + c y and x - c y are
+    uncorrelated where c^2 is the ratio of the variances, so it holds all c at which the t test of their correlation, of n - 2 degrees
+    of freedom, does not reject that. NaN below 3 seeds and where a row does not vary.
+    """
+    seeds = sorted(paired(row, other).deltas)
+    x, y = (np.array([line[seed] for seed in seeds]) for line in (row, other))
+    n = len(seeds)
+    if n < 3 or not np.ptp(x) or not np.ptp(y):
+        return Ratio(n, math.nan, math.nan, math.nan)
+    ratio, r = float(x.var() / y.var()), float(np.corrcoef(x, y)[0, 1])
+    middle = 1 + 2 * max(1 - r**2, 0.0) * float(stdtrit(n - 2, 1 - LEVEL / 2)) ** 2 / (n - 2)
+    factor = middle + math.sqrt(middle**2 - 1)
+    return Ratio(n, ratio, ratio / factor, ratio * factor)
 
 
 def sign_flip_p(deltas: Iterable[float]) -> float:

@@ -75,7 +75,7 @@ def rows(draw: st.DrawFn) -> Row:
     switches = {name: draw(st.booleans()) for name in method.SWITCHES}
     return Row(
         Change(type(method), switches | draw(some_of(method, method.SWITCHES))),
-        Change(Data, draw(some_of(Data(), ("root",)))),
+        Change(Data, draw(some_of(Data(), ("root", "labelled_list")))),
         Change(Train, draw(some_of(Train()))),
     )
 

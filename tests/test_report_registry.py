@@ -17,7 +17,7 @@ from semiseg.report.markup import PageFigure, figure_sections
 from semiseg.report.page import study_page
 from semiseg.report.roles import draw_roles, roles_info
 from semiseg.report.style import Drawn
-from semiseg.results import read, write_table
+from semiseg.results import SCHEMAS, read, write_table
 from semiseg.search.figures import SEARCH_FIGURES
 from semiseg.search.folder import SearchResults, read_search
 
@@ -30,7 +30,7 @@ def waiting(folder: Path) -> Path:
 
 def without_lines(folder: Path) -> Path:
     make_study(folder, samples=False)
-    for name in ("stages", "metrics", "curves", "rows"):
+    for name in SCHEMAS:
         write_table(folder, name, [])
     return folder
 

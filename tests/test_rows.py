@@ -65,14 +65,14 @@ def key(words: str) -> str:
     ],
 )
 def test_words_are_a_method_its_switches_and_its_fields(words: str, method: Method) -> None:
-    assert line(words) == ResolvedRow(method, None, {})
+    assert line(words) == ResolvedRow(method, {}, {})
 
 
 @pytest.mark.parametrize(
     ("text", "labelled"), [("8", 8), ("0.05", 0.05), ("1", 1), ("all", "all"), ("12.0", 12.0), ("'all'", "all")]
 )
 def test_labelled_is_a_count_a_share_or_all(text: str, labelled: Any) -> None:
-    found = line(f"supervised data.labelled={text}").labelled
+    found = line(f"supervised data.labelled={text}").data["labelled"]
     assert (found, type(found)) == (labelled, type(labelled))
 
 
@@ -90,7 +90,7 @@ def test_labelled_is_a_count_a_share_or_all(text: str, labelled: Any) -> None:
 )
 def test_training_settings_of_a_row_are_its_own(word: str, train: dict[str, Any]) -> None:
     found = line(f"supervised train.{word}")
-    assert found == ResolvedRow(Supervised(), None, train)
+    assert found == ResolvedRow(Supervised(), {}, train)
     assert key(f"supervised train.{word}") != key("supervised")
 
 
@@ -101,7 +101,7 @@ REFUSED = {
     "supervised dmt": "got the methods supervised, dmt; allowed: one of them",
     "S1 lambda=0.5": "no setting 'lambda' in ThreeStage; there are S1, S2, .*lambda1",
     "supervised weight=1": "no setting 'weight' in Supervised; there are objective",
-    "supervised data.size=(8,8)": r"data.size: got \(8, 8\); allowed: another value for the whole study; a row changes data.labelled",
+    "supervised data.size=(8,8)": r"data.size: got \(8, 8\); allowed: another value for the whole study; a row changes data.labelled, data.unlabelled, data.stratify, data.trimap$",
     "supervised train.step=4": "no setting 'step' in Train; there are steps, ",
     "mean_teacher weight=much": "weight: got 'much'; allowed: float",
     "mean_teacher weight=true": "weight: got 'true'; allowed: float",

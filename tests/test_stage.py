@@ -79,6 +79,7 @@ def test_a_key_is_a_sha256() -> None:
 def test_every_field_of_every_setting_moves_the_key() -> None:
     stage = CHAIN[-1]
     near = neighbours(stage, kept=("name", "teachers"))
+    assert near.pop("split.opened").key == stage.key  # says how, not what
     kinds = {
         "split": Split,
         "net": UNet,
@@ -90,7 +91,7 @@ def test_every_field_of_every_setting_moves_the_key() -> None:
         "rule.objective": CrossEntropy,
     }
     for prefix, kind in kinds.items():
-        plain_fields = {field.name for field in fields(kind)} - {"perturbation", "ema", "weak", "objective"}
+        plain_fields = {field.name for field in fields(kind)} - {"opened", "perturbation", "ema", "weak", "objective"}
         assert {f"{prefix}.{name}" for name in plain_fields} <= near.keys()
     assert {"number", "seed"} <= near.keys()
     keys = {name: copy.key for name, copy in near.items()} | {"itself": stage.key}

@@ -21,6 +21,7 @@ FILES = [
     "stages.parquet",
     "metrics.parquet",
     "curves.parquet",
+    "pseudo.parquet",
     "rows.parquet",
     "report.html",
     "table.md",

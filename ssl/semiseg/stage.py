@@ -33,6 +33,10 @@ class Split:
     test_hash: str
     normalise: str = field(default="", metadata={AS_BEFORE: ""})
     """How stored values become what a network sees (`Pack.normalise`); "" is "dataset"."""
+    scored: str = field(default="", metadata={AS_BEFORE: ""})
+    """Fingerprint of the data whose masks are scored, where a row learns others; "": the same."""
+    opened: tuple[tuple[str, Any], ...] = field(default=(), compare=False, metadata={AS_BEFORE: ()})
+    """Values of Data with which a place that has the study's opens these images (`Place.reopen`); in no key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,7 @@ class Stage:
             "number": self.number,
             "seed": self.seed,
             "rule": {"type": type(self.rule).__name__, **for_key(self.rule)},
-            "split": for_key(self.split),
+            "split": for_key(dataclasses.replace(self.split, opened=())),
             "net": by_content(self.net),
             "train": of_training(self.train),
             "teachers": [teacher.key for teacher in self.teachers],

@@ -95,6 +95,10 @@ class MeanTeacher(OneStage):
     def evaluated(self) -> str:
         return self.evaluate
 
+    @property
+    def least(self) -> float:
+        return self.threshold
+
     def start(self, build: Build) -> State:
         return with_teacher(build, self.ema)
 

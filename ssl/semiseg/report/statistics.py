@@ -63,12 +63,17 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(finite.size, float(finite.mean()), float(finite.std(ddof=1)) if finite.size > 1 else math.nan)
 
 
+def half_interval(score: Spread) -> float:
+    """Half the 95 % interval of the mean: Student's t with n - 1 degrees of freedom; NaN for n < 2."""
+    return float(stdtrit(score.n - 1, 1 - LEVEL / 2)) * score.sd / math.sqrt(score.n) if score.n > 1 else math.nan
+
+
 def paired(row: Mapping[int, float], reference: Mapping[int, float]) -> Paired:
     """Compare `row` with `reference` (seed -> score) over the seeds at which both have a finite score."""
     seeds = [seed for seed in sorted(row) if math.isfinite(row[seed]) and math.isfinite(reference.get(seed, math.nan))]
     deltas = {seed: row[seed] - reference[seed] for seed in seeds}
-    n, mean, sd = spread(deltas.values())
-    half = float(stdtrit(n - 1, 1 - LEVEL / 2)) * sd / math.sqrt(n) if n > 1 else math.nan
+    found = n, mean, sd = spread(deltas.values())
+    half = half_interval(found)
     return Paired(deltas, n, mean, sd, mean - half, mean + half, sign_flip_p(deltas.values()))
 
 

@@ -15,12 +15,13 @@ from semiseg.sweep.plan import Plan
 
 
 def collect(folder: Path, plan: Plan, queue: Queue, store: Store, study: results.StudyRecord) -> None:
-    """Write study.json, the four tables and the sample pictures; stages that are not finished are listed with their state."""
+    """Write study.json, the tables and the sample pictures; stages that are not finished are listed with their state."""
     folder.mkdir(parents=True, exist_ok=True)
     done = [stage for stage in plan.stages.values() if stage.key in queue.done]
     results.write_table(folder, "stages", [stage_line(stage, queue, store) for stage in plan.stages.values()])
-    for name, schema in ((name, results.SCHEMAS[name]) for name in ("metrics", "curves")):
-        tables = [pq.read_table(store.folder(stage.key) / f"{name}.parquet") for stage in done]
+    for name, schema in ((name, results.SCHEMAS[name]) for name in ("metrics", "curves", "pseudo")):
+        files = [store.folder(stage.key) / f"{name}.parquet" for stage in done]
+        tables = [pq.read_table(file) for file in files if name != "pseudo" or file.exists()]  # some stages have none
         results.write_table(folder, name, pa.concat_tables([schema.empty_table(), *tables]))
     results.write_table(folder, "rows", row_lines(plan))
     first = min(seed for _, seed in plan.chains)

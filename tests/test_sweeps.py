@@ -141,7 +141,7 @@ def test_batches_of_each_share_of_labels_are_split_so_that_both_kinds_last_for_a
         for share, row in line.items():
             found = resolve_row(table.name, row, table.rows_of(table.presets[name])[row], methods)
             batch = (found.train["batch_labelled"], found.train["batch_unlabelled"])
-            assert (found.labelled, sum(batch), min(batch) >= 1) == (share, total, True)
+            assert (found.data["labelled"], sum(batch), min(batch) >= 1) == (share, total, True)
             assert abs(batch[0] - share * total) <= 0.5 or batch[0] == 1
             if name == "paper" and share > 0.03:
                 labelled = round(5585 * share)

@@ -52,7 +52,7 @@ class Collector:
         stages = self.plan.stages.values()
         done = [stage for stage in stages if stage.key in states.done]
         self._read(stage for stage in done if stage.key not in self.lines)
-        lines = [self.lines[stage.key] if stage.key in states.done else unfinished(stage, states) for stage in stages]
+        lines = [self.lines[stage.key] if stage.key in states.done else stage_line(stage, states) for stage in stages]
         results.write_table(self.folder, "stages", lines)
         for name in TABLES:
             self.tables[name] = [pa.concat_tables(self.tables[name]).unify_dictionaries().combine_chunks()]
@@ -99,7 +99,7 @@ def blank_line(stage: Stage) -> dict[str, Any]:
     } | dict.fromkeys(("seconds", "images_per_second", "device", "chosen_step", "started", "ended"))
 
 
-def unfinished(stage: Stage, states: States) -> dict[str, Any]:
+def stage_line(stage: Stage, states: States) -> dict[str, Any]:
     """The line of stages.parquet of a stage that waits, runs, has failed or was skipped."""
     for state, errors in (("failed", states.failed), ("skipped", states.skipped)):
         if stage.key in errors:

@@ -15,6 +15,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our store keeps the results
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")  # of an experiment that is never restored
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes that trials, which have an environment, do not take
 
@@ -67,7 +68,7 @@ class StageTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for a while and report; when the stage has ended, wait for a while and report the same. The driver ends the trial."""
+        """Train for a while and report; once the stage has ended, wait and report the same, until the driver ends the trial."""
         if self.last is not None:
             time.sleep(self.rest)
             self.rest = min(2 * self.rest, LONGEST_REST)

@@ -15,7 +15,7 @@ from typing import Any
 from semiseg.stage import Stage
 from semiseg.sweep.feed import Feed
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for which a process without a stage is kept, and for which others are kept for one that is being started."""
 
 

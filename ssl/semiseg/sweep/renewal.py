@@ -1,5 +1,6 @@
 """Results and report of an unfinished study, renewed beside its training: by time, not by stage."""
 
+import resource
 import subprocess
 import sys
 import threading
@@ -9,8 +10,8 @@ from pathlib import Path
 
 EVERY = 20.0
 """Results and report of an unfinished study are renewed at most this often, in seconds."""
-SHARE = 20
-"""And so seldom that renewing them takes at most one second in this many."""
+SHARE = 10
+"""And so seldom that it takes at most one CPU second in this many seconds."""
 RENDER = "import os, sys, pathlib, semiseg.report as r; os.nice(15); r.write_report(pathlib.Path(sys.argv[1]))"
 
 
@@ -50,15 +51,21 @@ class Renewal:
         rest = 0.0
         while self._known.wait() and not self._closing.wait(rest):
             self._known.clear()
-            began = time.monotonic()
+            before = _cpu_seconds()
             try:
                 self.write()
                 self._render()
             except BaseException as error:  # noqa: BLE001  raised in the main thread
                 self.error = error
                 return
-            rest = max(EVERY, SHARE * (time.monotonic() - began))
+            rest = max(EVERY, SHARE * (_cpu_seconds() - before))
 
     def _render(self) -> None:
         command = [sys.executable, "-c", RENDER, str(self.folder)]
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def _cpu_seconds() -> float:
+    """What this thread, and the processes that this one has started and seen end, have taken."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.thread_time() + children.ru_utime + children.ru_stime

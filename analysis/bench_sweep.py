@@ -5,6 +5,7 @@ what its processes take. The start (imports, opening data, Ray, the first stage 
 report are not. CPU seconds of training are those that the stages note in the store. The numbers of docs/measured.md come from
 
     python analysis/bench_sweep.py 30 300 1000
+    python analysis/bench_sweep.py 1000 --nodes 4
 """
 
 import argparse
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+FRONT_DOOR = ROOT / "sweeps" / "ablate_three_stage.py"
 STAGES_PER_SEED = 10
 """Distinct stages of the seven rows of the three-stage table."""
 TICK = os.sysconf("SC_CLK_TCK")
@@ -33,13 +35,12 @@ KINDS = ("driver", "trial", "report", "ray")
 
 @dataclass
 class Family:
-    """CPU seconds of a process and of all below it, kept when they have gone."""
+    """CPU seconds of the processes below one, kept when they have gone; `driver` is that of the study."""
 
     root: int
+    driver: int
     cpu: dict[int, float] = field(default_factory=dict)
     kinds: dict[int, str] = field(default_factory=dict)
-    parents: dict[int, int] = field(default_factory=dict)
-    born: dict[int, float] = field(default_factory=dict)
     most: int = 0
     """Most processes that trained at one time."""
 
@@ -51,14 +52,14 @@ class Family:
             more = {pid for pid, (parent, _) in stats.items() if parent in known} - known
             grown = bool(more)
             known |= more
-        for pid in known & set(stats):
+        for pid in ((known - {self.root}) | {self.driver}) & set(stats):
             self.cpu[pid] = stats[pid][1]
             self.kinds[pid] = kind if (kind := self._kind(pid, stats[pid][0])) != "gone" else self.kinds.get(pid, "ray")
         self.most = max(self.most, sum(self.kinds.get(pid) == "trial" for pid in known & set(stats)))
         return {kind: sum(self.cpu[pid] for pid, one in self.kinds.items() if one == kind) for kind in KINDS}
 
     def _kind(self, pid: int, parent: int) -> str:
-        if pid == self.root:
+        if pid == self.driver:
             return "driver"
         if self.kinds.get(pid) == "trial":
             return "trial"
@@ -68,7 +69,7 @@ class Family:
             return "gone"
         if title.startswith("ray::") and "Trainable" in title:
             return "trial"
-        return "report" if parent == self.root and "write_report" in title else "ray"
+        return "report" if parent == self.driver and "write_report" in title else "ray"
 
     @property
     def trained(self) -> int:
@@ -118,20 +119,41 @@ def small_images(root: Path) -> None:
         Image.fromarray(image).save(root / "images" / f"{number}.png")
 
 
-def bench(stages: int, *more: str) -> dict[str, float]:
-    """Run a study of at least so many stages; what it took."""
-    seeds = -(-stages // STAGES_PER_SEED)
-    with tempfile.TemporaryDirectory(prefix="semiseg-bench-") as folder:
+def command(place: Path, stages: int) -> list[str]:
+    """Words for the front door: at least so many stages of one step on the images of a folder."""
+    words = ["--anchors", "none", "--data.name", "folder", "--data.root", str(place / "data"), "--data.labelled", "4"]
+    words += ["--train.steps", "1", "--train.evaluations", "1", "--train.batch-labelled", "1", "--train.batch-unlabelled", "1"]
+    words += ["--net.width", "2", "--seeds", *map(str, range(-(-stages // STAGES_PER_SEED)))]
+    return [*words, "--store", str(place / "store"), "--cache", str(place / "cache"), "--out", str(place / "out")]
+
+
+@contextmanager
+def nodes(number: int) -> Iterator[Sequence[str]]:
+    """A cluster of so many nodes with one CPU each on this machine, as words for the front door; 0: the study starts Ray itself."""
+    if not number:
+        yield ()
+        return
+    os.environ["RAY_prestart_worker_first_driver"] = "0"
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        for _ in range(number - 1):
+            cluster.add_node(num_cpus=1)
+        yield ("--ray.address", cluster.address)
+    finally:
+        cluster.shutdown()
+
+
+def bench(stages: int, on: int) -> dict[str, float]:
+    """Run a study of at least so many stages on this machine, or on a cluster of so many nodes; what it took."""
+    with tempfile.TemporaryDirectory(prefix="semiseg-bench-") as folder, nodes(on) as more:
         place = Path(folder)
         small_images(place / "data")
-        words = [sys.executable, str(ROOT / "sweeps" / "ablate_three_stage.py"), "--anchors", "none"]
-        words += ["--data.name", "folder", "--data.root", str(place / "data"), "--data.labelled", "4"]
-        words += ["--train.steps", "1", "--train.evaluations", "1", "--train.batch-labelled", "1", "--train.batch-unlabelled", "1"]
-        words += ["--net.width", "2", "--seeds", *map(str, range(seeds)), *more]
-        words += ["--store", str(place / "store"), "--cache", str(place / "cache"), "--out", str(place / "out")]
+        words = [sys.executable, str(FRONT_DOOR), *command(place, stages), *more]
         began = time.monotonic()
         process = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=place, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        family, marks = Family(process.pid), []
+        family, marks = Family(os.getpid() if on else process.pid, process.pid), []
         """(seconds, CPU seconds by kind) when the data are open, the plan is made and whenever a stage is done."""
         assert process.stdout is not None
         with watched(family):
@@ -173,7 +195,7 @@ def main() -> None:
     """Print one line a number of stages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("stages", type=int, nargs="*", default=[30, 300], help="numbers of stages, each a run of its own")
-    parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="further words for the front door")
+    parser.add_argument("--nodes", type=int, default=0, help="nodes with one CPU of a cluster on this machine; 0: none is joined")
     arguments = parser.parse_args()
     columns = ("planning", "driver", "trials", "reports", "ray")
     print("CPU seconds a stage beyond training, training, processes, seconds between stages early and late")
@@ -181,7 +203,7 @@ def main() -> None:
         f"{'stages':>6} {'beyond':>7} " + " ".join(f"{name:>8}" for name in columns) + "  training processes  early   late   wall"
     )
     for stages in arguments.stages:
-        found = bench(stages, *arguments.more)
+        found = bench(stages, arguments.nodes)
         beyond = sum(found[name] for name in columns)
         print(
             f"{found['stages']:6.0f} {beyond:7.3f} "

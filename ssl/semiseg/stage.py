@@ -6,7 +6,7 @@ import json
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -106,7 +106,7 @@ def plain(value: Any, keyed: bool = False) -> Any:
     if (word := word_of(value)) is not None:
         return word
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints, found = get_type_hints(type(value)), {}
+        hints, found = _hints(type(value)), {}
         for field in dataclasses.fields(value):
             held = getattr(value, field.name)
             if keyed and AS_BEFORE in field.metadata and field.metadata[AS_BEFORE] == held:
@@ -143,6 +143,12 @@ def word_of(value: Any) -> str | None:
     return word if word and value == type(value)() else None
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Annotations of a class, worked out once: a plan asks for them some dozens of times a stage."""
+    return get_type_hints(kind)
+
+
 def _is_settings(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
@@ -159,13 +165,15 @@ def _as_declared(value: Any, hint: Any) -> Any:
 
 
 def with_teachers(stages: Iterable[Stage]) -> dict[str, Stage]:
-    """Every distinct stage among `stages` and their teachers by key, each after its teachers."""
+    """Every distinct stage among `stages` and their teachers by key, each after its teachers; none is visited twice."""
     found: dict[str, Stage] = {}
 
     def visit(stage: Stage) -> None:
+        if stage.key in found:
+            return
         for teacher in stage.teachers:
             visit(teacher)
-        found.setdefault(stage.key, stage)
+        found[stage.key] = stage
 
     for stage in stages:
         visit(stage)

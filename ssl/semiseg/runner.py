@@ -186,7 +186,7 @@ class StageRun:
         sure, rows = wanted.confidences or wanted.keep is not keep_all, splits.training.tolist()
 
         def write(path: Path) -> None:
-            tiles = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device, wanted.plane)
+            tiles = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device, plane=wanted.plane)
             write_masks(path, pack, rows, tiles, confidences=sure)
 
         plane = {"confidence": "-confidences", "certainty": "-certainties"}[wanted.plane] if sure else ""

@@ -60,6 +60,8 @@ def test_ratios_are_of_the_same_block_with_their_spread() -> None:
     assert lines[-1].startswith("| b / a | 5.50 | ")
     assert lines[-1].count(f"{statistics.mean(ratio):.2f} ± {statistics.stdev(ratio):.2f}") == len(COMPARED) - 1
     assert len(lines) == 2 + 2 + 1
+    nothing = table({"a": [block(1.0) | {"memory": 0.0}, block(1.0)], "b": [block(2.0), block(2.0)]})[-1]
+    assert nothing.split(" | ")[1:] == ["2.00", "2.00 ± 0.00", "2.00 ± 0.00", "-", "2.00 ± 0.00 |"]
 
 
 @pytest.mark.parametrize(

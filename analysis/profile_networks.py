@@ -143,12 +143,16 @@ def compare(names: Sequence[str], crop: tuple[int, int], blocks: int) -> dict[st
 
 
 def table(found: dict[str, list[Found]]) -> list[str]:
-    """Markdown: mean ± sd over blocks of every network, then of the ratios to the first one, each within a block."""
+    """Markdown: mean ± sd over blocks of every network, then of the ratios to the first one, each within a block; "-" for a ratio to
+    nothing, as of memory that a small network took from what the process had already."""
 
     def line(name: str, blocks: Sequence[Found]) -> str:
         cells = []
         for key in COMPARED:
-            values = [block[key] for block in blocks]
+            values = [block[key] for block in blocks if key in block]
+            if len(values) < len(blocks):
+                cells.append("-")
+                continue
             digits = 0 if statistics.mean(values) >= 100 else 2
             sd = "" if key == "parameters" else f" ± {statistics.stdev(values):.{digits}f}"
             cells.append(f"{statistics.mean(values):.{digits}f}{sd}")
@@ -159,7 +163,9 @@ def table(found: dict[str, list[Found]]) -> list[str]:
     lines += [line(name, blocks) for name, blocks in found.items()]
     for name in others:
         pairs = zip(found[name], found[first], strict=True)
-        lines.append(line(f"{name} / {first}", [{key: one[key] / base[key] for key in COMPARED} for one, base in pairs]))
+        lines.append(
+            line(f"{name} / {first}", [{key: one[key] / base[key] for key in COMPARED if base[key]} for one, base in pairs])
+        )
     return lines
 
 

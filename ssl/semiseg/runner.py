@@ -212,7 +212,7 @@ class StageRun:
         def write(path: Path) -> None:
             quality = Quality(pack, unlabelled_rows(splits))
             tiles = pseudo_masks(
-                teacher, self._weights(teacher), prefix, pack, splits.training, self.device, wanted.plane, quality.add
+                teacher, self._weights(teacher), prefix, pack, splits.training, self.device, plane=wanted.plane, seen=quality.add
             )
             write_masks(path, pack, rows, tiles, confidences=sure)
             self.store.add(teacher.key, derived_name("quality", prefix, "json"), quality.write)

@@ -23,7 +23,8 @@ from semiseg.data.normalise import Normalisation
 from semiseg.data.packing import stored
 from semiseg.methods import MeanTeacher
 from semiseg.pseudo import Learned
-from semiseg.runner import split_of, write_outcome
+from semiseg.published import write_outcome
+from semiseg.runner import split_of
 from semiseg.train import Outcome
 
 

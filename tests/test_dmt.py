@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import tiny
 
-import semiseg.runner
+import semiseg.published
 from semiseg.config import SettingError
 from semiseg.losses import Dice
 from semiseg.methods.dmt import DMT, STRONGER, WEAKER, SubsetSupervised
 from semiseg.methods.mutual import MutualTraining
 from semiseg.methods.pseudo_label import PseudoLabel
 from semiseg.methods.rule import Pick
-from semiseg.runner import picked
+from semiseg.published import picked
 from semiseg.stage import Stage
 from semiseg.store import Store
 
@@ -257,6 +257,6 @@ def test_the_stronger_one_teaches_first_and_the_weaker_one_is_the_other(
     scores: tuple[float, float], stronger: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     a, b, follower, *_ = chain()
-    monkeypatch.setattr(semiseg.runner, "selection_score", lambda stage, _: dict(zip((a, b), scores, strict=True))[stage])
+    monkeypatch.setattr(semiseg.published, "selection_score", lambda stage, _: dict(zip((a, b), scores, strict=True))[stage])
     found = [picked(follower, pick, Store(str(tmp_path), tmp_path)).name for pick in (STRONGER, WEAKER)]
     assert found == [stronger, {"a0": "b0", "b0": "a0"}[stronger]]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ssl" / "semiseg"
 LEVELS = """
 refusals < annotations data_settings < config < machine measures outside provenance waiting < change development < stage < batch < device losses metrics schedules < ema < augment < data nets < gauges methods < codec norms < evaluate < pseudo < batches < quality < train < remote < store < derived <
-results < runner < sweep < search
+results < published < runner < sweep < search
 """
 LEVEL = {name: level for level, names in enumerate(LEVELS.replace("\n", " ").split("<")) for name in names.split()}
 REPORT = {"report": {"measures", "results"}}  # imports nothing else of the package, and only sweep and search import it

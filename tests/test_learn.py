@@ -24,8 +24,9 @@ from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Super
 from semiseg.methods.rule import Needs, Pick, PseudoMasks
 from semiseg.nets import WideResNet
 from semiseg.pseudo import load_role, network, pseudo_masks, read_masks
+from semiseg.published import picked, selection_score
 from semiseg.results import write_table
-from semiseg.runner import Place, StageRun, picked, run_stage, selection_score, split_of
+from semiseg.runner import Place, StageRun, run_stage, split_of
 from semiseg.stage import Stage
 from semiseg.store import Store
 

@@ -17,7 +17,8 @@ from semiseg.methods import ThreeStage
 from semiseg.methods.rule import PseudoMasks
 from semiseg.nets import MultiTask
 from semiseg.pseudo import PLANES, load_role, network, read_masks
-from semiseg.runner import WEIGHTS_FILE, run_stage
+from semiseg.published import WEIGHTS_FILE
+from semiseg.runner import run_stage
 
 WEIGHTS: list[Any] = ["confidence", "uncertainty"]
 

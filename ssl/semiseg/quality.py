@@ -172,12 +172,13 @@ def watch(
     state: State, rule: Rule, pack: Pack, rows: np.ndarray, train: Train, *, batch: int, device: torch.device
 ) -> OwnTargets | None:
     """Predict the rows with the networks of a running stage; None where it sees no unlabelled image or nothing makes targets."""
-    averages = {role: net for role, net in state.averages.items() if role not in state.hidden}
+    others = state.averages | state.fixed
+    averages = {role: net for role, net in others.items() if role not in state.hidden}
     trained = {role: net for role, net in state.trained.items() if role not in state.hidden}
     makers = averages or ({} if rule.needs.masks else trained)
     if not (rule.needs.unlabelled and makers and len(rows)):
         return None
-    followed = {role: state.follows[role] for role in averages}
+    followed = {role: state.follows.get(role, "student") for role in averages}
     shown = makers | {role: state.trained[role] for role in followed.values()}
     found = {role: Quality(pack, rows, rule.least) for role in makers}
     apart, pixels = dict.fromkeys(averages, 0), 0

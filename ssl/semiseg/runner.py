@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from semiseg.batches import unlabelled_rows
 from semiseg.config import Data
@@ -24,13 +22,11 @@ from semiseg.methods.rule import Masks, Pick, PseudoMasks, keep_all
 from semiseg.nets import located
 from semiseg.provenance import provenance
 from semiseg.pseudo import Learned, pseudo_masks, read_masks, write_masks
+from semiseg.published import WEIGHTS_FILE, picked, write_outcome
 from semiseg.quality import Quality, learned_lines
-from semiseg.results import write_table
 from semiseg.stage import Split, Stage, hash_of
 from semiseg.store import Store
-from semiseg.train import Outcome, StageError, Trainer
-
-WEIGHTS_FILE = "weights.safetensors"
+from semiseg.train import StageError, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,52 +255,6 @@ def run_stage(stage: Stage, place: Place) -> None:
     run.advance(place.checkpoint_seconds)  # a stage of no steps is published too
     while not run.finished:
         run.advance(place.checkpoint_seconds)
-
-
-def write_outcome(folder: Path, outcome: Outcome, pack: Pack) -> None:
-    """The published files of a stage: weights, metrics, curves and sample predictions, of large images every few rows and columns.
-
-    Equal outcomes give equal bytes.
-    """
-    save_file(outcome.weights, folder / WEIGHTS_FILE)
-    write_table(folder, "metrics", outcome.metrics)
-    write_table(folder, "curves", outcome.curves)
-    if outcome.targets:
-        write_table(folder, "pseudo", outcome.targets)
-    for number, (row, mask) in enumerate(outcome.samples.items()):
-        Image.fromarray(pack.picture(row)).save(folder / f"image_{number}.png")
-        truth, step = pack.mask(row), pack.step(row)
-        assert truth is not None
-        for name, picture in (("truth", truth[::step, ::step]), ("prediction", mask)):
-            indexed = Image.fromarray(np.ascontiguousarray(picture), "P")
-            colours = [*pack.palette, *[(255, 255, 255)] * (256 - len(pack.palette))]  # fewer entries would pack 255 into 4 bits
-            indexed.putpalette([value for colour in colours for value in colour])
-            indexed.save(folder / f"{name}_{number}.png")
-
-
-def picked(stage: Stage, pick: Pick, store: Store) -> Stage:
-    """The teacher stage that `pick` means; it compares scores of the networks that the teacher stages report, on selection."""
-    teachers = [stage.teachers[number] for number in pick.among]
-    if len(teachers) == 1:
-        return teachers[0]
-    ranked = sorted(
-        teachers, key=lambda teacher: -selection_score(teacher, store)
-    )  # stable: of equal ones the earlier is the better
-    return ranked[0 if pick.choice == "best" else -1]
-
-
-def selection_score(stage: Stage, store: Store) -> float:
-    """The score on the selection images of the weights that a finished stage reports; -1 where it has none."""
-    wanted = {
-        "split": "selection",
-        "class": "",
-        "metric": stage.train.score,
-        "role": stage.rule.evaluated,
-        "weights": stage.train.weights,
-    }
-    table = pq.read_table(store.folder(stage.key) / "metrics.parquet").to_pylist()
-    (value,) = [line["value"] for line in table if all(line[name] == text for name, text in wanted.items())]
-    return -1.0 if np.isnan(value) else value
 
 
 @lru_cache(maxsize=2)

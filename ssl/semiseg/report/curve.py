@@ -52,7 +52,7 @@ def draw_curve(data: ReportData) -> Drawn | str | None:
     note = "Lines: means with ± 1 sd. Dots: seeds." + (" Dashed: rows without a place on the axis." if info.levels else "")
     if any(one.paper for one in info.series):
         note += " Hollow: the paper's numbers" + (
-            ", with what it prints behind ±." if any(one.spreads for one in info.series) else "."
+            ", with the spread that it prints." if any(one.spreads for one in info.series) else "."
         )
     return Drawn(note, (curve_figure(info, data.label),))
 

@@ -184,9 +184,9 @@ def test_two_stages_that_learn_the_same_masks_make_one_file(
     shutil.copytree(trained[0] / teacher.key, folder, ignore=shutil.ignore_patterns("*.planes"))
     calls: list[str] = []
 
-    def counted(stage: Stage, weights: Any, prefix: str, *rest: Any) -> Any:
+    def counted(stage: Stage, weights: Any, prefix: str, *rest: Any, **options: Any) -> Any:
         calls.append(prefix)
-        return pseudo_masks(stage, weights, prefix, *rest)
+        return pseudo_masks(stage, weights, prefix, *rest, **options)
 
     monkeypatch.setattr(semiseg.runner, "pseudo_masks", counted)
     pick = Pick(weights="best", role="student")
@@ -209,7 +209,7 @@ def test_a_stage_opens_the_labelled_subset_of_its_own(tmp_path: Path) -> None:
     place = tiny.place(tmp_path)
     found = {}
     for labelled in (4, 9, "all"):
-        split = split_of(*place.open(labelled))
+        split = split_of(*place.open(labelled=labelled))
         stage = replace(tiny.chain(Supervised())[0], split=split, train=replace(tiny.TRAIN, steps=1, evaluations=1))
         run = StageRun(stage, place)
         found[labelled] = set(run.trainer.batches.labelled.tolist())

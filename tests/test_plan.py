@@ -205,7 +205,7 @@ def ablation(**changes: object) -> Ablation:
         (Row(change(ThreeStage, lambda1=-1)), "method.lambda1: got -1; allowed: a number >= 0"),
         (Row(change(MeanTeacher)), "no method 'mean_teacher'; there are three_stage, supervised$"),
         (Row(parts("S3")), "switches: got 'S3'; allowed: S1 or S2 at least"),
-        (Row(data=change(Data, size=(8, 8))), r"data.size: got \(8, 8\); allowed: .* a row changes data.labelled alone"),
+        (Row(data=change(Data, size=(8, 8))), r"data.size: got \(8, 8\); allowed: .* a row changes data.labelled, data.unlabelled"),
         (Row(data=change(Data, labelled=0)), "data.labelled: got 0; allowed: a count"),
         (Row(train=change(Train, steps=0)), "train.steps: got 0; allowed: a whole number >= 1 in a row"),
         (Row(train=Change(Train, {"step": 7})), "no setting 'step' in Train; there are steps"),

@@ -95,7 +95,11 @@ def test_scripts_plan_their_work(
     elif words[0] == "analysis/look_at_data.py":
         words += ["--cache", str(cache), "--out", str(tmp_path / "data.html")]
     elif words[0] == "analysis/profile_networks.py":
-        words += ["--only", "wide_resnet"]
+        words += (
+            ["--compare", "unet", "unet_mri", "--crop", "32", "32", "--blocks", "2"]
+            if "--compare" in words
+            else ["--only", "wide_resnet"]
+        )
     elif words[0] == "analysis/profile_steps.py":
         words += ["--steps", "2", "--cache", str(cache)]
     measured = command in commands(TEXTS["README.md"])  # the cost too, by a few steps of every kind of stage

@@ -9,9 +9,11 @@ from typing import Any
 
 from semiseg import report
 from semiseg.codec import write_row
+from semiseg.config import require
 from semiseg.methods import name_of
 from semiseg.outside import writable_folder
 from semiseg.results import StudyRecord, read
+from semiseg.results.records import ReportOptions
 from semiseg.runner import Place
 from semiseg.stage import Stage
 from semiseg.sweep.anchors import Anchored, anchored
@@ -21,6 +23,7 @@ from semiseg.sweep.collect import Collector, States
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.estimate import estimate
 from semiseg.sweep.feed import PlanFeed, Queue
+from semiseg.sweep.pictures import write_views
 from semiseg.sweep.plan import Plan, chain_of, make_plan
 from semiseg.sweep.record import study_record
 from semiseg.sweep.renewal import Renewal
@@ -31,13 +34,20 @@ from semiseg.sweep.stop import Stopped
 class Study:
     """One run of a table with a resolved preset: everything between the command line and the exit status.
 
-    `words` are those of the command line. With a bench that is open it uses that one's.
+    `words` are those of the command line, `shown` what the page shows. With a bench that is open it uses that one's.
     """
 
     def __init__(
-        self, table: Ablation, preset: Preset, arguments: Common[Any], words: Sequence[str] = (), bench: Bench | None = None
+        self,
+        table: Ablation,
+        preset: Preset,
+        arguments: Common[Any],
+        words: Sequence[str] = (),
+        bench: Bench | None = None,
+        shown: ReportOptions | None = None,
     ) -> None:
         self.table, self.preset, self.arguments, self.words, self.bench = table, preset, arguments, words, bench
+        self.shown = shown or ReportOptions()
         methods, rows = preset.methods(), chosen_rows(table, preset)
         self.lines = {name: resolve_row(table.name, name, row, methods) for name, row in rows.items()}
         self.rows = {name: write_row(row, methods) for name, row in rows.items()}
@@ -75,7 +85,10 @@ class Study:
         def write() -> None:
             """Training goes on whatever becomes of the results: the store has all of them."""
             try:
-                collector.write(States.of(queue), self._record(plan, bench))
+                states = States.of(queue)
+                collector.write(states, self._record(plan, bench))
+                ends = (chain[-1] for (_, seed), chain in plan.chains.items() if seed == self.preset.seeds[0])
+                write_views(self.out / "samples", [one for one in ends if one.key in states.done], bench.pack, bench.splits)
                 self.unwritten = ""
             except OSError as error:
                 if not self.unwritten:
@@ -97,13 +110,16 @@ class Study:
         """The stages of all rows, anchors and seeds; a dry run prints the settings."""
 
         def chain(line: ResolvedRow, seed: int = self.preset.seeds[0]) -> tuple[Stage, ...]:
-            return chain_of(line, seed, split=bench.split(line.labelled), net=bench.net, train=bench.train)
+            return chain_of(line, seed, split=bench.images(line), net=bench.net, train=bench.train)
 
         self.anchored = anchored(self.table, self.lines, self.arguments.anchors, self.preset.methods(), chain)
+        rows = self.rows | self.anchored.words
+        for row in self.shown.sample_rows:
+            require(row in rows, "report.sample_rows", row, ", ".join(rows))
         plan = make_plan(
             self.anchored.lines,
             self.preset.seeds,
-            split=lambda line: bench.split(line.labelled),
+            split=bench.images,
             net=bench.net,
             train=bench.train,
             has=bench.place.open_store().listed(),
@@ -112,9 +128,7 @@ class Study:
         bench.check_stages(list(plan.stages.values()))
         if self.arguments.dry_run:
             used = {name_of(line.method) for line in self.lines.values()}
-            bench.show_settings(
-                self.rows | self.anchored.words, {name: one for name, one in self.preset.methods().items() if name in used}
-            )
+            bench.show_settings(rows, {name: one for name, one in self.preset.methods().items() if name in used})
         return plan
 
     def _cost(self, plan: Plan, place: Place, slots: int) -> str:
@@ -165,4 +179,5 @@ class Study:
             command=command_line(self.words),
             wall_seconds=self.wall,
             slots=self.slots,
+            report=self.shown,
         )

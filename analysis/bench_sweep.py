@@ -31,6 +31,9 @@ STAGES_PER_SEED = 10
 """Distinct stages of the seven rows of the three-stage table."""
 TICK = os.sysconf("SC_CLK_TCK")
 KINDS = ("driver", "trial", "report", "ray")
+PARTS = ("planning", "driver", "trials", "reports", "ray", "closing")
+"""What a stage costs beyond its training: making the plan; the driver while stages train; publishing; reports of the unfinished study; Ray's
+own processes; the final results and report."""
 
 
 @dataclass
@@ -172,16 +175,18 @@ def bench(stages: int, on: int) -> dict[str, float]:
     ended = {kind: sum(family.cpu[pid] for pid, one in family.kinds.items() if one == kind) for kind in KINDS}
     training = sorted(infos, key=lambda info: info["ended"])[warm:]
     spent = {kind: (ended[kind] - done[warm - 1][1][kind]) / (number - warm) for kind in KINDS}
+    closing = ended["driver"] - done[-1][1]["driver"]
     steps = np.diff([when for when, _ in done])
     tenth = max(len(steps) // 10, 5)
     noted = sum(info["cpu_seconds"] for info in training) / len(training)
     return {
         "stages": number,
         "planning": (planned[1]["driver"] - opened[1]["driver"]) / number,
-        "driver": spent["driver"],
+        "driver": spent["driver"] - closing / (number - warm),
         "trials": spent["trial"] - noted,
         "reports": spent["report"],
         "ray": spent["ray"],
+        "closing": closing / number,
         "training": noted,
         "processes": family.trained,
         "at a time": family.most,
@@ -197,19 +202,25 @@ def main() -> None:
     parser.add_argument("stages", type=int, nargs="*", default=[30, 300], help="numbers of stages, each a run of its own")
     parser.add_argument("--nodes", type=int, default=0, help="nodes with one CPU of a cluster on this machine; 0: none is joined")
     arguments = parser.parse_args()
-    columns = ("planning", "driver", "trials", "reports", "ray")
-    print("CPU seconds a stage beyond training, training, processes, seconds between stages early and late")
     print(
-        f"{'stages':>6} {'beyond':>7} " + " ".join(f"{name:>8}" for name in columns) + "  training processes  early   late   wall"
+        "CPU seconds a stage beyond training, and of those that the run before had not; training; processes; seconds between stages"
     )
+    print(
+        f"{'stages':>6} {'beyond':>7} {'further':>7} "
+        + " ".join(f"{name:>8}" for name in PARTS)
+        + "  training processes  early   late   wall"
+    )
+    before = (0.0, 0.0)
     for stages in arguments.stages:
         found = bench(stages, arguments.nodes)
-        beyond = sum(found[name] for name in columns)
+        number, beyond = found["stages"], sum(found[name] for name in PARTS)
+        further = (beyond * number - before[1]) / max(number - before[0], 1)
+        before = (number, beyond * number)
         print(
-            f"{found['stages']:6.0f} {beyond:7.3f} "
-            + " ".join(f"{found[name]:8.3f}" for name in columns)
-            + f"  {found['training']:8.3f}"
-            f" {found['processes']:5.0f} ({found['at a time']:.0f}) {found['early']:6.3f} {found['late']:6.3f} {found['wall']:6.0f}",
+            f"{number:6.0f} {beyond:7.3f} {further:7.3f} "
+            + " ".join(f"{found[name]:8.3f}" for name in PARTS)
+            + f"  {found['training']:8.3f} {found['processes']:5.0f} ({found['at a time']:.0f})"
+            + f" {found['early']:6.3f} {found['late']:6.3f} {found['wall']:6.0f}",
             flush=True,
         )
 

@@ -92,7 +92,7 @@ LABELS_ALONE: dict[str, Choice] = {
 
 CHOICES: dict[str, Choice] = LABELS_ALONE | {
     "acdc-stages": Choice(
-        base=replace(THREE_STAGE["acdc"], seeds=(0, 1, 2), method=replace(SHORT, objective=Dice())),
+        base=replace(THREE_STAGE["acdc"], seeds=tuple(range(6)), method=replace(SHORT, objective=Dice())),
         row=Row(parts("S1", "S2", "CR", "T2", "SA")),
         trains="stages 1 and 2",
         start="Dice, both lambdas 1/2, ramp over 0.6",

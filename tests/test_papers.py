@@ -3,6 +3,7 @@
 import re
 import shlex
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,8 @@ def cells(line: str) -> list[str]:
 def items(page: str) -> list[Item]:
     """The lines of the page's table; none where it has no such section."""
     section = PAGES[page].partition(f"{TITLE}\n")[2].partition("\n## ")[0]
-    table = [cells(line) for line in section.splitlines() if line.startswith("|")]
+    lines = section[section.index("\n|") + 1 :].splitlines() if "\n|" in section else []
+    table = [cells(line) for line in takewhile(lambda line: line.startswith("|"), lines)]  # the first one of the section
     if not table:
         return []
     assert table[0] == HEAD, f"{page}: {table[0]}"
@@ -78,7 +80,10 @@ def test_what_an_item_names_is_there(item: Item) -> None:
         missing = [one for one in item.names if not possible(one, preset, script, vars(arguments))]
     else:
         source = (ROOT / script).read_text(encoding="utf-8")
-        missing = [one for one in (*item.names, *words) if one.startswith("--") and one not in source]
+        flags = [one for one in (*item.names, *words) if one.startswith("--")]
+        missing = [
+            one for one in flags if one not in source and f"    {one.strip('-').replace('-', '_')}: " not in source
+        ]  # tyro's are fields
     assert missing == []
 
 

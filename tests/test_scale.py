@@ -1,6 +1,7 @@
 """A hundred one-step stages on a cluster of four nodes that all are this machine: how many processes train, and what is left."""
 
 import pytest
+
 from bench_sweep import bench
 
 

@@ -20,7 +20,7 @@ from semiseg.data import Pack
 from semiseg.ema import Ema
 from semiseg.evaluate import Tile
 from semiseg.losses import CrossEntropy
-from semiseg.methods import MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
+from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
 from semiseg.methods.kept import Kept
 from semiseg.methods.rule import State
 from semiseg.quality import LITTLE, MOST, Quality, learned_pixels, watch, watched_rows
@@ -190,6 +190,7 @@ ONLINE: dict[str, tuple[Method, int]] = {
     "one way": (OneWay(), 0),
     "one way, simple": (OneWay(teacher="simple"), 0),
     "cross pseudo": (CrossPseudo(), 0),
+    "mutual training, online": (DMT(masks="online", scope="batch"), -2),
 }
 
 
@@ -208,6 +209,19 @@ def test_training_and_what_is_reported_are_bit_for_bit_what_they_are_without(nam
     assert repr(plain) == repr(without.curves)
     assert repr(with_it.metrics) == repr(without.metrics)
     assert with_it.chosen_step == without.chosen_step
+
+
+def test_of_masks_made_online_the_fixed_teacher_is_measured_and_how_far_the_student_is_from_it() -> None:
+    stage = tiny.chain(ONLINE["mutual training, online"][0])[-2]
+    trainer = tiny.trainer(replace(stage, train=tiny.TRAIN))
+    first, last = (
+        watch(trainer.state, stage.rule, trainer.pack, trainer.sample, stage.train, batch=8, device=tiny.CPU)
+        for _ in (trainer.advance(0), trainer.advance(60))
+    )
+    assert first is not None
+    assert last is not None
+    assert first.quality.keys() == first.disagreement.keys() == {"teacher"}
+    assert repr(first.quality["teacher"].numbers()) == repr(last.quality["teacher"].numbers())
 
 
 def test_masks_of_unlabelled_images_choose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

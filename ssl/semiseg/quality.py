@@ -162,26 +162,26 @@ class OwnTargets(NamedTuple):
     """What a stage's own networks say of a sample."""
 
     quality: dict[str, Quality]
-    """By role, of networks that make targets while the stage runs: its averages or, where there are neither these nor learned
-    pseudo-masks, the trained networks themselves."""
+    """By role, of networks that make targets while the stage runs: its averages and fixed teachers or, where there are neither these nor
+    learned pseudo-masks, the trained networks themselves."""
     disagreement: dict[str, float]
-    """By role of an average: share of all pixels of the sample in which its argmax is not that of the network that it follows."""
+    """By role of an average or a fixed teacher: share of all pixels of the sample in which its argmax is not that of the network that it
+    follows, or of the student."""
 
 
 def watch(
     state: State, rule: Rule, pack: Pack, rows: np.ndarray, train: Train, *, batch: int, device: torch.device
 ) -> OwnTargets | None:
     """Predict the rows with the networks of a running stage; None where it sees no unlabelled image or nothing makes targets."""
-    others = state.averages | state.fixed
-    averages = {role: net for role, net in others.items() if role not in state.hidden}
+    teachers = {role: net for role, net in (state.averages | state.fixed).items() if role not in state.hidden}
     trained = {role: net for role, net in state.trained.items() if role not in state.hidden}
-    makers = averages or ({} if rule.needs.masks else trained)
+    makers = teachers or ({} if rule.needs.masks else trained)
     if not (rule.needs.unlabelled and makers and len(rows)):
         return None
-    followed = {role: state.follows.get(role, "student") for role in averages}
+    followed = {role: state.follows.get(role, "student") for role in teachers}
     shown = makers | {role: state.trained[role] for role in followed.values()}
     found = {role: Quality(pack, rows, rule.least) for role in makers}
-    apart, pixels = dict.fromkeys(averages, 0), 0
+    apart, pixels = dict.fromkeys(teachers, 0), 0
     for tiles in zip(*(predict(net, pack, rows, train, batch=batch, device=device) for net in shown.values()), strict=True):
         tile = dict(zip(shown, tiles, strict=True))
         said = {role: one.probs.max(0).indices for role, one in tile.items()}

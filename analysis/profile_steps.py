@@ -97,7 +97,7 @@ class Profile(NamedTuple):
 
 def profile(stage: Stage, place: Place, steps: int) -> Profile:
     """Measure the stage's steps after WARM_STEPS, and what one more of them keeps: watching takes time."""
-    pack, splits = place.open(stage.split.labelled)
+    pack, splits = place.reopen(stage.split)
     trainer = Trainer(stage, pack, splits, torch.device("cpu"), blank(stage.rule, pack, splits.training))
     trainer.state.student.train()
     clock = Clock()
@@ -133,7 +133,7 @@ def stages(table: Ablation, preset: Preset, rows: list[str], place: Place, preci
     found = []
     for name in rows or [""]:
         line = lines.get(name)
-        pack, splits = place.open(line.labelled if line else None)
+        pack, splits = place.open(**(line.data if line else {}))
         train = resolve(preset.train, (int(pack.heights[0]), int(pack.widths[0])), torch.device("cpu"))
         train = replace(with_values(train, line.train if line else {}), precision=precision)
         method = line.method if line else preset.method

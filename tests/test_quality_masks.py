@@ -29,7 +29,7 @@ from semiseg.results import read, read_study
 from semiseg.runner import Place, StageRun, run_stage, split_of
 from semiseg.stage import Stage
 from semiseg.store import Store
-from semiseg.sweep.collect import collect
+from semiseg.sweep.collect import Collector, States
 from semiseg.train import Trainer
 
 
@@ -105,14 +105,14 @@ def test_a_study_gathers_the_table_also_from_a_store_of_which_some_stages_have_n
     plan: Any = SimpleNamespace(stages={one.key: one for one in chain[1]}, chains={("row", 0): chain[1]})
     queue: Any = SimpleNamespace(done={teacher.key, stage.key}, failed={}, skipped={})
     study = read_study(make_study(tmp_path / "other", samples=False))
-    collect(tmp_path / "out", plan, queue, Store(str(store), tmp_path), study)
+    Collector(tmp_path / "out", plan, Store(str(store), tmp_path)).write(States.of(queue), study)
     expected = pq.read_table(store / stage.key / "pseudo.parquet").to_pylist()
     assert repr(read(tmp_path / "out").pseudo.to_pylist()) == repr(expected)
     about = json.loads((store / stage.key / "stage.json").read_text())
     del about["files"]["pseudo.parquet"]
     (store / stage.key / "stage.json").write_text(json.dumps(about))
     (store / stage.key / "pseudo.parquet").unlink()
-    collect(tmp_path / "out", plan, queue, Store(str(store), tmp_path), study)
+    Collector(tmp_path / "out", plan, Store(str(store), tmp_path)).write(States.of(queue), study)
     assert read(tmp_path / "out").pseudo.num_rows == 0
 
 

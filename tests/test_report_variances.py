@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from test_report_comparisons import make_comparison
+from test_report_comparisons import PAPER, make_comparison
 from test_report_headroom import seeded
 
 from semiseg.report.data import report_data
-from semiseg.report.statistics import variance_ratio
+from semiseg.report.statistics import printed_variance_ratio, variance_ratio
 from semiseg.report.variances import draw_variances, variance_lines
 from semiseg.results import read
 
@@ -87,6 +87,36 @@ def test_the_page_draws_every_row_that_is_compared_and_says_n_and_what_is_assume
     assert sum(len(trace.x) for trace in made.data) == len(lines)  # type: ignore[attr-defined]
 
 
+def test_what_a_paper_prints_behind_its_numbers_is_drawn_beside_with_its_f_interval(tmp_path: Path) -> None:
+    def behind(kind: str, *values: float) -> list[dict[str, Any]]:
+        return [{"kind": kind, "value": value, "n": n} for value, n in zip(values, (10, 5, 2), strict=True)]
+
+    spreads = {"supervised, 5 %": behind("sd", 0.4, 0.6, 1.0), "mean teacher, 5 %": behind("se", 0.2, 0.3, 2.0)}
+    data = report_data(read(make_comparison(tmp_path, paper=PAPER | {"spreads": spreads})))
+    stated = {line.metric: (line.row, line.paper) for line in variance_lines(data.results, data.table) if line.paper is not None}
+    row, found = stated.pop("foreground_iou")
+    ratio = 10 * 0.2**2 / 0.4**2  # the standard error is that of the mean of ten
+    assert (row, found) == (
+        "mean teacher, 5 %",
+        pytest.approx((10, ratio, *(ratio / stats.f.ppf(p, 9, 9) for p in (0.975, 0.025)))),
+    )
+    assert stated.keys() <= {"image_dice"}
+    drawn = draw_variances(data)
+    assert drawn is not None
+    assert "independent runs (n = " in drawn.note
+    (made,) = drawn.figures
+    assert [trace.name for trace in made.data][-1] == "paper"  # type: ignore[attr-defined]
+
+
+def test_of_two_runs_nothing_is_said() -> None:
+    for found in (
+        printed_variance_ratio(1.0, 2, 1.0, 9),
+        printed_variance_ratio(0.0, 9, 1.0, 9),
+        printed_variance_ratio(1.0, 9, 0.0, 9),
+    ):
+        assert all(map(math.isnan, found[1:]))
+
+
 def test_with_two_seeds_nothing_is_drawn(tmp_path: Path) -> None:
     scores = {
         row: (0.5, 0.6 + i / 100, math.nan) for i, row in enumerate(report_data(read(make_comparison(tmp_path / "a"))).study.rows)
@@ -100,5 +130,6 @@ def test_what_the_paper_prints_is_undecided_in_every_metric(metric: str) -> None
     supervised, semi = SD[metric]
     ratio = (semi / supervised) ** 2
     low, high = (ratio / stats.f.ppf(level, 9, 9) for level in (0.975, 0.025))
+    assert printed_variance_ratio(semi, 10, supervised, 10) == (10, *(pytest.approx(one) for one in (ratio, low, high)))
     assert low < 1 < high
     assert re.search(rf"\b{metric} {ratio:.2f} \[{low:.2f}, {high:.2f}\]", PAGE.read_text(encoding="utf-8")), (ratio, low, high)

@@ -1,6 +1,5 @@
 """The store: a key is there whole or not at all, on a folder as on a URI, whoever writes at the same time."""
 
-import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -233,12 +232,6 @@ def test_a_uri_that_cannot_be_written_to_is_refused_before_anything_trains(tmp_p
 def test_probing_leaves_no_file(tmp_path: Path) -> None:
     writable_folder(tmp_path / "a" / "b", "out")
     assert files(tmp_path) == []
-
-
-def test_info_is_readable_json(tmp_path: Path) -> None:
-    store = local(tmp_path)
-    store.publish("a", write, INFO)
-    assert (json.loads((store.folder("a") / STAGE_FILE).read_text())).items() >= INFO.items()
 
 
 class Asked:

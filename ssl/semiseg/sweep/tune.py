@@ -174,10 +174,8 @@ class Starting(tune.Callback):
     """Says when a cluster has no resources free for a first stage, and gives up after a while; Tune itself waits without a word."""
 
     def __init__(self, settings: Ray, limit: float) -> None:
-        cpus = settings.cpus_per_trial
-        self.needs = f"{cpus} CPU{'s' * (cpus > 1)}" + (
-            f" and {settings.gpus:g} GPU{'s' * (settings.gpus > 1)}" if settings.gpus else ""
-        )
+        cpus, gpus = settings.cpus_per_trial, settings.gpus
+        self.needs = f"{cpus} CPU{'s' * (cpus > 1)}" + (f" and {gpus:g} GPU{'s' * (gpus > 1)}" if gpus else "")
         self.limit, self.began, self.said = limit, time.monotonic(), False
         self.started = settings.address is None  # a cluster of one's own has nobody else on it
         self.gave_up = ""

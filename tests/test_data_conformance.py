@@ -5,7 +5,6 @@ import dataclasses
 import pickle
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
@@ -232,15 +231,6 @@ def test_a_data_set_is_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
 
 
-def test_racing_loads_leave_one_complete_pack_and_nothing_else(tmp_path: Path) -> None:
-    data = Data(name="folder", root=build_folder(tmp_path / "one"))
-    with ThreadPoolExecutor(4) as pool:
-        packs = list(pool.map(lambda _: load(data, tmp_path / "cache"), range(4)))
-    assert len({pack.fingerprint for pack in packs}) == 1
-    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["pack.arrow"]
-    assert len(list((tmp_path / "cache").iterdir())) == 1
-
-
 def test_an_entry_is_called_by_its_name_and_says_where_it_comes_from(data: Data) -> None:
     """What is published is what the loader makes, of a small tree as of the real one."""
     entry, source = DATASETS[data.name], DATASETS[data.name].source(data)
@@ -267,25 +257,6 @@ def test_counts_are_the_pixels_of_each_class(data: Data, cache: Path) -> None:
         ids = [*range(len(pack.classes)), IGNORE]
         assert pack.counts[row].tolist() == [0 if mask is None else int((mask == i).sum()) for i in ids]
     assert sum(pack.kinds.values()) in (0, len(pack))
-
-
-@pytest.mark.parametrize("damage", ["cut short", "empty", "text", "zeros at the end"])
-def test_a_damaged_pack_is_set_aside_named_and_made_again(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, cache = Data(name="folder", root=build_folder(tmp_path / "tree")), tmp_path / "cache"
-    first = load(data, cache)
-    path, content = first.path, first.path.read_bytes()
-    broken = {"cut short": content[:1000], "empty": b"", "text": b"no pack"}
-    path.unlink()  # not written to: other processes have mapped it
-    path.write_bytes(broken.get(damage, content[:-300] + bytes(300)))
-    with pytest.raises(SettingError, match=r"pack.arrow: not a readable pack .*delete it"):
-        Pack(path)
-    again = load(data, cache)
-    assert (again.path, again.fingerprint) == (path, first.fingerprint)
-    (line,) = capsys.readouterr().err.splitlines()
-    aside = [file.name for file in path.parent.iterdir() if file != path]
-    assert line.startswith(f"{path}: not a readable pack (")
-    assert line.endswith(f"; set aside as {aside[0]}, it is made again")
-    assert len(aside) == 1
 
 
 def test_data_imports_neither_torch_nor_ray() -> None:

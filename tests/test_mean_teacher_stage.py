@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from test_mean_teacher import PERONE2018, PLAIN, TURNING, networks, pupil, terms
+from mean_teacher_tools import PERONE2018, PLAIN, TURNING, networks, pupil, terms
 
 from semiseg.augment import CutMix, Gentle
 from semiseg.batch import IGNORE

@@ -164,13 +164,12 @@ def test_masks_made_online_give_the_loss_of_the_report(ranking: Any, share: floa
 
 
 def test_the_teacher_of_masks_made_online_does_not_change_and_is_not_stored() -> None:
-    state = tiny.start(rule(masks="online", scope="batch"))
-    (teacher,) = state.fixed.values()
+    online = rule(masks="online", scope="batch")
+    state = tiny.start(online)
+    teacher = state.fixed["teacher"]
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     state.student.train()
-    torch.stack(
-        [*rule(masks="online", scope="batch").loss(state, batch(), tiny.at(0.5), torch.Generator()).values()]
-    ).sum().backward()
+    torch.stack([*online.loss(state, batch(), tiny.at(0.5), torch.Generator()).values()]).sum().backward()
     assert all(value.equal(before[name]) for name, value in teacher.state_dict().items())
     assert not any(value.requires_grad for value in teacher.parameters())
     assert state.networks().keys() == {"student"}
@@ -290,10 +289,9 @@ def test_within_a_batch_only_its_unlabelled_rows_are_ranked(ranking: str) -> Non
 
 def test_a_class_of_a_whole_image_is_ranked_and_learned_like_a_pixel() -> None:
     given = batch()
-    mask, pseudo, confidence, valid = (value[:, :1, :1] for value in (given.mask, *taught(given), given.valid))
-    given = Batch(given.image[:, :, :1, :1], mask, pseudo, valid, 2, confidence)
-    for scope in ("dataset", "batch"):
-        assert all(value.isfinite() for value in terms(rule(scope=scope), student(), given).values())
+    image, mask, pseudo, confidence, valid = (one[..., :1, :1] for one in (given.image, given.mask, *taught(given), given.valid))
+    given = Batch(image, mask, pseudo, valid, 2, confidence)
+    assert all(value.isfinite() for scope in ("dataset", "batch") for value in terms(rule(scope=scope), student(), given).values())
 
 
 @pytest.mark.parametrize("changes", [{"gamma1": 5.0}, {"gamma2": 5.0}, {"scope": "batch"}, {"reduction": "separate"}], ids=str)

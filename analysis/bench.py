@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
@@ -254,14 +254,18 @@ def of_median(values: Sequence[float], confidence: float = 0.95) -> tuple[float,
 def stages_of(method: Method, place: Place, net: Net, train: Train) -> list[Stage]:
     """The stages of a method, each followed by its average after every step if it has one."""
     if any(field.name == "ema" for field in fields(method)):
-        method = replace(method, **{"ema": replace(getattr(method, "ema", Ema()), every="step")})
+        method = replace(method, ema=replace(getattr(method, "ema", Ema()), every="step"))
     return list(method.stages(split_of(*place.open()), net, train, seed=0))
 
 
 def main(arguments: Arguments) -> int:
     """Print a Markdown table, a line for each network and stage; returns the exit status."""
     torch.set_num_threads(1)
-    print("| network, crop | method: stage | CPU ms a step: bare | ours | ratio [95 %] | images per CPU s | " + " | ".join(PARTS) + " |")
+    print(
+        "| network, crop | method: stage | CPU ms a step: bare | ours | ratio [95 %] | images per CPU s | "
+        + " | ".join(PARTS)
+        + " |"
+    )
     print("| --- " * (6 + len(PARTS)) + "|", flush=True)
     for name in arguments.networks:
         net, side = NETWORKS[name]

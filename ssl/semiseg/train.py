@@ -82,6 +82,8 @@ class Trainer:
         self.optimisers = {role: optimiser(net, self.train) for role, net in self.state.trained.items()}
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self.unread: list[tuple[int, tuple[str, ...], Tensor]] = []
+        """Losses of steps, with their names, that are still on the device: to read them is to wait for it."""
 
     @property
     def images_per_step(self) -> int:
@@ -118,7 +120,11 @@ class Trainer:
         # batch
         generator = torch.Generator().manual_seed(stream(self.stage.seed, "augment", self.stage.number, step))
         batch = self.batches.make(step, generator)
-        torch.manual_seed(stream(self.stage.seed, "dropout", self.stage.number, step))  # it knows no other generator
+        seed = stream(self.stage.seed, "dropout", self.stage.number, step)  # it knows no other generator
+        if self.device.type == "cpu":  # for all kinds of devices it takes a tenth of a millisecond
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
         # loss
         with autocast(self.device, self.train.precision):
@@ -141,17 +147,26 @@ class Trainer:
         return [(line["step"], line["value"]) for line in self.progress.curves if line["name"] == name]
 
     def _log(self, terms: Mapping[str, Tensor], total: Tensor, step: int) -> None:
-        values = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
-        for name, value in values.items():
-            if not np.isfinite(value):
-                raise StageError(f"{self.stage.name}, seed {self.stage.seed}: the {name} loss is {value} at step {step}")
-            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
-        self.progress.summed += 1
-        window = max(self.train.steps // 50, 1)
-        if (step + 1) % window == 0 or step + 1 == self.train.steps:
-            for name, value in self.progress.sums.items():
-                self._record(f"loss/{name}", value / self.progress.summed, step + 1)
-            self.progress.sums, self.progress.summed = {}, 0
+        """Note the losses of a step; those of a GPU are read at the end of a window of the curves, before scoring and checkpoints."""
+        self.unread.append((step, (*terms, "total"), torch.stack([*terms.values(), total]).detach()))
+        if self.device.type == "cpu" or self._ends_window(step):
+            self._read_losses()
+
+    def _ends_window(self, step: int) -> bool:
+        return (step + 1) % max(self.train.steps // 50, 1) == 0 or step + 1 == self.train.steps
+
+    def _read_losses(self) -> None:
+        for step, names, losses in self.unread:
+            for name, value in zip(names, losses.tolist(), strict=True):
+                if not np.isfinite(value):
+                    raise StageError(f"{self.stage.name}, seed {self.stage.seed}: the {name} loss is {value} at step {step}")
+                self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+            self.progress.summed += 1
+            if self._ends_window(step):
+                for name, value in self.progress.sums.items():
+                    self._record(f"loss/{name}", value / self.progress.summed, step + 1)
+                self.progress.sums, self.progress.summed = {}, 0
+        self.unread = []
 
     def _record(self, name: str, value: float, step: int) -> None:
         self.progress.curves.append({"key": self.stage.key, "step": step, "name": name, "value": value})
@@ -161,6 +176,7 @@ class Trainer:
         return done * count // steps > (done - 1) * count // steps
 
     def _score_selection(self) -> None:
+        self._read_losses()
         with self._scored_norms():
             for role, net in self.state.scored().items():
                 score = self._scores(net, self.splits.selection)["", self.train.score]
@@ -207,6 +223,7 @@ class Trainer:
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that a later `restore` needs to go on as if training had not stopped."""
+        self._read_losses()
         return {
             "key": self.stage.key,
             "networks": {role: net.state_dict() for role, net in self.state.networks().items()},

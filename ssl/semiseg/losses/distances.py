@@ -67,7 +67,7 @@ def squared_dice(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
     """
     _check_distance(logits, probs, valid)
     counts = valid[:, None]
-    p, t = _foreground(logits.float().softmax(1), counts), _foreground(probs.float(), counts)
+    p, t = (_foreground(one, counts) for one in (logits.float().contiguous().softmax(1), probs.float().contiguous()))
     return _mean(squared_ratio(p, t, (2, 3)).mean(1), valid.flatten(1).any(1))
 
 

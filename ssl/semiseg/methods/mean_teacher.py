@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from semiseg.augment.gentle import Gentle
@@ -15,6 +14,7 @@ from semiseg.augment.perturbation import Perturbation, Perturbed, View, perturb_
 from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
+from semiseg.hard import likeliest, one_hot
 from semiseg.losses import DISTANCES, Dice, Loss
 from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
 from semiseg.schedules import Moment, sigmoid_ramp
@@ -120,7 +120,7 @@ class MeanTeacher(OneStage):
             seen, other = perturb_batch(self.perturbation, view, generator), None
         else:
             seen, other = self.perturbation.pair(view, generator)
-        target = None if now.after(self.label_only) is None else self._target(state, seen, other)
+        target = self._target(state, seen, other, batch.labelled) if self._consistent(now, batch) else None
         logits = state.student(seen.image)
         segmentation = self.objective(logits, seen.labels(batch.mask), batch.shares)
         if target is None:
@@ -130,18 +130,31 @@ class MeanTeacher(OneStage):
         if self.consistency_on == "unlabelled":
             counts = torch.cat([torch.zeros_like(counts[: batch.labelled]), counts[batch.labelled :]])
         if self.target == "hard":
-            probs = F.one_hot(probs.max(1).indices, probs.shape[1]).movedim(-1, 1)
+            probs = one_hot(likeliest(probs), probs.shape[1])
         return {
             "segmentation": segmentation,
             "consistency": self.weight_at(now) * DISTANCES[self.distance](logits, probs, counts),
         }
 
-    def _target(self, state: State, seen: Perturbed, other: Perturbed | None) -> tuple[Tensor, Tensor]:
+    def _consistent(self, now: Moment, batch: Batch) -> bool:
+        """Whether the teacher's output changes this step: that of one in mode train, whose BatchNorm gathers statistics of what it
+        sees and whose dropout draws random numbers, always after the label-only steps."""
+        if self.ema.mode == "train":
+            return now.after(self.label_only) is not None
+        return self.weight_at(now) > 0 and (self.consistency_on == "all" or batch.labelled < len(batch.image))
+
+    def _target(self, state: State, seen: Perturbed, other: Perturbed | None, labelled: int) -> tuple[Tensor, Tensor]:
         """The teacher's probabilities (N,C,H,W) to compare the student's with, and where both count (N,H,W) bool; `other` is the draw
-        that the teacher sees if it has one of its own."""
-        if other is None:
-            return seen.move(self._guess(state, seen.clean)), seen.valid
-        return self._guess(state, other.image), seen.valid & other.valid
+        that the teacher sees if it has one of its own.
+
+        Labelled images whose output does not count, and that no other image has a part of, are not shown to it: 0 in the output.
+        """
+        image, first = seen.clean if other is None else other.image, 0
+        if self.consistency_on == "unlabelled" and self.ema.mode == "eval":
+            first = max(labelled - self.perturbation.partner, 0)
+        found = self._guess(state, image[first:])
+        probs = torch.cat([found.new_zeros(first, *found.shape[1:]), found])
+        return (seen.move(probs), seen.valid) if other is None else (probs, seen.valid & other.valid)
 
     def _guess(self, state: State, image: Tensor) -> Tensor:
         assert state.teacher is not None

@@ -40,10 +40,8 @@ def confusion_matrix(predicted: Tensor, mask: Tensor, classes: int) -> Tensor:
 def confusion_matrices(predicted: Tensor, mask: Tensor, classes: int) -> Tensor:
     """`confusion_matrix` of each of N images (N,...), all counted at once: (N, classes, classes) int64."""
     image = torch.arange(len(mask), device=mask.device).reshape(-1, *[1] * (mask.ndim - 1))
-    row = mask.masked_fill(mask == IGNORE, classes)  # a row of its own, which is cut off
-    index = row.add_((classes + 1) * image).mul_(classes).add_(predicted)
-    counts = torch.bincount(index.flatten(), minlength=len(mask) * (classes + 1) * classes)
-    return counts.reshape(-1, classes + 1, classes)[:, :classes]
+    index = (mask + classes * image).mul_(classes).add_(predicted)[mask != IGNORE]
+    return torch.bincount(index, minlength=len(mask) * classes**2).reshape(-1, classes, classes)
 
 
 def scores(

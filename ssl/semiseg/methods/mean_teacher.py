@@ -152,8 +152,9 @@ class MeanTeacher(OneStage):
         image, first = seen.clean if other is None else other.image, 0
         if self.consistency_on == "unlabelled" and self.ema.mode == "eval":
             first = max(labelled - self.perturbation.partner, 0)
-        found = self._guess(state, image[first:])
-        probs = torch.cat([found.new_zeros(first, *found.shape[1:]), found])
+        probs = self._guess(state, image[first:])
+        if first > 0:
+            probs = torch.cat([probs.new_zeros(first, *probs.shape[1:]), probs])
         return (seen.move(probs), seen.valid) if other is None else (probs, seen.valid & other.valid)
 
     def _guess(self, state: State, image: Tensor) -> Tensor:

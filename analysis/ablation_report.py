@@ -5,28 +5,42 @@ Reads `results/<study>/` (study.json and the Parquet tables a sweep leaves), wri
 the same after every finished row.
 
     python analysis/ablation_report.py results/three_stage
+    python analysis/ablation_report.py results/three_stage --report.axis epoch --report.sample-rows S1 full
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from semiseg.report import text_table, write_report
 from semiseg.results import read
+from semiseg.results.records import ReportOptions
+
+AXES = get_args(get_type_hints(ReportOptions)["axis"])
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 written, 2 a folder that cannot be read or written (one line says what)."""
     parser = argparse.ArgumentParser(description="Write the report of one ablation study.")
     parser.add_argument("folder", type=Path, help="results folder of the study, such as results/three_stage")
-    folder = parser.parse_args(arguments).folder
+    parser.add_argument("--report.axis", dest="axis", choices=AXES, help="axis that training curves begin with (as the sweep said)")
+    words = "rows of the sample pictures (as the sweep said, else the reference)"
+    parser.add_argument("--report.sample-rows", dest="sample_rows", nargs="+", metavar="ROW", help=words)
+    found = vars(parser.parse_args(arguments))
+    folder, given = found.pop("folder"), {name: value for name, value in found.items() if value is not None}
     try:
         results = read(folder)  # a ValueError after this is a mistake in the report, not in the folder, and keeps its traceback
+        options = replace(
+            results.study.report, **{name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
+        )
+        replace(results.study, report=options)  # refuses rows that are not there
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        page = write_report(folder)
+        page = write_report(folder, options)
     except OSError as error:
         print(f"{folder}: cannot be written: {error}", file=sys.stderr)
         return 2

@@ -21,54 +21,31 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from operator import le
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-from semiseg.change import Change, Row, change, within
+from semiseg.change import Change, Row
 from semiseg.codec import hints_of, value_words, write_row
-from semiseg.config import Data, SettingError, Train, Weak, require
-from semiseg.losses import CrossEntropyDice, Dice
-from semiseg.methods import Supervised
+from semiseg.config import Data, SettingError, require
 from semiseg.outside import local_path
 from semiseg.provenance import git_revision
 from semiseg.report.scores import score_table
 from semiseg.report.statistics import paired, spread
 from semiseg.results import read, write_bytes
+from semiseg.store import Store
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.bench import DONE, Bench
+from semiseg.sweep.choices import CHOICES, Choice, Proposal
 from semiseg.sweep.command import guarded
-from semiseg.sweep.declaration import Ablation, Preset
-from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, STREET_DATA, THREE_STAGE, TURNED
+from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.study import Study
 
 NOT_SAID = ("--data.root", "--store", "--cache", "--out", "--table", "--ray.trials")
 """Flags of a command line, each with a word behind it, that decide nothing."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What it changes of the winner so far."""
-
-    row: Row = field(default_factory=Row)
-    data: Change[Data] = field(default_factory=lambda: Change(Data))
-
-    def __or__(self, other: "Candidate") -> "Candidate":
-        return Candidate(self.row | other.row, self.data | other.data)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """Candidates by name, in rounds; names are distinct."""
-
-    base: Preset
-    """With the steps and seeds of a candidate: budget = steps x seeds x candidates."""
-    start: str
-    """What the base preset is called in the table."""
-    rounds: tuple[Mapping[str, Candidate], ...]
 
 
 class Scored(NamedTuple):
@@ -78,57 +55,6 @@ class Scored(NamedTuple):
     words: str
     scores: Mapping[int, float]
     seconds: float  # of CPU, all seeds
-
-
-def supervised(**values: Any) -> Candidate:
-    """Another loss of labelled pixels."""
-    return Candidate(Row(change(Supervised, **values)))
-
-
-def trained(**values: Any) -> Candidate:
-    """Other training settings."""
-    return Candidate(Row(train=change(Train, **values)))
-
-
-def augmented(weak: Weak) -> Candidate:
-    """Another weak augmentation; said by what is not the default."""
-    changed = {one.name: getattr(weak, one.name) for one in fields(Weak) if getattr(weak, one.name) != getattr(Weak(), one.name)}
-    return Candidate(Row(train=within(Train, "weak", Change(Weak, changed))))
-
-
-def given(**values: Any) -> Candidate:
-    """Other values of the images."""
-    return Candidate(data=change(Data, **values))
-
-
-PLAIN = Weak(scale=(1.0, 1.0), flip=0.0)
-LOSSES_AND_RATES: tuple[Mapping[str, Candidate], ...] = (
-    {"Dice": supervised(objective=Dice()), "cross-entropy + Dice": supervised(objective=CrossEntropyDice())},
-    {"rate 1e-3": trained(learning_rate=1e-3), "rate 1e-2": trained(learning_rate=1e-2)},
-)
-CHOICES: dict[str, Choice] = {
-    name: Choice(
-        base=Preset(data=data, net=FEW_NET, train=replace(FEW, batch_unlabelled=0), method=Supervised()),
-        start="cross-entropy, rate 5e-3",
-        rounds=rounds,
-    )
-    for name, data, rounds in (
-        (
-            "acdc",
-            ACDC_DATA,
-            (
-                *LOSSES_AND_RATES,
-                {"no augmentation": augmented(PLAIN), "SSL4MIS's turns": augmented(TURNED)},
-                {"percentiles of a patient": given(normalise="percentile", normalise_over="group")},
-            ),
-        ),
-        ("pets", PETS_DATA, LOSSES_AND_RATES),
-        ("street", STREET_DATA, LOSSES_AND_RATES),
-    )
-}
-
-PRESETS = {name: THREE_STAGE[name] for name in CHOICES}
-"""The presets whose training on labels alone is chosen so, once their tables are in docs/evidence."""
 
 
 def chosen(candidates: Sequence[Scored]) -> Scored:
@@ -179,7 +105,7 @@ class Chooser:
 
     def run(self) -> list[list[Scored]]:
         """The candidates of every round with their scores; with --dry-run those of the first one are planned, and none come back."""
-        so_far, name, found = Candidate(Row(change(Supervised))), self.choice.start, []
+        so_far, name, found = Proposal(self.choice.row), self.choice.start, []
         for number, changes in enumerate(self.choice.rounds, 1):
             candidates = {name: so_far} | {f"{name}; {new}" if number > 1 else new: so_far | one for new, one in changes.items()}
             scored = self._scored(number, candidates)
@@ -190,7 +116,7 @@ class Chooser:
             so_far = candidates[name]
         return found
 
-    def _scored(self, number: int, candidates: Mapping[str, Candidate]) -> list[Scored]:
+    def _scored(self, number: int, candidates: Mapping[str, Proposal]) -> list[Scored]:
         """One study for all candidates that read their images alike."""
         found: dict[str, Scored] = {}
         for part, data in enumerate(_distinct([one.data for one in candidates.values()])):
@@ -225,7 +151,9 @@ class Chooser:
         )
         store, scored = bench.place.open_store(), {}
         for row in score_table(read(study.out)).rows:
-            seconds = sum(store.info(key)["cpu_seconds"] for key in {cell.key for cell in row.cells.values()})
+            seconds = sum(
+                store.info(key)["cpu_seconds"] for key in _with_teachers(store, {cell.key for cell in row.cells.values()})
+            )
             words = " ".join([write_row(rows[row.name], preset.methods()), *_data_words(data)])
             scored[row.name] = Scored(row.name, words, {seed: cell.value for seed, cell in row.cells.items()}, seconds)
         return scored
@@ -235,7 +163,7 @@ class Chooser:
         train, seeds = self.used.train, len(self.used.seeds)
         bf16 = "with" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "without"
         command, revision = said(self.name, self.words), git_revision() or "unknown"
-        how = f"{train.steps} steps of {train.batch_labelled} labelled images, labels alone, {seeds} seeds."
+        how = f"{train.steps} steps of {train.batch_labelled} labelled images, {self.choice.trains}, {seeds} seeds."
         return [
             f"`{command}` at revision {revision}, on a CPU {bf16} AVX512-BF16, in {train.precision}.",
             "",
@@ -243,6 +171,17 @@ class Chooser:
             f"Mean and sd of the selection score ({train.score}) in percent, in development: no test image was scored. Of the candidates",
             "within one standard error of the best (of the difference, paired by seed) the first one is chosen.",
         ]
+
+
+def _with_teachers(store: Store, keys: Iterable[str]) -> set[str]:
+    """The stages and all that they learn from, each once."""
+    found, waiting = set[str](), list(keys)
+    while waiting:
+        key = waiting.pop()
+        if key not in found:
+            found.add(key)
+            waiting += store.info(key)["teachers"]
+    return found
 
 
 def _data_words(data: Change[Data]) -> list[str]:

@@ -104,18 +104,12 @@ def augmented(pack: Pack, row: int, partner: int, train: Train, seed: int) -> di
     labels = weak.masks[0]
     known = labels[:1].clamp(max=len(pack.classes) - 1)  # ignored pixels are of some class to a teacher
     probs = one_hot(known, len(pack.classes)).movedim(-1, 1).float()
-    made = {"weak": (pixels(own.image), labels[0])}
+    made = {"weak": (views.pictures(own.image)[0], labels[0])}
     for name, kind in PERTURBATIONS.items():
         perturbation = kind()
         one = perturbation(own._replace(probs=probs), generator, partner=other if perturbation.partner else None)
-        made[name] = (pixels(one.image), one.labels(labels[:1], labels[1:] if perturbation.partner else None)[0])
+        made[name] = (views.pictures(one.image)[0], one.labels(labels[:1], labels[1:] if perturbation.partner else None)[0])
     return {name: (image, None if masks[0] is None else ids.numpy().astype(np.uint8)) for name, (image, ids) in made.items()}
-
-
-def pixels(images: torch.Tensor) -> np.ndarray:
-    """The first of (N,C,H,W) in [0,1] as uint8 (H,W,3): its first three channels, or the first as grey."""
-    shown = images[0, [0, 1, 2] if images.shape[1] >= 3 else [0, 0, 0]]
-    return (shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
 def page(pack: Pack, splits: Splits, found: Sequence[str], arguments: Arguments) -> str:

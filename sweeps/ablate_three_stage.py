@@ -7,7 +7,7 @@ minutes on 2 CPU cores) and 6 of anchors; expect full about 7 points above S1, a
     python sweeps/ablate_three_stage.py
     python sweeps/ablate_three_stage.py --preset small --data.name camvid --data.root PATH
     python sweeps/ablate_three_stage.py --preset paper --dry-run
-    python sweeps/ablate_three_stage.py --preset paper-voc --data.root VOCdevkit --net.weights coco.pth
+    python sweeps/ablate_three_stage.py --preset paper-voc-coco --data.root VOCdevkit --net.weights coco.pth
 """
 
 import sys

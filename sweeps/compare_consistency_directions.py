@@ -1,12 +1,15 @@
 """Who should see the perturbed image, and which perturbation? The slide table of grubisic2021 and its figure over label fractions.
 
 Directions 1w-ps, 1w-pt, 2w-p1 and 1w-p2 with the student itself ("simple") or its moving average ("MT") as the teacher, all with
-PhTPS; 1w-pt MT once more with the slip of the authors' code. Then PhTPS against CutMix and CutMix* at 1/8, 1/4 and 1/2 of the
-labels. On the built-in scenes the directions take about 10 minutes for 2 seeds on 2 CPU cores; `--rows` names the others.
+PhTPS; 1w-pt MT once more with the slip of the authors' code. Then PhTPS against CutMix and CutMix* at 1/8, 1/4, 1/2 and all of the
+labels. On the built-in scenes the directions take about 10 minutes for 2 seeds on 2 CPU cores. The presets `fractions` (SwiftNet) and
+`fractions-deeplab` (DeepLabv2) are the figure there, for a laptop: small images and few steps from random weights.
 
     python sweeps/compare_consistency_directions.py
     python sweeps/compare_consistency_directions.py --preset camvid --data.root PATH
     python sweeps/compare_consistency_directions.py --preset cifar10 --data.root PATH
+    python sweeps/compare_consistency_directions.py --preset fractions
+    python sweeps/compare_consistency_directions.py --preset fractions-deeplab
     python sweeps/compare_consistency_directions.py --preset paper --dry-run
 """
 
@@ -20,7 +23,7 @@ from semiseg.config import Data, Train, Weak
 from semiseg.methods import OneWay, Supervised
 from semiseg.nets import DeepLabV2, SwiftNet, UNet, WideResNet
 from semiseg.sweep.command import main
-from semiseg.sweep.declaration import Ablation, Curve, Paper, Preset, Quick
+from semiseg.sweep.declaration import Ablation, Curve, Paper, Preset, Quick, spreads
 
 DIRECTIONS = {
     "1w-ps simple": change(OneWay, teacher="simple", direction="1w-ps"),
@@ -56,6 +59,24 @@ DEEPLAB = {  # there too, DeepLabv2
     "MT-PhTPS": (61.9, 66.8, 69.9, 71.7),
     "MT-CutMix*": (62.4, 65.0, 67.6, 69.0),
 }
+SPREADS = {  # of the slide table: Cityscapes, CIFAR-10
+    "supervised": spreads("sd", 5, 0.5, 0.4, None),
+    "1w-ps simple": spreads("sd", 5, 1.9, 0.3, None),
+    "1w-pt simple": spreads("sd", 5, 1.0, 20.1, None),
+    "2w-p1 simple": spreads("sd", 5, 3.0, 1.0, None),
+    "1w-p2 simple": spreads("sd", 5, 0.5, 7.0, None),
+    "1w-ps MT": spreads("sd", 5, 1.0, 0.4, None),
+    "1w-pt MT, as coded": spreads("sd", 5, 1.4, 0.5, None),
+    "1w-p2 MT": spreads("sd", 5, 1.1, 1.4, None),
+    # the figure prints none; these three of its numbers are the slide table's, on Cityscapes with 1/4 of the labels
+    "supervised, 1/4": spreads("sd", 5, 0.5, None, None),
+    "simple-PhTPS, 1/4": spreads("sd", 5, 1.9, None, None),
+    "MT-PhTPS, 1/4": spreads("sd", 5, 1.0, None, None),
+}
+
+
+FIGURE_ROWS = tuple(row for name in DEEPLAB for row in CURVES[name].values())
+"""What the figure draws of both networks."""
 
 
 def figure(numbers: dict[str, tuple[float, ...]]) -> dict[str, dict[float, float]]:
@@ -85,6 +106,15 @@ CITYSCAPES = Preset(
     ),
     seeds=(0, 1, 2, 3, 4),
     adds=dict.fromkeys(("supervised", *CURVES["supervised"].values()), Row(train=change(Train, batch_unlabelled=0))),
+)
+
+FRACTIONS_SMALL = Preset(
+    data=Data(labelled=0.25),
+    method=OneWay(),
+    net=SwiftNet(),
+    train=Train(steps=300, batch_labelled=4, batch_unlabelled=4, learning_rate=1e-3, decay="quarter_cosine"),
+    seeds=(0, 1),
+    rows=FIGURE_ROWS,
 )
 
 TABLE = Ablation(
@@ -134,6 +164,14 @@ TABLE = Ablation(
             seeds=(0, 1),
             rows=SHARED,
         ),
+        "fractions": FRACTIONS_SMALL,
+        "fractions-deeplab": replace(
+            FRACTIONS_SMALL,
+            net=DeepLabV2(),
+            train=replace(FRACTIONS_SMALL.train, steps=200, batch_labelled=2, batch_unlabelled=2),
+            seeds=(0,),
+            curve_paper=figure(DEEPLAB),
+        ),
         "paper": CITYSCAPES,
         # the figure's DeepLabv2 curves: half the epochs in batches of 4 are as many steps
         # code: from COCO weights (--net.weights FILE)
@@ -142,7 +180,7 @@ TABLE = Ablation(
             net=DeepLabV2(weights="imagenet"),
             train=replace(CITYSCAPES.train, batch_labelled=4, batch_unlabelled=4),
             seeds=(0,),  # code: each curve once
-            rows=tuple(row for name in DEEPLAB for row in CURVES[name].values()),
+            rows=FIGURE_ROWS,
             curve_paper=figure(DEEPLAB),
         ),
         "paper-cifar10": Preset(
@@ -170,7 +208,7 @@ TABLE = Ablation(
     },
     quick=Quick(
         train=change(Train, steps=6, evaluations=1),
-        rows=("supervised", "1w-ps simple", "1w-ps MT", "1w-pt MT", "1w-p2 MT"),
+        rows=("supervised", "1w-ps simple", "1w-ps MT", "1w-pt MT", "1w-p2 MT", "MT-PhTPS, 1/8", "MT-CutMix*, 1/8"),
         seeds=1,
     ),
     curve=Curve(
@@ -178,6 +216,7 @@ TABLE = Ablation(
         log=True,
         series=CURVES,
         paper=figure(FIGURE),
+        spreads={name: {0.25: SPREADS[f"{name}, 1/4"][0]} for name in ("supervised", "simple-PhTPS", "MT-PhTPS")},
     ),
     paper=Paper(
         title="A baseline for semi-supervised learning of efficient semantic segmentation models",
@@ -200,6 +239,7 @@ TABLE = Ablation(
             for name, line in figure(FIGURE).items()
             for value, number in line.items()
         },
+        spreads=SPREADS,
     ),
 )
 

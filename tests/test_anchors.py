@@ -30,7 +30,8 @@ PRESET = Preset(others=(MeanTeacher(), OneWay(), PseudoLabel(objective=Dice()), 
 
 
 def split(line: ResolvedRow) -> Split:
-    labelled = 4 if line.labelled is None else 12 if line.labelled == "all" else max(1, int(line.labelled))
+    asked = line.data.get("labelled", 4)
+    labelled = 12 if asked == "all" else max(1, int(asked))
     return replace(tiny.SPLIT, labelled=labelled, labelled_hash=f"{labelled} of 12")
 
 
@@ -39,7 +40,7 @@ def chain_of(line: ResolvedRow) -> tuple[Stage, ...]:
 
 
 def of(method: Method, labelled: Any = None, **train: Any) -> ResolvedRow | None:
-    line = ResolvedRow(method, labelled, train)
+    line = ResolvedRow(method, {} if labelled is None else {"labelled": labelled}, train)
     return anchor(line, chain_of(line), "fair")
 
 
@@ -117,7 +118,7 @@ def test_every_method_but_those_of_labels_alone_has_an_anchor(name: str) -> None
     """Whatever is registered: one stage of labels alone, of the row's own images and training settings."""
     method = METHODS[name]() if name != "mean_teacher" else MeanTeacher()
     line = of(method, 3, learning_rate=0.5)
-    if not any(stage.rule.needs.unlabelled for stage in chain_of(ResolvedRow(method, 3, {}))):
+    if not any(stage.rule.needs.unlabelled for stage in chain_of(ResolvedRow(method, {"labelled": 3}, {}))):
         assert line is None
         return
     assert line is not None
@@ -146,7 +147,7 @@ def test_an_ablation_has_the_anchor_of_its_reference_and_all_labels() -> None:
     assert made.anchors == {"full": AnchorRecord(row="labels only: 24 x 2", all_labels="all labels")}
     assert made.against is None
     assert [*made.lines] == ["full", "no S3", "S1", "labels only: 24 x 2", "all labels"]
-    assert (made.lines["labels only: 24 x 2"].labelled, made.lines["all labels"].labelled) == (None, "all")
+    assert (made.lines["labels only: 24 x 2"].data, made.lines["all labels"].data) == ({}, {"labelled": "all"})
     assert chain_of(made.lines["all labels"])[0].train == chain_of(made.lines["labels only: 24 x 2"])[0].train
     assert made.words["all labels"] == "supervised data.labelled=all train.steps=24 train.batch_labelled=2 train.batch_unlabelled=0"
 
@@ -244,7 +245,7 @@ def test_in_a_shipped_comparison_what_learns_unlabelled_images_is_not_compared_w
     lines = {row: resolve_row(script, row, one, methods) for row, one in table.rows_of(preset).items()}
 
     def chain(line: ResolvedRow) -> tuple[Stage, ...]:
-        labelled = preset.data.labelled if line.labelled is None else line.labelled
+        labelled = line.data.get("labelled", preset.data.labelled)
         known = replace(split(line), labelled_hash=str(labelled))
         return line.method.stages(known, tiny.NET, replace(preset.train, **line.train), 0)
 
@@ -260,16 +261,16 @@ def test_in_a_shipped_comparison_what_learns_unlabelled_images_is_not_compared_w
 
 def test_a_stage_has_settings_of_its_own_and_the_others_keep_their_keys() -> None:
     plain, own = (
-        chain_of(ResolvedRow(method, None, {})) for method in (ThreeStage(), ThreeStage(stage3=StageTrain(steps=5, rate=0.1)))
+        chain_of(ResolvedRow(method, {}, {})) for method in (ThreeStage(), ThreeStage(stage3=StageTrain(steps=5, rate=0.1)))
     )
     assert [stage.key for stage in own[:2]] == [stage.key for stage in plain[:2]]
     assert own[2].train == replace(plain[2].train, steps=5, learning_rate=plain[2].train.learning_rate * 0.1)
-    first = chain_of(ResolvedRow(PseudoLabel(stage1=StageTrain(steps=3)), None, {}))
+    first = chain_of(ResolvedRow(PseudoLabel(stage1=StageTrain(steps=3)), {}, {}))
     assert [stage.train.steps for stage in first] == [3, 8]
 
 
 def test_labelled_images_a_step_are_of_the_last_stage_that_learns_unlabelled_ones() -> None:
-    chain = chain_of(ResolvedRow(DMT(phases=(1.0,), phase_epochs=1), None, {}))
+    chain = chain_of(ResolvedRow(DMT(phases=(1.0,), phase_epochs=1), {}, {}))
     last = learns_unlabelled(chain)
     assert last is not None
     assert (last.name, labelled_per_step(last)) == ("leader1", 2)

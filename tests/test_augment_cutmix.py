@@ -126,7 +126,7 @@ def test_cut_pixels_are_grey_and_dropped() -> None:
     mask = cutout_masks(8, (12, 10), seeded())
     image, valid = torch.rand(8, 3, 12, 10, generator=seeded()), torch.rand(8, 12, 10, generator=seeded(1)) < 0.7
     before = image.clone(), valid.clone()
-    covered, left, move, clean = Cutout()(View(image, valid), seeded())
+    covered, left, move, clean, _ = Cutout()(View(image, valid), seeded())
     assert torch.equal(image, before[0])
     assert torch.equal(valid, before[1])
     assert (covered[mask.expand_as(image)] == 0.5).all()

@@ -45,7 +45,7 @@ def drawn(image: Tensor, settings: Gentle) -> Motion:
 def move(views: Views, probs: Tensor, motion: Motion) -> tuple[Views, Tensor]:
     """Everything that belongs to the views, moved."""
     masks = tuple(motion(mask) for mask in views.masks)
-    return Views(motion.image(views.image), masks, motion(views.valid)), motion(probs)
+    return Views(motion.images(views.image), masks, motion(views.valid)), motion(probs)
 
 
 def sources(motion: Motion) -> Tensor:
@@ -196,7 +196,7 @@ def test_colours_come_first_then_the_motion_then_noise_and_the_teacher_has_noise
     coloured = colours(views.image, settings, again)
     assert made.clean.equal(noisy(views.image, 0.1, again))
     motion = Motion(*draw_motion(coloured, settings, again), False)
-    assert made.image.equal(noisy(motion.image(coloured), 0.05, again))
+    assert made.image.equal(noisy(motion.images(coloured), 0.05, again))
     assert made.valid.equal(motion(views.valid))
     assert made.move(views.masks[0]).equal(motion(views.masks[0]))
 
@@ -207,8 +207,8 @@ def test_a_teacher_with_a_draw_of_its_own_sees_the_original_colours_moved() -> N
     again = seeded()
     coloured = colours(views.image, settings, again)
     first, second = (Motion(*draw_motion(coloured, settings, again), False) for _ in range(2))
-    assert other.image.equal(noisy(second.image(views.image), 0.1, again))
-    assert seen.image.equal(noisy(first.image(coloured), 0.05, again))
+    assert other.image.equal(noisy(second.images(views.image), 0.1, again))
+    assert seen.image.equal(noisy(first.images(coloured), 0.05, again))
     assert (seen.valid.equal(first(views.valid)), other.valid.equal(second(views.valid))) == (True, True)
     assert not seen.valid.equal(other.valid)
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from in_process import without_ray
 
-import choose_settings
-from choose_settings import CHOICES, Candidate, Choice, Scored, chosen, main, said, table_of
+from choose_settings import Scored, chosen, main, said, table_of
 from semiseg.change import Row, change
 from semiseg.codec import read_row, read_value
 from semiseg.config import Data, SettingError, Train
@@ -21,6 +20,7 @@ from semiseg.development import development_data
 from semiseg.losses import Dice
 from semiseg.methods import Supervised
 from semiseg.results import read
+from semiseg.sweep.choices import CHOICES, LABELS_ALONE, PRESETS, Choice, Proposal
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.presets import THREE_STAGE
 from semiseg.sweep.rows import resolve_row
@@ -93,8 +93,8 @@ def test_candidates_have_distinct_names_and_can_be_trained_whichever_wins(name: 
     names = [choice.start, *(one for changes in choice.rounds for one in changes)]
     assert len(set(names)) == len(names)
     assert len(choice.base.seeds) >= 2
-    assert choice.base.train.batch_unlabelled == 0  # labels alone
-    so_far = [Candidate(Row(change(Supervised)))]
+    assert (choice.base.train.batch_unlabelled == 0) == (name in LABELS_ALONE)
+    so_far = [Proposal(choice.row)]
     for changes in choice.rounds:
         so_far += [winner | one for winner in so_far for one in changes.values()]
     for one in so_far:
@@ -106,9 +106,9 @@ TINY = Choice(
     base=Preset(net=tiny.NET, train=replace(tiny.TRAIN, batch_unlabelled=0), method=Supervised(), seeds=(0, 1)),
     start="start",
     rounds=(
-        {"Dice": Candidate(Row(change(Supervised, objective=Dice())))},
-        {"slow": Candidate(Row(train=change(Train, learning_rate=1e-3)))},
-        {"min-max": Candidate(data=change(Data, normalise="minmax"))},
+        {"Dice": Proposal(Row(change(Supervised, objective=Dice())))},
+        {"slow": Proposal(Row(train=change(Train, learning_rate=1e-3)))},
+        {"min-max": Proposal(data=change(Data, normalise="minmax"))},
     ),
 )
 
@@ -151,20 +151,24 @@ def test_a_wrong_word_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "data.root" in capsys.readouterr().err
 
 
-TABLES = sorted((ROOT / "docs" / "evidence").glob("settings_*.md"))
+TABLES = {file.stem.removeprefix("settings_"): file for file in sorted((ROOT / "docs" / "evidence").glob("settings_*.md"))}
 
 
-@pytest.mark.parametrize("file", TABLES, ids=lambda file: file.stem)
-def test_a_preset_is_what_its_table_chose(file: Path) -> None:
-    name = file.stem.removeprefix("settings_")
-    base, preset = CHOICES[name].base, choose_settings.PRESETS[name]
-    words = file.read_text(encoding="utf-8").partition("\nChosen: ")[2].partition("\n")[2].split()
+@pytest.mark.parametrize("name", TABLES)
+def test_a_preset_is_what_its_tables_chose(name: str) -> None:
+    base, preset = CHOICES[name].base, PRESETS[name]
+    words = TABLES[name].read_text(encoding="utf-8").partition("\nChosen: ")[2].partition("\n")[2].split()
     data = dict(word.removeprefix("data.").split("=", 1) for word in words if word.startswith("data."))
     row = read_row(" ".join(word for word in words if not word.startswith("data.")), base.methods())
-    assert row.method is not None
-    assert preset.method.labels_only()["objective"] == row.method.of(Supervised()).objective
-    assert preset.train == replace(row.train.of(base.train), batch_unlabelled=preset.train.batch_unlabelled)
     assert preset.data == replace(base.data, **{field: read_value(Data, field, text) for field, text in data.items()})
+    if name not in LABELS_ALONE:
+        method = resolve_row(name, "chosen", row, base.methods()).method
+        assert replace(preset.method, **{switch: getattr(method, switch) for switch in method.SWITCHES}) == method
+        return
+    assert row.method is not None
+    if f"{name}-stages" not in TABLES:  # which chooses the loss again
+        assert preset.method.labels_only()["objective"] == row.method.of(Supervised()).objective
+    assert preset.train == replace(row.train.of(base.train), batch_unlabelled=preset.train.batch_unlabelled)
 
 
 @pytest.mark.parametrize(("name", "patients"), [("acdc", 3), ("acdc-7", 7)])

@@ -75,7 +75,7 @@ def rows(draw: st.DrawFn) -> Row:
     switches = {name: draw(st.booleans()) for name in method.SWITCHES}
     return Row(
         Change(type(method), switches | draw(some_of(method, method.SWITCHES))),
-        Change(Data, draw(some_of(Data(), ("root",)))),
+        Change(Data, draw(some_of(Data(), ("root", "labelled_list")))),
         Change(Train, draw(some_of(Train()))),
     )
 
@@ -134,7 +134,7 @@ def test_the_difference_of_two_methods_makes_one_of_the_other(data: st.DataObjec
     [
         ("S1 S2", "S1 S2"),
         ("three_stage  S2 S1 lambda1=0.25", "S1 S2 lambda1=0.25"),
-        ("data.labelled=all mean_teacher delayed=False", "mean_teacher delayed=false data.labelled=all"),
+        ("data.labelled=all mean_teacher delayed=shared", "mean_teacher delayed=shared data.labelled=all"),
         ("dmt phases=(0.5,1.0) train.steps=4", "dmt phases=(0.5,1.0) train.steps=4"),
         ("dmt phases=(1.0,)", "dmt phases=(1.0,)"),
         ("dmt train.weak.flip=0 train.weak.either=0.5", "dmt train.weak.flip=0 train.weak.either=0.5"),

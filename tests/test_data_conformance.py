@@ -7,13 +7,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from data_trees import BUILDERS, build_folder
 
 import semiseg.data
+from semiseg.annotations import hint_of
 from semiseg.config import Data, SettingError
 from semiseg.data import DATASETS, IGNORE, DataSet, Pack, Source, load, split
 from semiseg.data.dataset import Published
@@ -121,6 +122,25 @@ def test_splits_are_disjoint_and_nested(data: Data, cache: Path) -> None:
     assert sum(map(len, parts)) == len(set.union(*parts)) == len(pack)
     assert all(pack.mask(row) is not None for row in every.labelled)
     assert len({few.labelled_hash, many.labelled_hash, every.labelled_hash}) == 3
+
+
+def test_labelled_subsets_can_be_stratified_by_what_is_known_of_images(data: Data, cache: Path) -> None:
+    """By every attribute and by class: as many labels as without, the same other images, nested."""
+    source = DATASETS[data.name].source(data)
+    plain = {labelled: split(load(data, cache), dataclasses.replace(data, labelled=labelled)) for labelled in (2, 0.5, "all")}
+    for name in ("class", "(.)", *source.attributes):
+        asked = dataclasses.replace(data, stratify=name)
+        pack = load(asked, cache)
+        parts = {labelled: split(pack, dataclasses.replace(asked, labelled=labelled)) for labelled in plain}
+        assert set(parts[2].labelled) <= set(parts[0.5].labelled) <= set(parts["all"].labelled)
+        for labelled, before in plain.items():
+            if pack.groups == pack.ids:
+                assert len(parts[labelled].labelled) == len(before.labelled)
+            for part in ("training", "selection", "test"):
+                np.testing.assert_array_equal(getattr(parts[labelled], part), getattr(before, part))
+        if name in source.attributes:
+            assert set(pack.attributes) == {name}
+            assert all(value for value in pack.attributes[name].values())
 
 
 def test_second_load_decodes_nothing(data: Data, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +255,8 @@ def test_an_entry_is_called_by_its_name_and_says_where_it_comes_from(data: Data)
         splits = {item.split for item in source.items}
         assert about.selection == 0 or "selection" in splits or data.name in ("camvid", "acdc")  # their trees have no test list
         assert about.unlabelled == 0 or "unlabelled" in splits
-        assert set(entry.changes) <= set(entry.variants)
+        trimaps = get_args(get_args(hint_of(Data, "trimap"))[0]) if "trimap" in entry.reads else ()
+        assert set(entry.changes) <= {*entry.variants, *trimaps}
 
 
 def test_counts_are_the_pixels_of_each_class(data: Data, cache: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_stage_is_reopened_with_the_list_it_was_planned_with(tmp_path: Path, m
     (root / "train.txt").write_text("".join(f"{i:02d}\n" for i in range(1, 12)))
     place = Place(data=Data(name="folder", root=root, size=(16, 16)), cache=tmp_path / "cache", store=str(tmp_path / "store"))
     for labelled, count in ((None, 3), (1, 1), (4, 4)):
-        pack, splits = place.open(labelled)
+        pack, splits = place.open(labelled=labelled)
         assert len(splits.labelled) >= count
         train = dataclasses.replace(tiny.TRAIN, steps=1, evaluations=1, crop=(16, 16))
         (stage,) = Supervised().stages(split_of(pack, splits), tiny.NET, train, 0)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import tiny
 
-import semiseg.runner
+import semiseg.published
 from semiseg.config import SettingError
 from semiseg.losses import Dice
 from semiseg.methods.dmt import DMT, STRONGER, WEAKER, SubsetSupervised
 from semiseg.methods.mutual import MutualTraining
+from semiseg.methods.pseudo_label import PseudoLabel
 from semiseg.methods.rule import Pick
-from semiseg.runner import picked
+from semiseg.published import picked
 from semiseg.stage import Stage
 from semiseg.store import Store
 
@@ -43,6 +44,26 @@ def test_subsets_of_one_seed_are_nested_and_two_seeds_shuffle_differently() -> N
         assert small < large
         assert small == set(SubsetSupervised(alpha=0.5, part=part).labelled(rows, 5).tolist())
         assert small != set(SubsetSupervised(alpha=0.5, part=part).labelled(rows, 6).tolist())
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(10, (0.4, 1.0)), (20, (0.9, 0.5)), (7, (0.3, 0.7)), (5, (0.05, 0.05)), (1, (0.2, 1.0))]
+)
+def test_subsets_of_unequal_size_are_the_beginning_and_the_end_of_one_shuffled_list(count: int, sizes: tuple[float, float]) -> None:
+    """Equation 1 with a share for each: R[0 : alpha_a L] and R[(1 - alpha_b) L : L]."""
+    stages = DMT(alpha_a=sizes[0], alpha_b=sizes[1]).stages(tiny.SPLIT, tiny.NET, tiny.TRAIN, 3)
+    rows = np.arange(count) * 2
+    found = [stage.rule.labelled(rows, 3).tolist() for stage in stages[:2]]
+    whole = SubsetSupervised(alpha=1.0, part="first").labelled(rows, 3).tolist()
+    lengths = [max(int(count * share + 0.5), 1) for share in sizes]
+    assert found == [whole[: lengths[0]], whole[count - lengths[1] :]]
+    assert sorted(whole) == rows.tolist()
+
+
+def test_a_share_of_one_model_leaves_the_others_stage_as_it_is() -> None:
+    both, one = chain(), chain(DMT(alpha_a=0.9))
+    assert (one[0].key == both[0].key, one[1].key == both[1].key) == (False, True)
+    assert chain(DMT(alpha_a=0.8, alpha_b=0.8))[-1].key == chain(DMT(alpha=0.8))[-1].key
 
 
 def chain(method: DMT | None = None, seed: int = 0, **train: Any) -> tuple[Stage, ...]:
@@ -103,8 +124,41 @@ def test_a_can_teach_first_whatever_selection_says(update: Any, first: str) -> N
     assert found["follower2"] == ("follower1", "leader1")
 
 
+@pytest.mark.parametrize(("update", "learned"), [("sequential", "follower{0}"), ("symmetric", "worst of {1}")])
+def test_who_teaches_first_can_be_decided_before_each_phase(update: Any, learned: str) -> None:
+    """The better one before the phase teaches the worse one, then learns from it."""
+    pairs = ["a0 b0", "leader1 follower1", "leader2 follower2"]
+    expected = {}
+    for phase, pair in enumerate(pairs, 1):
+        expected[f"follower{phase}"] = (f"worst of {pair}", f"best of {pair}")
+        expected[f"leader{phase}"] = (f"best of {pair}", learned.format(phase, pair))
+    assert graph(DMT(phases=PHASES, update=update, teacher_first="each_phase")) == expected
+    once, each = (phases(DMT(phases=PHASES, update=update, teacher_first=first)) for first in ("selection", "each_phase"))
+    assert [one.key == other.key for one, other in zip(once, each, strict=True)] == [True] * 2 + [False] * 4
+
+
+def test_with_the_same_start_both_pretrainings_begin_with_the_weights_of_a_stage_of_no_steps() -> None:
+    start, a, b, *_, better = chain(DMT(same_start=True))
+    assert (start.name, start.train.steps, start.teachers) == ("start", 0, ())
+    assert [(stage.name, stage.teachers, *picks(stage)) for stage in (a, b)] == [
+        (name, (start,), Pick(weights="last")) for name in ("a0", "b0")
+    ]
+    assert [len(stage.rule.needs.subset(np.arange(10), 0)) for stage in (a, b)] == [7, 7]
+    assert better.number == 1 + 2 + 10 + 1
+
+
+def test_masks_of_unlabelled_images_alone_make_an_epoch_of_them() -> None:
+    method = DMT(pseudo_on="unlabelled", phase_epochs=2)  # 8 of 12 images have no labels: 2 steps an epoch
+    assert [stage.train.steps for stage in chain(method, batch_unlabelled=5)[:4]] == [8, 8, 4, 4]
+    full = replace(tiny.SPLIT, labelled=tiny.SPLIT.training)
+    message = "method.pseudo_on: got 'unlabelled'; allowed: all where every training image is labelled$"
+    for other in (method, PseudoLabel(pseudo_on="unlabelled")):
+        with pytest.raises(SettingError, match=message):
+            other.stages(full, tiny.NET, tiny.TRAIN, 0)
+
+
 @pytest.mark.parametrize("update", ["sequential", "symmetric"])
-@pytest.mark.parametrize("first", ["selection", "a"])
+@pytest.mark.parametrize("first", ["selection", "a", "each_phase"])
 def test_every_stage_has_a_number_a_key_and_teachers_of_its_own_that_come_before_it(update: Any, first: Any) -> None:
     stages = chain(DMT(phases=PHASES, update=update, teacher_first=first))
     assert [stage.number for stage in stages] == list(range(1, 2 + 2 * len(PHASES) + 1 + 1))
@@ -154,13 +208,14 @@ def test_the_defaults_are_those_of_the_paper() -> None:
 OTHER: dict[str, Any] = {
     "alpha": 0.5, "gamma1": 5.0, "gamma2": 5.0, "phases": (0.2, 0.4, 0.6, 0.8, 0.9), "phase_epochs": 5.0, "phase_rate": 0.1,
     "teacher_first": "a", "update": "symmetric", "ranking": "global", "scope": "batch", "reduction": "separate",
-    "objective": Dice(),
+    "objective": Dice(), "alpha_a": 0.4, "alpha_b": 1.0, "same_start": True, "gamma_schedule": "sigmoid", "pseudo_on": "unlabelled",
 }  # fmt: skip
 
 
 def test_every_field_moves_the_last_key() -> None:
-    assert {field.name for field in fields(DMT)} == OTHER.keys()
-    assert len({chain(DMT(**{name: value}))[-1].key for name, value in OTHER.items()} | {chain()[-1].key}) == 1 + len(OTHER)
+    assert {field.name for field in fields(DMT)} == {*OTHER, "masks"}
+    changes = [{}, *({name: value} for name, value in OTHER.items()), {"masks": "online", "scope": "batch"}]
+    assert len({chain(DMT(**change))[-1].key for change in changes}) == len(changes)
     assert chain(seed=1)[-1].key != chain()[-1].key
 
 
@@ -177,6 +232,13 @@ def test_every_field_moves_the_last_key() -> None:
         ({"phase_epochs": 0}, "method.phase_epochs: got 0; allowed: a number > 0"),
         ({"phase_rate": float("inf")}, "method.phase_rate: got inf; allowed: a number > 0"),
         ({"update": "both"}, "method.update: got 'both'; allowed: sequential, symmetric"),
+        ({"alpha_a": 0}, r"method.alpha_a: got 0; allowed: a share in \(0, 1\] or None$"),
+        ({"alpha_b": 1.1}, r"method.alpha_b: got 1.1; allowed: a share in \(0, 1\] or None$"),
+        ({"masks": "online"}, "method.scope: got 'dataset'; allowed: batch with masks made online$"),
+        ({"masks": "never"}, "method.masks: got 'never'; allowed: phase, online$"),
+        ({"pseudo_on": "none"}, "method.pseudo_on: got 'none'; allowed: all, unlabelled$"),
+        ({"teacher_first": "b"}, "method.teacher_first: got 'b'; allowed: selection, a, each_phase$"),
+        ({"gamma_schedule": "linear"}, "method.gamma_schedule: got 'linear'; allowed: constant, sigmoid$"),
     ],
     ids=str,
 )
@@ -195,6 +257,6 @@ def test_the_stronger_one_teaches_first_and_the_weaker_one_is_the_other(
     scores: tuple[float, float], stronger: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     a, b, follower, *_ = chain()
-    monkeypatch.setattr(semiseg.runner, "selection_score", lambda stage, _: dict(zip((a, b), scores, strict=True))[stage])
+    monkeypatch.setattr(semiseg.published, "selection_score", lambda stage, _: dict(zip((a, b), scores, strict=True))[stage])
     found = [picked(follower, pick, Store(str(tmp_path), tmp_path)).name for pick in (STRONGER, WEAKER)]
     assert found == [stronger, {"a0": "b0", "b0": "a0"}[stronger]]

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import semiseg.runner
+from semiseg.batch import IGNORE
 from semiseg.methods.dmt import DMT
 from semiseg.pseudo import pseudo_masks
 from semiseg.runner import StageRun, run_stage
@@ -136,21 +137,86 @@ def test_a_finished_chain_is_not_trained_again(trained: Path, monkeypatch: pytes
         run_stage(stage, tiny.place(trained))
 
 
+def test_masks_of_unlabelled_images_alone_are_ranked_without_those_of_labelled_ones(trained: Path) -> None:
+    """Those of labelled images stay whole; they are cut out, but not learned."""
+    stages = named(replace(SHORT, pseudo_on="unlabelled"))
+    better, _ = by_score(trained, stages["a0"], stages["b0"])
+    run = StageRun(stages["follower1"], tiny.place(trained)).trainer
+    _, splits = tiny.opened()
+    every = {**learned_masks(trained, replace(stages["follower1"], rule=replace(stages["follower1"].rule, share=1.0)), better)}
+    levels = run.learned.confidences
+    assert levels is not None
+    assert run.learned.masks is not None
+    alone = [row for row in splits.training.tolist() if row not in splits.labelled]
+    expected = stages["follower1"].rule.filtered(*({row: maps[row] for row in alone} for maps in (every, levels)))
+    assert same_masks(dict(run.learned.masks), {row: expected.get(row, every[row]) for row in splits.training.tolist()})
+    assert any((np.asarray(expected[row]) == IGNORE).any() for row in alone)
+
+
+ONLINE = replace(SHORT, masks="online", scope="batch", ranking="global", reduction="separate", pseudo_on="unlabelled")
+
+
+def test_masks_made_online_are_those_of_the_picked_teacher_as_it_was(trained: Path) -> None:
+    stages = named(ONLINE)
+    better, worse = by_score(trained, stages["a0"], stages["b0"])
+    run = StageRun(stages["follower1"], tiny.place(trained)).trainer
+    assert equal(run.state.student.state_dict(), weights(trained, worse))
+    assert (run.learned.masks, run.learned.confidences) == (None, None)
+    for _ in range(3):
+        run.train_step()
+    assert equal(run.state.fixed["teacher"].state_dict(), weights(trained, better))
+    assert not run.state.fixed["teacher"].training
+    assert {name.split(".")[1] for name in run.finish().weights} == {"student"}
+
+
+def test_a_phase_with_masks_made_online_killed_after_a_checkpoint_ends_with_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+    stage = named(ONLINE)["follower1"]
+    run_stage(stage, tiny.place(trained))
+    for teacher in stage.teachers:
+        shutil.copytree(trained / teacher.key, tmp_path / teacher.key)
+    ended_early(stage, tmp_path)
+    assert digests(tmp_path, stage) == digests(trained, stage)
+
+
+def test_models_of_the_same_start_begin_with_equal_weights_and_end_differently(tmp_path: Path) -> None:
+    stages = named(replace(SHORT, same_start=True))
+    for name in ("start", "a0", "b0"):
+        run_stage(stages[name], tiny.place(tmp_path))
+    first, second = (StageRun(replace(stages[name], seed=0), tiny.place(tmp_path)).trainer for name in ("a0", "b0"))
+    assert equal(first.state.student.state_dict(), weights(tmp_path, stages["start"]))
+    assert tiny.flat(first.state.student).equal(tiny.flat(second.state.student))
+    assert not equal(weights(tmp_path, stages["a0"]), weights(tmp_path, stages["b0"]))
+
+
+def test_each_phase_is_led_by_the_model_that_was_better_before_it(trained: Path) -> None:
+    stages = named(replace(SHORT, teacher_first="each_phase"))
+    assert [stages[name].key == named()[name].key for name in ("follower1", "leader1", "follower2")] == [True, True, False]
+    better, worse = by_score(trained, stages["leader1"], stages["follower1"])
+    run = StageRun(stages["follower2"], tiny.place(trained)).trainer
+    assert equal(run.state.student.state_dict(), weights(trained, worse))
+    assert same_masks(run.learned.masks, learned_masks(trained, stages["follower2"], better))
+
+
 def digests(store: Path, stage: Stage) -> dict[str, str]:
     kept = [path for path in (store / stage.key).iterdir() if path.suffix not in (".json", ".planes")]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+
+
+def ended_early(stage: Stage, store: Path) -> None:
+    """Four steps, a checkpoint, and the rest in another process's place."""
+    killed = StageRun(stage, tiny.place(store))
+    for _ in range(4):
+        killed.advance(0.0)
+    killed.checkpoint()
+    again = StageRun(stage, tiny.place(store))
+    assert again.resumed_at == 4
+    while not again.finished:
+        again.advance(60)
 
 
 def test_a_phase_killed_after_a_checkpoint_ends_with_the_same_bytes(trained: Path, tmp_path: Path) -> None:
     stage = named()["leader1"]
     for teacher in stage.teachers:
         shutil.copytree(trained / teacher.key, tmp_path / teacher.key)
-    killed = StageRun(stage, tiny.place(tmp_path))
-    for _ in range(4):
-        killed.advance(0.0)
-    killed.checkpoint()
-    again = StageRun(stage, tiny.place(tmp_path))
-    assert again.resumed_at == 4
-    while not again.finished:
-        again.advance(60)
+    ended_early(stage, tmp_path)
     assert digests(tmp_path, stage) == digests(trained, stage)

@@ -24,8 +24,9 @@ from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Super
 from semiseg.methods.rule import Needs, Pick, PseudoMasks
 from semiseg.nets import WideResNet
 from semiseg.pseudo import load_role, network, pseudo_masks, read_masks
+from semiseg.published import picked, selection_score
 from semiseg.results import write_table
-from semiseg.runner import Place, StageRun, picked, run_stage, selection_score, split_of
+from semiseg.runner import Place, StageRun, run_stage, split_of
 from semiseg.stage import Stage
 from semiseg.store import Store
 
@@ -184,9 +185,9 @@ def test_two_stages_that_learn_the_same_masks_make_one_file(
     shutil.copytree(trained[0] / teacher.key, folder, ignore=shutil.ignore_patterns("*.planes"))
     calls: list[str] = []
 
-    def counted(stage: Stage, weights: Any, prefix: str, *rest: Any) -> Any:
+    def counted(stage: Stage, weights: Any, prefix: str, *rest: Any, **options: Any) -> Any:
         calls.append(prefix)
-        return pseudo_masks(stage, weights, prefix, *rest)
+        return pseudo_masks(stage, weights, prefix, *rest, **options)
 
     monkeypatch.setattr(semiseg.runner, "pseudo_masks", counted)
     pick = Pick(weights="best", role="student")
@@ -209,7 +210,7 @@ def test_a_stage_opens_the_labelled_subset_of_its_own(tmp_path: Path) -> None:
     place = tiny.place(tmp_path)
     found = {}
     for labelled in (4, 9, "all"):
-        split = split_of(*place.open(labelled))
+        split = split_of(*place.open(labelled=labelled))
         stage = replace(tiny.chain(Supervised())[0], split=split, train=replace(tiny.TRAIN, steps=1, evaluations=1))
         run = StageRun(stage, place)
         found[labelled] = set(run.trainer.batches.labelled.tolist())

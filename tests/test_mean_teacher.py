@@ -1,6 +1,7 @@
 """Mean teacher against pets_mean_teacher and perone2018, written out in the test, and what each option changes."""
 
 from dataclasses import replace
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import tiny
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semiseg.augment import Gentle, gentle
+from semiseg.augment import CutMix, Gentle, gentle
 from semiseg.augment.warp import affine_grid
 from semiseg.batch import IGNORE, Batch
 from semiseg.ema import Ema
@@ -32,6 +33,7 @@ PERONE2018 = MeanTeacher(
     perturbation=replace(STILL, noise=0.01, noise_teacher=0.01, rotation=4.5),
     ema=Ema(decay=(0.99, 0.999), start=(0.0, 50 / 350), warmup=True, buffers="own", mode="train"),
 )
+CHOICES = get_args(get_type_hints(MeanTeacher)["delayed"])
 LATE = Moment(step=90, steps=100, epoch_steps=10)
 QUARTER_TURN = ((0.0, -1.0, 0.0), (1.0, 0.0, 0.0))
 EIGHT_LEFT = ((1.0, 0.0, 8.0), (0.0, 1.0, 0.0))  # what was 8 pixels to the right is shown: 8 columns on the right are out of frame
@@ -146,7 +148,7 @@ def dice_of_labels(logits: Tensor, mask: Tensor) -> float:
 
 
 def test_algorithm_1_as_printed_compares_misaligned_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, rule = tiny.batch(), replace(SOFT, perturbation=TURNING, delayed=False)
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=TURNING, delayed="independent")
     state = networks(rule)
     moving(monkeypatch, QUARTER_TURN, ((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0)))
     found = terms(rule, state, batch)
@@ -155,8 +157,48 @@ def test_algorithm_1_as_printed_compares_misaligned_outputs(monkeypatch: pytest.
     torch.testing.assert_close(found["consistency"], expected)
     assert found["segmentation"].item() == pytest.approx(dice_of_labels(mine[:2], batch.mask[:2].rot90(1, (1, 2))), rel=1e-4)
     monkeypatch.undo()
-    random = [terms(replace(rule, delayed=delayed), state, batch) for delayed in (True, False)]
-    assert random[0]["consistency"] != random[1]["consistency"]
+    random = [terms(replace(rule, delayed=delayed), state, batch)["consistency"].item() for delayed in CHOICES]
+    assert len(set(random)) == 3
+
+
+def test_of_a_shared_transform_the_teacher_sees_the_image_moved_as_the_students(monkeypatch: pytest.MonkeyPatch) -> None:
+    """perone2018, section 2.1: "the same parametrization both to the student and teacher model inputs"."""
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=TURNING, delayed="shared")
+    state = networks(rule)
+    student, teacher = seen(state.student), seen(pupil(state))
+    moving(monkeypatch, QUARTER_TURN)
+    found = terms(rule, state, batch)
+    turned = batch.image.rot90(1, (2, 3))
+    torch.testing.assert_close(student[0], turned)
+    assert teacher[0].equal(student[0])
+    difference = state.student(turned).softmax(1) - pupil(state)(turned).softmax(1)
+    torch.testing.assert_close(found["consistency"], difference.square().sum(1).mean())
+    labels = dice_of_labels(state.student(turned)[:2], batch.mask[:2].rot90(1, (1, 2)))
+    assert found["segmentation"].item() == pytest.approx(labels, rel=1e-4)
+
+
+def test_of_a_shared_transform_noise_is_drawn_apart_and_colours_are_the_students_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """perone2018, Figure 1: "different augmentation parameters are used for student and teacher models"."""
+    noise = replace(TURNING, noise=0.01, noise_teacher=0.02, saturation=(0.0, 0.0))
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=noise, delayed="shared")
+    state = networks(rule)
+    student, teacher = seen(state.student), seen(pupil(state))
+    moving(monkeypatch, QUARTER_TURN)
+    terms(rule, state, batch)
+    turned = batch.image.rot90(1, (2, 3))
+    mine, theirs = (student[0] - turned.amax(1, keepdim=True)).flatten(), (teacher[0] - turned).flatten()  # without saturation: V
+    assert mine.std().item() == pytest.approx(0.01, rel=0.05)
+    assert theirs.std().item() == pytest.approx(0.02, rel=0.05)
+    assert abs(torch.corrcoef(torch.stack([mine, theirs]))[0, 1]) < 0.05
+
+
+def test_of_a_shared_mix_the_teacher_sees_the_mixed_images() -> None:
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=CutMix(), delayed="shared")
+    state = networks(rule)
+    student, teacher = seen(state.student), seen(pupil(state))
+    terms(rule, state, batch)
+    assert teacher[0].equal(student[0])
+    assert not teacher[0].equal(batch.image)
 
 
 def test_hard_targets_are_taken_after_the_motion(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +232,7 @@ def test_what_comes_from_out_of_the_frame_is_left_out_or_learned_as_class_0(monk
 
 
 def test_of_two_motions_only_what_both_frames_show_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, rule = tiny.batch(), replace(SOFT, perturbation=TURNING, delayed=False)
+    batch, rule = tiny.batch(), replace(SOFT, perturbation=TURNING, delayed="independent")
     state = networks(rule)
     student, teacher = seen(state.student), seen(pupil(state))
     moving(monkeypatch, EIGHT_LEFT, ((1.0, 0.0, -8.0), (0.0, 1.0, 0.0)))
@@ -265,9 +307,9 @@ class WholeImage(nn.Module):
         return self.linear(torch.cat([image.mean((2, 3)), image[..., :16].mean((2, 3))], 1))[..., None, None]
 
 
-@pytest.mark.parametrize("delayed", [True, False])
+@pytest.mark.parametrize("delayed", CHOICES)
 @pytest.mark.parametrize("masked", [True, False])
-def test_where_a_class_belongs_to_an_image_only_the_image_moves(delayed: bool, masked: bool) -> None:
+def test_where_a_class_belongs_to_an_image_only_the_image_moves(delayed: Any, masked: bool) -> None:
     turning = replace(TURNING, background=not masked)
     rule = replace(SOFT, objective=CrossEntropy(), perturbation=turning, delayed=delayed, mask_out_of_frame=masked)
     state = rule.start(lambda role="student": WholeImage())
@@ -276,7 +318,8 @@ def test_where_a_class_belongs_to_an_image_only_the_image_moves(delayed: bool, m
     batch = tiny.batch()._replace(mask=mask, valid=valid)
     found = terms(rule, state, batch)
     assert not student[0].equal(batch.image)
-    assert teacher[0].equal(batch.image) == delayed
+    assert teacher[0].equal(batch.image) == (delayed == "delayed")
+    assert teacher[0].equal(student[0]) == (delayed == "shared")
     logits, target = state.student(student[0]), pupil(state)(teacher[0]).softmax(1)
     torch.testing.assert_close(found["segmentation"], F.cross_entropy(logits[:2, :, 0, 0], torch.tensor([1, 2])))
     torch.testing.assert_close(found["consistency"], (logits.softmax(1) - target).square().sum(1).mean())

@@ -77,7 +77,9 @@ def test_the_decay_changes_with_the_share_of_the_stage_and_the_warm_up_counts_up
 
 
 @pytest.mark.parametrize(
-    "rule", [MeanTeacher(), PERONE2018, replace(PERONE2018, delayed=False)], ids=["pets_mean_teacher", "perone2018", "algorithm 1"]
+    "rule",
+    [MeanTeacher(), PERONE2018, replace(PERONE2018, delayed="independent")],
+    ids=["pets_mean_teacher", "perone2018", "algorithm 1"],
 )
 def test_gradients_reach_the_student_alone(rule: MeanTeacher) -> None:
     state = rule.start(lambda role="student": build(tiny.NET, 5, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0))
@@ -118,7 +120,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "threshold": {"threshold": 0.7},
     "consistency_on": {"consistency_on": "unlabelled"},
     "perturbation": {"perturbation": Gentle(hue=0.2)},
-    "delayed": {"perturbation": TURNING, "delayed": False},
+    "delayed": {"perturbation": TURNING, "delayed": "independent"},
     "mask_out_of_frame": {"mask_out_of_frame": False},
 }
 
@@ -145,10 +147,11 @@ def test_every_option_of_the_loss_changes_it(name: str) -> None:
         ({"ramp": (8, 33)}, r"method.ramp: got \(8, 33\)"),
         ({"ramp": (-1, 33), "ramp_unit": "epoch"}, "method.ramp: .*; allowed: two numbers, 0 <= low <= high"),
         ({"threshold": 1.5}, "method.threshold: "),
+        ({"delayed": True}, "method.delayed: got True; allowed: delayed, shared, independent$"),
         ({"distance": "mse"}, "method.distance: got 'mse'; allowed: ce or dice, as method.target is hard"),
         (
-            {"perturbation": CutMix(), "delayed": False},
-            "method.delayed: got False; allowed: true, as two mixes of images show other images at the same place",
+            {"perturbation": CutMix(), "delayed": "independent"},
+            "method.delayed: got 'independent'; allowed: delayed or shared, as two mixes of images show other images at the same place",
         ),
     ],
 )

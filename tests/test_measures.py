@@ -22,7 +22,7 @@ from semiseg.evaluate import check_scoring, evaluate
 from semiseg.measures import ALWAYS, CHOOSING, EXTRAS, METRICS, check_names, described
 from semiseg.methods import Supervised
 from semiseg.nets import UNet, check_network
-from semiseg.results.records import StudyRecord
+from semiseg.results.records import ReportOptions, StudyRecord
 from semiseg.runner import split_of
 from semiseg.sweep.anchors import Anchored
 from semiseg.sweep.declaration import Ablation, Preset
@@ -186,6 +186,7 @@ def test_what_is_asked_for_is_in_the_second_table_behind_what_the_table_declares
             command="",
             wall_seconds=None,
             slots=0,
+            report=ReportOptions(),
         )
 
     assert record().metrics == ("miou", "volume_iou", "hd95", "ece")

@@ -12,7 +12,7 @@ import torch
 from semiseg.augment import PERTURBATIONS, Gentle, Perturbation, RandAugment, perturbation_named
 from semiseg.config import SettingError
 from semiseg.ema import Ema
-from semiseg.methods import METHODS, ThreeStage
+from semiseg.methods import DMT, METHODS, ThreeStage
 from semiseg.methods.rule import State
 from semiseg.schedules import Moment
 from semiseg.stage import Stage
@@ -35,8 +35,8 @@ READINGS: dict[str, dict[str, Any]] = {
 
 
 def stages() -> dict[str, Stage]:
-    """A stage for every rule that trains: those of every method's defaults, and of three-stage's last stage in every other
-    reading."""
+    """A stage for every rule that trains: those of every method's defaults, of mutual training with masks made online, and of
+    three-stage's last stage in every other reading."""
     train = replace(tiny.TRAIN, steps=30)
     found: dict[str, Stage] = {}
     for name, method in METHODS.items():
@@ -46,6 +46,8 @@ def stages() -> dict[str, Stage]:
             if stage.train.steps > 0 and kind not in kinds:
                 found[f"{name} {stage.name}"] = replace(stage, train=train)
             kinds.add(kind)
+    online = DMT(masks="online", scope="batch", ranking="global", pseudo_on="unlabelled")
+    found["dmt online"] = replace(online.stages(tiny.SPLIT, tiny.NET, train, 0)[-2], train=train)
     for name, changes in READINGS.items():
         found[name] = ThreeStage(**changes).stages(tiny.SPLIT, tiny.NET, train, 0)[-1]
     return found
@@ -141,11 +143,11 @@ def test_the_loss_is_a_function_of_networks_batch_and_generator(stage: Stage) ->
 @EVERY_RULE
 def test_a_teacher_stage_is_asked_for_exactly_when_its_masks_are_learned(stage: Stage) -> None:
     state, needs = tiny.start(stage.rule), stage.rule.needs
-    assert bool(stage.teachers) == (needs.masks is not None)
+    assert bool(stage.teachers) == (needs.masks is not None or bool(state.fixed))
     assert ("pseudo" in terms(stage.rule, state, tiny.batch())) == bool(stage.teachers)
     for pick in (*needs.initial.values(), *([needs.masks.of] if needs.masks else [])):
         assert max(pick.among) < len(stage.teachers)
-    assert needs.initial.keys() <= state.trained.keys()
+    assert state.fixed.keys() <= needs.initial.keys() <= {*state.trained, *state.fixed}
     assert stage.rule.evaluated in state.scored()
 
 
@@ -231,10 +233,10 @@ MIXES: dict[str, Perturbation] = {
     "phtps+cutmix": perturbation_named("phtps+cutmix"),
 }
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "mean_teacher": [{}, {"delayed": False}],
+    "mean_teacher": [{}, {"delayed": "shared"}, {"delayed": "independent"}],
     "one_way": [{}, *({"direction": direction, "teacher": "simple"} for direction in ("1w-pt", "2w-p1", "1w-p2"))],
 }
-REFUSED = {f"mean_teacher delayed=False {name}" for name in ("cutmix", "phtps+cutmix")}
+REFUSED = {f"mean_teacher delayed=independent {name}" for name in ("cutmix", "phtps+cutmix")}
 REFUSED |= {
     f"one_way direction=1w-p2 teacher=simple {name}" for name in ("randaugment", "cutmix", "gentle that moves", "phtps+cutmix")
 }

@@ -1,5 +1,6 @@
 """A phase of dynamic mutual training (feng2020_dmt, methods.md 1.2): the weight, the loss, the choice of confident pixels."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from semiseg.batch import IGNORE, Batch
 from semiseg.methods.dmt import DMT, STRONGER, WEAKER
-from semiseg.methods.mutual import LEVELS, MutualTraining, dynamic_weight, lowest_kept
+from semiseg.methods.mutual import LEVELS, MutualTraining, dynamic_weight, gamma_part, lowest_kept
 from semiseg.methods.rule import State
+from semiseg.schedules import Moment
 
 CLASSES = len(tiny.CLASSES)
 
@@ -39,13 +41,19 @@ def logits_of(probs: list[list[float]]) -> Tensor:
     return torch.tensor(probs).log().T[None, :, None, :]
 
 
-def student(seed: int = 0) -> torch.nn.Module:
+def student(seed: int = 0) -> torch.nn.Conv2d:
     torch.manual_seed(seed)
     return torch.nn.Conv2d(3, CLASSES, 1)
 
 
 def terms(which: MutualTraining, net: torch.nn.Module, given: Batch) -> dict[str, Tensor]:
     return dict(which.loss(State({"student": net}), given, tiny.at(0.5), torch.Generator()))
+
+
+def online_terms(which: MutualTraining, net: torch.nn.Module, teacher: torch.nn.Module, given: Batch) -> dict[str, Tensor]:
+    """With a teacher and without any mask that was made before."""
+    state, bare = State({"student": net}, fixed={"teacher": teacher}), given._replace(pseudo=None, confidence=None)
+    return dict(which.loss(state, bare, tiny.at(0.5), torch.Generator()))
 
 
 def slow_weight(probs: Tensor, pseudo: Tensor, confidence: Tensor, gamma1: float, gamma2: float) -> Tensor:
@@ -122,6 +130,62 @@ def test_loss_and_gradient_are_those_of_a_cross_entropy_with_constant_weights(re
         constant = torch.autograd.grad(value, list(net.parameters()), retain_graph=True)
         for one, other in zip(ours, constant, strict=True):
             torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(("ranking", "share"), [("global", 0.3), ("global", 1.0), ("class", 0.3)])
+def test_masks_made_online_give_the_loss_of_the_report(ranking: Any, share: float) -> None:
+    """Equations 2 to 5, pixel by pixel: y_A and c_A of the teacher for the unlabelled images, the most confident ones, L_X + L_U."""
+    given, net, teacher = batch(), student(), student(5)
+    given.valid[3, :4] = False
+    found = online_terms(
+        rule(share, masks="online", scope="batch", ranking=ranking, reduction="separate", gamma2=2.0), net, teacher, given
+    )
+
+    probs = teacher(given.image[2:]).detach().softmax(1)
+    pixels = [place for place in np.ndindex(2, *tiny.SIZE) if given.valid[2 + place[0], place[1], place[2]]]
+    label = {place: int(probs[place[0], :, place[1], place[2]].argmax()) for place in pixels}
+    level = {place: round(float(probs[place[0], :, place[1], place[2]].max()) * (LEVELS - 1)) for place in pixels}
+    pseudo = torch.full((2, *tiny.SIZE), IGNORE)
+    for group in range(CLASSES) if ranking == "class" else (None,):
+        members = [place for place in pixels if group is None or label[place] == group]
+        for place, kept in zip(members, kept_by_sorting([level[place] for place in members], share), strict=True):
+            pseudo[place] = label[place] if kept else IGNORE
+    logits = net(given.image)
+    weight = slow_weight(logits[2:].detach().softmax(1), pseudo, probs.max(1).values, 3.0, 2.0)
+    unlabelled = weight * F.cross_entropy(logits[2:], pseudo, ignore_index=IGNORE, reduction="none")
+    expected = {
+        "segmentation": F.cross_entropy(logits[:2], given.mask[:2]),
+        "pseudo": unlabelled.sum() / (pseudo != IGNORE).sum(),
+    }
+    torch.testing.assert_close(found, expected)
+    sum(found.values(), start=torch.zeros(())).backward()
+    assert teacher.weight.grad is None
+    assert net.weight.grad is not None
+
+
+def test_the_teacher_of_masks_made_online_does_not_change_and_is_not_stored() -> None:
+    state = tiny.start(rule(masks="online", scope="batch"))
+    (teacher,) = state.fixed.values()
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    state.student.train()
+    torch.stack(
+        [*rule(masks="online", scope="batch").loss(state, batch(), tiny.at(0.5), torch.Generator()).values()]
+    ).sum().backward()
+    assert all(value.equal(before[name]) for name, value in teacher.state_dict().items())
+    assert not any(value.requires_grad for value in teacher.parameters())
+    assert state.networks().keys() == {"student"}
+
+
+def test_exponents_rise_over_a_phase_as_a_half_bell() -> None:
+    """gamma(t) = gamma exp(-5 (1 - t/T)^2), t = 1 ... T (Feng et al. 2020, CIFAR-10)."""
+    found = [gamma_part("sigmoid", Moment(step, 8, 4)) for step in range(8)]
+    assert found == pytest.approx([math.exp(-5 * (1 - t / 8) ** 2) for t in range(1, 9)])
+    assert [gamma_part("constant", Moment(step, 8, 4)) for step in (0, 7)] == [1, 1]
+    given, net = batch(), student()
+    part = math.exp(-5 * (1 - 501 / 1000) ** 2)
+    rising = terms(rule(gamma1=2.0, gamma2=4.0, gamma_schedule="sigmoid"), net, given)
+    assert rising["pseudo"].item() == pytest.approx(terms(rule(gamma1=2 * part, gamma2=4 * part), net, given)["pseudo"].item())
+    assert rising["pseudo"] > terms(rule(gamma1=2.0, gamma2=4.0), net, given)["pseudo"]
 
 
 def test_pooled_and_separate_by_hand() -> None:

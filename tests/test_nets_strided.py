@@ -1,8 +1,9 @@
-"""No backward pass corrupts the heap of a CPU for which oneDNN takes its AVX2 kernels, and gradients are what they should be."""
+"""No backward pass corrupts the heap of a CPU for which oneDNN takes its kernels for AVX2 or AVX-512, and gradients are what they should be."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -60,10 +61,10 @@ RUNS = {
 }
 
 
-def ran(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+def ran(code: str, *words: str, isa: Mapping[str, str] = AVX2) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", f"{code}\nprint('fine')", *words],
-        env=os.environ | AVX2,
+        env=os.environ | isa,
         capture_output=True,
         text=True,
         check=False,
@@ -87,8 +88,17 @@ def test_the_bare_pass_is_what_corrupts_the_heap() -> None:
     assert found.returncode < 0, found.stderr  # a signal, not an exception
 
 
+def test_training_survives_on_larger_images_whatever_kernels_this_machine_has() -> None:
+    """With AVX-512 the fault has up to 15 channels, and shows from 64 x 64 pixels on."""
+    larger = "def passes(network, channels):\n    images = last(torch.rand(8, channels, 128, 128))\n"
+    larger += "    for _ in range(5): network.to(memory_format=torch.channels_last)(images).square().sum().backward()\n"
+    code = "passes(made(WideResNet(depth=1)), 3)\nfor channels in (7, 8, 9, 12, 15): passes(conv(channels), channels)"
+    found = ran(f"{GUARDED}\n{larger}{code}", isa={"OMP_NUM_THREADS": "1", "MALLOC_CHECK_": "3"})
+    assert (found.returncode, found.stdout) == (0, "fine\n"), found.stderr
+
+
 @pytest.mark.parametrize("stride", [2, 3, (2, 1), (1, 2)])
-@pytest.mark.parametrize(("channels", "groups"), [(1, 1), (3, 1), (4, 1), (7, 1), (8, 1), (8, 2)])
+@pytest.mark.parametrize(("channels", "groups"), [(1, 1), (3, 1), (4, 1), (7, 1), (8, 1), (15, 1), (16, 1), (8, 2)])
 @pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
 def test_gradients_are_those_of_a_matrix_product_on_every_sth_pixel(
     stride: int | tuple[int, int], channels: int, groups: int, memory: torch.memory_format

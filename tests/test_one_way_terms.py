@@ -34,6 +34,7 @@ from semiseg.augment import Cutout, PhTPS
 from semiseg.augment.phtps import SplineWarp
 from semiseg.augment.tps import fit, frame
 from semiseg.batch import IGNORE, Batch
+from semiseg.config import SettingError
 
 
 def test_the_divergence_by_hand_where_every_pixel_shows_its_right_neighbour() -> None:
@@ -165,6 +166,48 @@ def test_cutmix_star_averages_the_squares_of_confident_pixels_over_all() -> None
             sure += 1
     assert 0.02 < sure / valid.sum() < 0.98
     assert terms(one, state, batch)["consistency"].item() == pytest.approx(total / valid.sum().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("row", ["cutmix*", "cutout"])
+def test_french_et_al_weigh_the_mean_over_all_pixels_by_the_share_of_sure_ones_among_all(row: str) -> None:
+    """French et al. 2020, train_seg_semisup_mask_mt.py: (d_prob^2 summed over classes * mask * conf_mask.mean()).mean()."""
+    one, batch = rule(**ROWS[row], threshold_on="batch", mean_over="all"), cropped(tiny.batch())
+    state = pixel_state(one)
+    assert state.teacher is not None
+    with torch.no_grad():
+        next(state.teacher.parameters()).mul_(4)
+    mix, cut = cutmix_masks(2, tiny.SIZE, generator()), cutout_masks(2, tiny.SIZE, generator())
+    images, valid, target = batch.image[2:], batch.valid[2:], state.teacher(batch.image[2:])
+    if row == "cutmix*":
+        images, valid, target = (mixed_by_loops(mix, one) for one in (images, valid, target))
+    else:  # where nothing counts, as below the box, what the student says does not matter
+        valid = valid & ~cut[:, 0]
+    prediction, target = state.student(images).softmax(1), target.softmax(1)
+    total, sure, pixels = 0.0, 0, valid.numel()
+    for n in range(2):
+        for y in range(tiny.SIZE[0]):
+            for x in range(tiny.SIZE[1]):
+                total += valid[n, y, x].item() * (target[n, :, y, x] - prediction[n, :, y, x]).square().sum().item()
+                sure += int(target[n, :, y, x].max() >= 0.97)
+    assert 0.02 < sure / pixels < 0.98
+    assert valid.sum() < 0.95 * pixels
+    found = terms(one, state, batch)["consistency"].item()
+    assert found == pytest.approx(total / pixels * sure / pixels, rel=1e-4)
+    share = sure_of(target, valid)
+    over = terms(replace(one, mean_over="valid"), state, batch)["consistency"].item()
+    assert over == pytest.approx(total / valid.sum().item() * share, rel=1e-4)
+
+
+def test_what_the_share_of_sure_pixels_needs_is_refused_in_one_line() -> None:
+    with pytest.raises(SettingError, match=r"^method.threshold_on: got 'batch'; allowed: pixel, as method.threshold is 0$"):
+        rule(threshold_on="batch")
+    with pytest.raises(SettingError, match=r"^method.mean_over: got 'box'; allowed: valid, all$"):
+        rule(mean_over="box")
+
+
+def sure_of(probs: Tensor, valid: Tensor) -> float:
+    """Share of the valid pixels whose class has 0.97 or more."""
+    return sum(probs[n, :, y, x].max().item() >= 0.97 for n, y, x in valid.nonzero().tolist()) / int(valid.sum())
 
 
 @pytest.mark.parametrize("direction", ["1w-ps", "1w-pt", "1w-p2"])

@@ -24,6 +24,7 @@ from torch import Tensor
 from semiseg.augment import PERTURBATIONS, perturbation_named
 from semiseg.augment import randaugment as randaugment_module
 from semiseg.augment.operations import GEOMETRIC
+from semiseg.augment.perturbation import perturb_batch
 from semiseg.batch import IGNORE
 
 
@@ -150,6 +151,19 @@ def smooth() -> Tensor:
     """Values (N,1,H,W) in -1..1 that bilinear reading hardly changes."""
     y, x = torch.meshgrid(torch.linspace(0, 3, SIZE[0]), torch.linspace(0, 4, SIZE[1]), indexing="ij")
     return torch.sin(x + 2 * torch.cos(y)).expand(COUNT, 1, -1, -1)
+
+
+@EVERY
+@pytest.mark.usefixtures("still_colours")
+def test_what_is_shared_with_a_teacher_is_the_motion_and_the_mix(name: str) -> None:
+    """Without a change of colours a teacher that shares them sees the student's images; of Cutout, those beside its boxes."""
+    view, _ = scenes()
+    for one in (view,) if "cutout" in name else (view, whole(view)):
+        made = perturb_batch(moving(name), one, seeded())
+        apart = (made.shared(view.image) - made.image).abs().amax(1)
+        seen = interior(made.valid.long(), made.valid, 2) if "cutout" in name else torch.ones_like(view.valid)
+        assert seen.float().mean() > 0.03
+        assert (apart[seen] > 1e-5).float().mean() <= allowed(name)
 
 
 @EVERY

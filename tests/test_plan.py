@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 import tiny
+from rich.console import Console
 from test_three_stage import ROWS
 
 from semiseg.change import Change, Row, change
@@ -15,7 +17,7 @@ from semiseg.stage import Stage
 from semiseg.sweep.collect import row_lines
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.estimate import simulate
-from semiseg.sweep.feed import Queue
+from semiseg.sweep.feed import PlanFeed, Queue
 from semiseg.sweep.plan import Plan, make_plan
 
 
@@ -203,7 +205,7 @@ def ablation(**changes: object) -> Ablation:
         (Row(change(ThreeStage, lambda1=-1)), "method.lambda1: got -1; allowed: a number >= 0"),
         (Row(change(MeanTeacher)), "no method 'mean_teacher'; there are three_stage, supervised$"),
         (Row(parts("S3")), "switches: got 'S3'; allowed: S1 or S2 at least"),
-        (Row(data=change(Data, size=(8, 8))), r"data.size: got \(8, 8\); allowed: .* a row changes data.labelled alone"),
+        (Row(data=change(Data, size=(8, 8))), r"data.size: got \(8, 8\); allowed: .* a row changes data.labelled, data.unlabelled"),
         (Row(data=change(Data, labelled=0)), "data.labelled: got 0; allowed: a count"),
         (Row(train=change(Train, steps=0)), "train.steps: got 0; allowed: a whole number >= 1 in a row"),
         (Row(train=Change(Train, {"step": 7})), "no setting 'step' in Train; there are steps"),
@@ -259,3 +261,38 @@ def test_what_a_preset_adds_goes_to_the_row_of_that_name() -> None:
     assert chosen_rows(table, replace(preset, rows=("mine=S1",))) == {"mine": S1, "full": FULL}
     with pytest.raises(SettingError, match="^table: no row 'oops'; there are S1, full"):
         ablation(presets={"demo": Preset(adds={"oops": S1})})
+
+
+@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_thousands_of_stages_are_planned_fed_and_ended_one_by_one(count: int) -> None:
+    """With an executor that does nothing."""
+    chains = {}
+    for number in range(count // 4):
+        a = Stage(name="a", number=1, rule=Supervised(), split=tiny.SPLIT, net=tiny.NET, train=tiny.TRAIN, seed=number)
+        b, c = (replace(a, name=name, number=place, teachers=(a,)) for name, place in (("b", 2), ("c", 3)))
+        chains |= {("r", number): (a, b, replace(a, name="d", number=4, teachers=(b, c))), ("q", number): (a, c)}
+    found = Plan(chains, frozenset())
+    queue = Queue(found.to_train, found.done)
+    rows: list[tuple[str, int]] = []
+    feed = PlanFeed(found, queue, lambda row, seed: rows.append((row, seed)), Console(file=StringIO()))
+    order = []
+    while (taken := feed.take()) is not None:
+        assert all(teacher.key in queue.done for teacher in taken.teachers)
+        order.append(taken.name)
+        feed.finish(taken.key)
+    assert len(order) == len(queue.done) == count
+    assert order[: count // 4] == ["a"] * (count // 4), "of a longer chain first"
+    assert sorted(rows) == sorted(chains)
+    assert found.label(chains["q", 7][1]) == "q/seed 7/c"
+
+
+def test_teachers_of_teachers_are_visited_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty rounds in which both models learn from both: 2^40 ways lead back to the first ones."""
+    hashed = []
+    monkeypatch.setattr("semiseg.stage.hash_of", lambda settings: hashed.append(1) or f"{len(hashed):04d}")
+    pair = (stage("a"), stage("b"))
+    for number in range(40):
+        pair = tuple(stage(chr(ord("c") + 2 * number + one), *pair) for one in (0, 1))
+    found = by_hand((pair[0],), (pair[1],))
+    assert len(found.stages) == len(hashed) == 82
+    assert [each.number for each in found.to_train] == sorted(each.number for each in found.to_train)

@@ -103,7 +103,7 @@ def planned(script: str, name: str) -> Plan:
     lines = {name: resolve_row(table.name, name, row, methods) for name, row in chosen_rows(table, preset).items()}
     train = replace(preset.train, precision="fp32")
     return make_plan(
-        lines, (0,), split=lambda line: split_of(*place.open(line.labelled)), net=preset.net, train=train, has=lambda key: False
+        lines, (0,), split=lambda line: split_of(*place.open(**line.data)), net=preset.net, train=train, has=lambda key: False
     )
 
 
@@ -120,7 +120,7 @@ def place_of(preset: Preset) -> KnownPlace:
 def kind(stage: Stage) -> object:
     """What a step does, whatever the numbers in it."""
     rule = stage.rule
-    names = ("direction", "teacher", "perturbation", "distance", "delayed", "consistency_on", "lambda1", "lambda2")
+    names = ("direction", "teacher", "perturbation", "distance", "delayed", "consistency_on", "lambda1", "lambda2", "masks")
     values = [getattr(rule, name, None) for name in names]
     return (
         type(rule),
@@ -147,9 +147,12 @@ def trained(found: Iterable[Stage], place: KnownPlace) -> int:
 
 
 STEPS = {  # kinds of stages
-    ("ablate_mean_teacher_mri", "paper"): 5,  # supervised; the threshold is a number
+    ("ablate_mean_teacher_mri", "paper"): 6,  # supervised; the threshold is a number
+    ("ablate_mean_teacher_pets", "paper"): 2,
     ("compare_label_fractions", "paper"): 2,
     ("compare_dmt", "paper"): 4,  # supervised, on a part of the labels, pseudo-labels, mutual training
+    ("compare_dmt", "paper-dst-cbc"): 4,
+    ("ablate_dmt", "paper"): 5,  # supervised, on a part of the labels from random weights and others, mutual training in two ways
     ("compare_consistency_directions", "paper"): 1 + 7 + 3,  # as coded is a mean teacher in 1w-pt; CutMix adds 3
     ("compare_consistency_directions", "paper-cifar10"): 1 + 7,
 }
@@ -171,5 +174,6 @@ def test_the_three_stages_of_cityscapes_make_a_step() -> None:
     ("script", "name"), [(s, n) for s, n in PAPERS if TABLES[s].presets[n].net.name == "deeplabv2" and s != "sweep_lambda"]
 )
 def test_every_kind_of_stage_of_deeplabv2_makes_a_step(script: str, name: str) -> None:
-    expected = {"ablate_three_stage": 8, "compare_label_counts": 3, "compare_consistency_directions": 3}
+    counts = 3 + (3 if name == "paper-voc-coco" else 2)  # CutMix and two kinds of DMT, or CutMix and Cutout
+    expected = {"ablate_three_stage": 8, "compare_label_counts": counts, "compare_consistency_directions": 3}
     assert trained(kinds(script, name), place_of(TABLES[script].presets[name])) == expected[script]

@@ -119,7 +119,7 @@ def test_every_round_learns_from_the_stage_before_it() -> None:
 
 OTHER: dict[str, Any] = {
     "objective": Dice(), "rounds": 2, "weight": 1.0, "rise": (0.0, 0.5), "threshold": 0.9, "start_from": "scratch",
-    "stage1": StageTrain(steps=3), "stage2": StageTrain(rate=0.5),
+    "stage1": StageTrain(steps=3), "stage2": StageTrain(rate=0.5), "pseudo_on": "unlabelled",
 }  # fmt: skip
 
 
@@ -144,6 +144,7 @@ def test_another_setting_of_the_loss_gives_another_loss(name: str) -> None:
         ({"rise": (0.0, 1.5)}, r"method.rise: got \(0.0, 1.5\)"),
         ({"threshold": 1.0}, r"method.threshold: got 1.0; allowed: a probability in \[0, 1\)"),
         ({"start_from": "last"}, "method.start_from: got 'last'; allowed: teacher, scratch"),
+        ({"pseudo_on": "labelled"}, "method.pseudo_on: got 'labelled'; allowed: all, unlabelled$"),
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from test_report_studies import CLASSES, key_of, make_study, study_of, write_json
+from test_report_studies import CLASSES, key_of, make_study, pseudo_lines, study_of, write_json
 
 from semiseg.report import tables
 from semiseg.report.answer import answer
@@ -69,7 +69,7 @@ def make_comparison(folder: Path, scores: dict[str, tuple[float, ...]] = SCORES,
     }
     study |= {"against": AGAINST, "metrics": ["foreground_iou", *OTHERS], "curve": CURVE, "method": "mean_teacher"}
     study["score"] = study["score"] | {"metric": "foreground_iou"}
-    stages, metrics, curves, rows = [], [], [], []
+    stages, metrics, curves, pseudo, rows = [], [], [], [], []
     for i, (row, values) in enumerate(scores.items()):
         teacher = row.startswith("mean")
         for seed, value in enumerate(values):
@@ -95,8 +95,12 @@ def make_comparison(folder: Path, scores: dict[str, tuple[float, ...]] = SCORES,
                 line = {"key": key, "step": step}
                 curves.append(line | {"name": f"selection/{stage['evaluated']}/foreground_iou", "value": score})
                 curves.append(line | {"name": "loss/segmentation", "value": 1 - score})
+                curves += [line | {"name": "disagreement/teacher", "value": 0.3 - step / 1000}] * teacher
+            if teacher:
+                where = {"key": key, "teacher": key, "role": "teacher", "weights": "last", "step": 300}
+                pseudo += pseudo_lines(where, value, 64)
     write_json(folder, study | changes)
-    for table, lines in {"stages": stages, "metrics": metrics, "curves": curves, "rows": rows}.items():
+    for table, lines in {"stages": stages, "metrics": metrics, "curves": curves, "pseudo": pseudo, "rows": rows}.items():
         write_table(folder, table, lines)
     return folder
 

@@ -122,7 +122,7 @@ def test_long_curves_are_averaged_in_bins(tmp_path):
 def test_loss_panels_put_the_total_last_and_hide_seeds(complete):
     info = losses_info(complete)
     assert info.panels == ("consistency", "pseudo", "segmentation", "total")
-    drawn = training_figure(info, "loss", False)
+    drawn = training_figure({"": info}, {"": "loss"}, False)
     assert len(traces(drawn)) == len(info.means)
     assert {trace.name for trace in traces(drawn) if trace.showlegend} == {
         "s1, s2, s3", "s2-CR, s3-CR", "s2-SA, s3-SA", "s2-T2, s3-T2", "s3-N2"
@@ -130,7 +130,7 @@ def test_loss_panels_put_the_total_last_and_hide_seeds(complete):
 
 
 def test_a_variant_has_one_colour_in_every_panel(complete):
-    drawn = training_figure(selection_info(complete), "score", True)
+    drawn = training_figure({"": selection_info(complete)}, {"": "score"}, True)
     colours = {trace.line.color for trace in traces(drawn) if trace.legendgroup == "CR"}
     assert colours == {CYCLE[1], faded(CYCLE[1], 0.35)}
     assert faded("#ff8000", 0.5) == "rgba(255,128,0,0.5)"

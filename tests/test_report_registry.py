@@ -17,7 +17,7 @@ from semiseg.report.markup import PageFigure, figure_sections
 from semiseg.report.page import study_page
 from semiseg.report.roles import draw_roles, roles_info
 from semiseg.report.style import Drawn
-from semiseg.results import read, write_table
+from semiseg.results import SCHEMAS, read, write_table
 from semiseg.search.figures import SEARCH_FIGURES
 from semiseg.search.folder import SearchResults, read_search
 
@@ -30,7 +30,7 @@ def waiting(folder: Path) -> Path:
 
 def without_lines(folder: Path) -> Path:
     make_study(folder, samples=False)
-    for name in ("stages", "metrics", "curves", "rows"):
+    for name in SCHEMAS:
         write_table(folder, name, [])
     return folder
 
@@ -88,6 +88,12 @@ def studies(tmp_path_factory) -> dict[str, ReportData]:
     return {name: report_data(read(make(tmp_path_factory.mktemp(name)))) for name, make in STUDIES.items()}
 
 
+def left_out(data: ReportData) -> set[str]:
+    """Anchors of figures that a study has no use for: a curve that nobody asks for, variances of fewer than three seeds."""
+    few = max((row.delta.n for row in data.table.rows if row.delta is not None), default=0) < 3
+    return {name for name, out in (("curve", data.study.curve is None), ("variances", few)) if out}
+
+
 def check(drawn: Drawn | str | None, whole: bool) -> None:
     """A figure with at least one trace and a note, or a sentence; of a whole study always a figure."""
     if isinstance(drawn, Drawn):
@@ -108,7 +114,7 @@ def check(drawn: Drawn | str | None, whole: bool) -> None:
 @pytest.mark.parametrize("study", STUDIES)
 @pytest.mark.parametrize("one", FIGURES, ids=[one.anchor for one in FIGURES])
 def test_a_figure_of_a_study_is_drawn_or_says_what_is_missing(one, study, studies):
-    asked = one.anchor != "curve" or studies[study].study.curve is not None
+    asked = one.anchor not in left_out(studies[study])
     drawn = one.draw(studies[study])
     assert (drawn is None) == (not asked)
     check(drawn, whole=asked and study in WHOLE)
@@ -125,9 +131,7 @@ def test_the_page_has_a_section_per_figure_in_the_order_of_the_registry(study, s
     text = study_page(studies[study]).split("<script>")[0]
     places = [text.find(f'<section id="{one.anchor}"') for one in FIGURES]
     assert [place for place in places if place >= 0] == sorted(place for place in places if place >= 0)
-    assert [one.anchor for one, place in zip(FIGURES, places, strict=True) if place < 0] == (
-        [] if studies[study].study.curve else ["curve"]
-    )
+    assert {one.anchor for one, place in zip(FIGURES, places, strict=True) if place < 0} == left_out(studies[study])
 
 
 @pytest.mark.parametrize("figures", [FIGURES, SEARCH_FIGURES], ids=["study", "search"])

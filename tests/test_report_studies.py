@@ -131,7 +131,7 @@ def make_study(
 ) -> Path:
     """Write a results folder. `states` sets stages that are not done, by (stage, seed); `changes` go into study.json."""
     states = states or {}
-    stages, metrics, curves, rows = [], [], [], []
+    stages, metrics, curves, pseudo, rows = [], [], [], [], []
     clock = [0.0, 0.0]
     for seed in seeds:
         finals = {chain[-1]: scores[row][list(seeds).index(seed)] for row, chain in CHAINS.items()}
@@ -148,10 +148,11 @@ def make_study(
             stages.append(_stage(name, seed, state, started if ran else None, seconds if ran else None))
             if state == "done":
                 metrics += _metrics(name, seed, finals.get(name, 0.5))
+                pseudo += _pseudo(name, seed, stages[-1]["teachers"])
             if ran:
                 curves += _curves(name, seed, finals.get(name, 0.5))
     write_json(folder, study_of(seeds, **changes))
-    for table, lines in {"stages": stages, "metrics": metrics, "curves": curves, "rows": rows}.items():
+    for table, lines in {"stages": stages, "metrics": metrics, "curves": curves, "pseudo": pseudo, "rows": rows}.items():
         write_table(folder, table, lines)
     if samples:
         _samples(folder / "samples", [key_of(name, next(iter(seeds))) for name in ("s1", "s2", "s3")])
@@ -197,6 +198,28 @@ def _metrics(name: str, seed: int, score: float) -> list[dict[str, Any]]:
     return lines
 
 
+def _pseudo(name: str, seed: int, teachers: list[str]) -> list[dict[str, Any]]:
+    """Of learned masks 0.6 and a percent more with each seed, of the stage's own teacher 0.7."""
+    key, lines = key_of(name, seed), []
+    for teacher, value, images in [*((one, 0.6, 88) for one in teachers), *[(key_of(name, seed), 0.7, 64)] * (name != "s1")]:
+        role = "student" if teacher == key_of("s1", seed) else "teacher"
+        where = {"key": key, "teacher": teacher, "role": role, "weights": "last", "step": 300 * (teacher == key)}
+        lines += pseudo_lines(where, value + 0.01 * seed, images)
+    return lines
+
+
+def pseudo_lines(where: Mapping[str, Any], value: float, images: int) -> list[dict[str, Any]]:
+    """Every number of the table: `value` of all classes and of the first one, of those after it less and less, of the last none."""
+    names = ("miou", "accuracy", "kept", "kept_miou", "kept_accuracy", "confidence")
+    overall = {"images": float(images), "without_mask": 0.0, "entropy": 0.25} | dict.fromkeys(names, value)
+    numbers = [*(value - 0.1 * i for i in range(len(CLASSES) - 1)), math.nan]
+    lines = [{**where, "class": "", "metric": metric, "value": number} for metric, number in overall.items()]
+    for metric in ("iou", "precision", "recall", "kept", "confidence", "entropy"):
+        found = zip(CLASSES, numbers, strict=True)
+        lines += [{**where, "class": label, "metric": metric, "value": number} for label, number in found]
+    return lines
+
+
 def _curves(name: str, seed: int, score: float) -> list[dict[str, Any]]:
     lines, noise = [], np.random.default_rng([seed, len(name)]).normal(0, 0.008, 400)
     for step in range(10, 301, 10):
@@ -207,6 +230,8 @@ def _curves(name: str, seed: int, score: float) -> list[dict[str, Any]]:
         if step % 20 == 0:
             for role in ("student", "teacher")[: 1 + (name != "s1")]:
                 names[f"selection/{role}/miou"] = score * (1 - math.exp(-step / 60)) + noise[step]
+            if name != "s1":
+                names |= {"unlabelled/teacher/miou": 0.6, "disagreement/teacher": (0.2 + 0.1 * seed) * math.exp(-step / 100)}
         lines += [{"key": key_of(name, seed), "step": step, "name": one, "value": float(value)} for one, value in names.items()]
     return lines
 

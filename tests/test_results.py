@@ -7,6 +7,7 @@ import pytest
 from test_report_studies import make_study
 
 from semiseg.results import SCHEMAS, read, write_bytes, write_table
+from semiseg.results.tables import LATER
 
 LINE = {"row": "full", "seed": 0, "position": 1, "stage": "s1", "key": "a", "final": True}
 
@@ -70,7 +71,7 @@ def test_lines_that_do_not_fit_are_refused(tmp_path, lines, said):
 
 
 def test_an_unknown_table_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no table 'row'; there are stages, metrics, curves, rows"):
+    with pytest.raises(ValueError, match="no table 'row'; there are stages, metrics, curves, pseudo, rows"):
         write_table(tmp_path, "row", [])
 
 
@@ -78,6 +79,8 @@ def test_an_unknown_table_is_refused(tmp_path):
 @pytest.mark.parametrize("damage", ["missing", "cut short", "empty", "a folder"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, damage):
     path = make_study(tmp_path, samples=False) / name
+    if damage == "missing" and path.stem in LATER:
+        pytest.skip("results of before do not have it")
     content = path.read_bytes()
     path.unlink()
     if damage == "a folder":
@@ -87,6 +90,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name, damage):
     with pytest.raises(ValueError, match=name.replace(".", r"\.")) as caught:
         read(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_results_of_before_have_an_empty_table(tmp_path, name):
+    (make_study(tmp_path, samples=False) / f"{name}.parquet").unlink()
+    table = getattr(read(tmp_path), name)
+    assert (table.num_rows, table.schema) == (0, SCHEMAS[name])
 
 
 def test_a_table_of_another_schema_is_named(tmp_path):

@@ -55,11 +55,14 @@ def test_a_record_is_read_back_the_same(tmp_path):
 
 
 def test_a_file_that_is_read_and_written_keeps_its_content(tmp_path):
-    asked = study_of(curve=CURVE | {"paper": {"a": {"1.0": 68.5}}}, against={"S1": None}, metrics=["miou"], methods=[], method="x")
+    behind = {"kind": "se", "value": 0.2, "n": 3}
+    curve = CURVE | {"paper": {"a": {"1.0": 68.5}}, "spreads": {"a": {"1.0": behind}}}
+    asked = study_of(curve=curve, against={"S1": None}, metrics=["miou"], methods=[], method="x")
     asked["data"] |= {"size": "48 x 64", "length": "pixels"}
-    asked["paper"] = PAPER | {"metrics": None}
+    asked["paper"] = PAPER | {"metrics": None, "spreads": {"S1": [None, behind | {"kind": "sd", "n": 10}]}}
     asked["provenance"] |= {"written": ""}
     asked |= {"anchors": {"full": {"row": "S1", "all_labels": None, "beside": []}}, "added": ["S1"], "headroom": 2.0}
+    asked["report"] = {"axis": "epoch", "sample_rows": ["full", "S1"]}
     write_json(tmp_path, asked)
     assert json.loads(write_study(tmp_path, read_study(tmp_path)).read_text()) == asked
 
@@ -96,6 +99,25 @@ def test_what_only_comparisons_have_is_optional(tmp_path, changes):
         ({"format": 2}, r"format: got 2; allowed: 1"),
         ({"reference": "ful"}, r"reference: got 'ful'; allowed: S1, S1\+S2"),
         ({"baseline": "S0"}, r"baseline: got 'S0'; allowed: S1, .*full or null"),
+        ({"report": {"axis": "hour"}}, r"report\.axis: got 'hour'; allowed: step, epoch, share$"),
+        ({"report": {"sample_rows": ["ful"]}}, r"report\.sample_rows: got 'ful'; allowed: S1, S1\+S2"),
+        (
+            {"paper": PAPER | {"spreads": {"S1": [{"kind": "ci", "value": 1, "n": 3}, None]}}},
+            r"paper\.spreads\['S1'\]\[0\]\.kind: got 'ci'; allowed: sd, se$",
+        ),
+        (
+            {"paper": PAPER | {"spreads": {"S1": [{"kind": "sd", "value": -1, "n": 3}, None]}}},
+            r"spread\.value: got -1\.0; allowed: a number >= 0$",
+        ),
+        ({"paper": PAPER | {"spreads": {"S1": [{"kind": "sd", "value": 1, "n": 1}, None]}}}, r"spread\.n: got 1; allowed: a whole"),
+        (
+            {"paper": PAPER | {"spreads": {"S0": [{"kind": "sd", "value": 1, "n": 3}, None]}}},
+            r"paper\.spreads\['S0'\]: got .*; allowed: a spread for numbers that paper\.rows has, or null, for each of City",
+        ),
+        (
+            {"curve": CURVE | {"spreads": {"a": {"0.5": {"kind": "sd", "value": 1, "n": 3}}}}},
+            r"curve\.spreads\['a'\]: got 0\.5; allowed: numbers of curve\.paper\['a'\]: 1\.0$",
+        ),
         ({"rows": {}}, r"rows: got {}; allowed: a dict of row name to words, at least one"),
         ({"rows": {"a": 1}}, r"rows\['a'\]: got 1; allowed: text"),
         ({"seeds": []}, r"seeds: got \[\]; allowed: at least one seed"),

@@ -241,9 +241,15 @@ def test_all_roles_are_published_and_all_but_the_hidden_one_scored(store: Path) 
     weights = load_file(store / stage.key / "weights.safetensors")
     assert {tuple(name.split(".")[:2]) for name in weights} == {(w, r) for w in ("last", "best") for r in (*scored, "head")}
     curves = {line["name"] for line in pq.read_table(store / stage.key / "curves.parquet").to_pylist()}
-    assert curves == {f"selection/{role}/miou" for role in scored} | {
-        f"loss/{term}" for term in ("segmentation", "cross", "nearness", "total")
-    }
+    traced = ("miou", "accuracy", "foreground_iou")
+    of_targets = ("miou", "accuracy", "kept", "confidence", "entropy")
+    assert curves == (
+        {f"selection/{role}/{metric}" for role in scored for metric in traced}
+        | {"epoch"}
+        | {f"loss/{term}" for term in ("segmentation", "cross", "nearness", "total")}
+        | {f"disagreement/{role}" for role in TEACHERS.values()}
+        | {f"unlabelled/{role}/{metric}" for role in TEACHERS.values() for metric in of_targets}
+    )
 
 
 def test_a_killed_stage_goes_on_from_its_checkpoint_to_the_same_weights(store: Path, tmp_path: Path) -> None:

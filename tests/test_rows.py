@@ -51,7 +51,7 @@ def key(words: str) -> str:
         ("objective=dice supervised", Supervised(objective=Dice())),
         ("mean_teacher", SOFT),
         ("mean_teacher weight=2 threshold=1e-1", replace(SOFT, weight=2.0, threshold=0.1)),
-        ("mean_teacher delayed=False ema.warmup=true", replace(SOFT, delayed=False, ema=replace(SOFT.ema, warmup=True))),
+        ("mean_teacher delayed=shared ema.warmup=true", replace(SOFT, delayed="shared", ema=replace(SOFT.ema, warmup=True))),
         ("one_way perturbation=cutmix distance=mse_sum", OneWay(perturbation=CutMix(), distance="mse_sum")),
         ("one_way perturbation=cutmix perturbation.area=(0.2,0.5)", OneWay(perturbation=CutMix(area=(0.2, 0.5)))),
         ("one_way perturbation=phtps+cutmix", OneWay(perturbation=Chain(steps=(PhTPS(), CutMix())))),
@@ -65,14 +65,14 @@ def key(words: str) -> str:
     ],
 )
 def test_words_are_a_method_its_switches_and_its_fields(words: str, method: Method) -> None:
-    assert line(words) == ResolvedRow(method, None, {})
+    assert line(words) == ResolvedRow(method, {}, {})
 
 
 @pytest.mark.parametrize(
     ("text", "labelled"), [("8", 8), ("0.05", 0.05), ("1", 1), ("all", "all"), ("12.0", 12.0), ("'all'", "all")]
 )
 def test_labelled_is_a_count_a_share_or_all(text: str, labelled: Any) -> None:
-    found = line(f"supervised data.labelled={text}").labelled
+    found = line(f"supervised data.labelled={text}").data["labelled"]
     assert (found, type(found)) == (labelled, type(labelled))
 
 
@@ -90,7 +90,7 @@ def test_labelled_is_a_count_a_share_or_all(text: str, labelled: Any) -> None:
 )
 def test_training_settings_of_a_row_are_its_own(word: str, train: dict[str, Any]) -> None:
     found = line(f"supervised train.{word}")
-    assert found == ResolvedRow(Supervised(), None, train)
+    assert found == ResolvedRow(Supervised(), {}, train)
     assert key(f"supervised train.{word}") != key("supervised")
 
 
@@ -101,14 +101,15 @@ REFUSED = {
     "supervised dmt": "got the methods supervised, dmt; allowed: one of them",
     "S1 lambda=0.5": "no setting 'lambda' in ThreeStage; there are S1, S2, .*lambda1",
     "supervised weight=1": "no setting 'weight' in Supervised; there are objective",
-    "supervised data.size=(8,8)": r"data.size: got \(8, 8\); allowed: another value for the whole study; a row changes data.labelled",
+    "supervised data.size=(8,8)": r"data.size: got \(8, 8\); allowed: another value for the whole study; a row changes data.labelled, data.unlabelled, data.stratify, data.trimap$",
     "supervised train.step=4": "no setting 'step' in Train; there are steps, ",
     "mean_teacher weight=much": "weight: got 'much'; allowed: float",
     "mean_teacher weight=true": "weight: got 'true'; allowed: float",
     "mean_teacher weight=": "weight: got ''; allowed: float",
     "pseudo_label rounds=1.5": "rounds: got '1.5'; allowed: int",
     "pseudo_label rounds=True": "rounds: got 'True'; allowed: int",
-    "mean_teacher delayed=1": "delayed: got '1'; allowed: bool",
+    "mean_teacher delayed=true": "delayed: got 'true'; allowed: delayed, shared, independent$",
+    "one_way paper_compat=1": "paper_compat: got '1'; allowed: bool",
     "one_way direction=1w": "direction: got '1w'; allowed: 1w-ps, 1w-pt, 2w-p1, 1w-p2$",
     "one_way threshold=high": "threshold: got 'high'; allowed: float$",
     "one_way threshold=None": "threshold: got 'None'; allowed: float$",
@@ -150,7 +151,7 @@ def test_what_a_word_cannot_be_is_refused_in_one_line_that_names_table_and_row(w
     ("words", "other"),
     [
         (f"{tiny.FULL} lambda1=0.25", tiny.FULL), (f"{tiny.FULL} ema.buffers=copy", tiny.FULL),
-        ("mean_teacher delayed=false", "mean_teacher"), ("mean_teacher ramp_unit=share ramp=(0.1,0.2)", "mean_teacher"),
+        ("mean_teacher delayed=shared", "mean_teacher"), ("mean_teacher delayed=independent", "mean_teacher delayed=shared"), ("mean_teacher ramp_unit=share ramp=(0.1,0.2)", "mean_teacher"),
         ("one_way threshold=0.5", "one_way"), ("one_way paper_compat=true", "one_way"),
         ("one_way perturbation=cutmix", "one_way"), ("one_way perturbation.hue=0.2", "one_way"), ("dmt phases=(1.0,)", "dmt"),
         ("pseudo_label rounds=2", "pseudo_label"), ("supervised objective=dice", "supervised"),

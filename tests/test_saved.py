@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,17 @@ def test_a_configuration_from_when_the_weak_augmentation_was_in_train_is_read(tm
     del values["train"]["weak"]
     file.write_text(json.dumps(values))
     assert read_config(file).train == FULL.train
+
+
+@pytest.mark.parametrize(("before", "now"), [(True, "delayed"), (False, "independent")])
+def test_a_configuration_from_when_a_transform_was_delayed_or_not_is_read(before: bool, now: Any, tmp_path: Path) -> None:
+    file, method = tmp_path / "best.json", MeanTeacher(delayed=now)
+    write_config(file, replace(FULL, method=method), {})
+    values = json.loads(file.read_text())
+    assert values["settings"]["delayed"] == now
+    values["settings"]["delayed"] = before
+    file.write_text(json.dumps(values))
+    assert read_config(file).method == method
 
 
 def test_a_configuration_takes_the_place_of_the_method_of_its_name(tmp_path: Path) -> None:

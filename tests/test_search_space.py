@@ -113,7 +113,7 @@ NUMBERS = "two numbers, low < high"
         (ThreeStage(), "perturbation 0 1", "space.perturbation: got '0'; allowed: gentle, randaugment, phtps, cutmix, cutout"),
         (ThreeStage(), "perturbation.levels 1 2", "space.perturbation.levels: no number or choice of three_stage; there are S1"),
         (MeanTeacher(), "ramp 0 1", "space.ramp: no number or choice of mean_teacher; there are objective, .*ema.decay"),
-        (DMT(), "", "space: got no field; allowed: --space.FIELD LOW HIGH with FIELD one of alpha, gamma1"),
+        (DMT(), "", "space: got no field; allowed: --space.FIELD LOW HIGH with FIELD one of alpha, alpha_a, alpha_b"),
         (DMT(), "log alpha", "space: got no field; allowed: --space.FIELD LOW HIGH with FIELD one of alpha"),
         (ThreeStage(), "lambda1 a b", "space.lambda1: got 'a'; allowed: float$"),
         (ThreeStage(), "lambda1 0 inf", "space.lambda1: got 'inf'; allowed: float$"),

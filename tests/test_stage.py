@@ -19,7 +19,7 @@ from semiseg.losses import CrossEntropy
 from semiseg.methods import MeanTeacher, Supervised, ThreeStage
 from semiseg.nets import UNet
 from semiseg.runner import run_stage
-from semiseg.stage import AS_BEFORE, Split, Stage, for_key, hash_of, plain, stream, with_teachers
+from semiseg.stage import AS_BEFORE, IN_KEYS, Split, Stage, for_key, hash_of, plain, stream, with_teachers
 from semiseg.store import Store
 
 CODE = """
@@ -79,6 +79,7 @@ def test_a_key_is_a_sha256() -> None:
 def test_every_field_of_every_setting_moves_the_key() -> None:
     stage = CHAIN[-1]
     near = neighbours(stage, kept=("name", "teachers"))
+    assert near.pop("split.opened").key == stage.key  # says how, not what
     kinds = {
         "split": Split,
         "net": UNet,
@@ -90,7 +91,7 @@ def test_every_field_of_every_setting_moves_the_key() -> None:
         "rule.objective": CrossEntropy,
     }
     for prefix, kind in kinds.items():
-        plain_fields = {field.name for field in fields(kind)} - {"perturbation", "ema", "weak", "objective"}
+        plain_fields = {field.name for field in fields(kind)} - {"opened", "perturbation", "ema", "weak", "objective"}
         assert {f"{prefix}.{name}" for name in plain_fields} <= near.keys()
     assert {"number", "seed"} <= near.keys()
     keys = {name: copy.key for name, copy in near.items()} | {"itself": stage.key}
@@ -235,6 +236,23 @@ class Whole:
     part: Part = Part()
     parts: tuple[Part, ...] = ()
     more: Part | None = field(default=None, metadata={AS_BEFORE: None})
+
+
+@dataclass(frozen=True)
+class Renamed:
+    way: str = field(default="there", metadata={IN_KEYS: {"there": True, "back": False}})
+
+
+def test_values_under_another_name_are_in_keys_as_they_were() -> None:
+    assert [for_key(Renamed(way)) for way in ("there", "back", "round")] == [{"way": True}, {"way": False}, {"way": "round"}]
+    assert plain(Renamed()) == {"way": "there"}
+    keys = {way: tiny.chain(MeanTeacher(delayed=way))[0] for way in ("delayed", "shared", "independent")}  # type: ignore[arg-type]
+    assert {way: stage.settings()["rule"]["delayed"] for way, stage in keys.items()} == {
+        "delayed": True,
+        "shared": "shared",
+        "independent": False,
+    }
+    assert len({stage.key for stage in keys.values()}) == 3
 
 
 def test_a_later_field_is_left_out_of_parts_and_of_parts_in_a_row() -> None:

@@ -5,11 +5,14 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyarrow import fs
 
 from semiseg.config import SettingError
 from semiseg.outside import writable_folder
+from semiseg.remote import WHOLE
 from semiseg.store import STAGE_FILE, Store
 
 INFO = {"seconds": 2.5}
@@ -236,3 +239,65 @@ def test_info_is_readable_json(tmp_path: Path) -> None:
     store = local(tmp_path)
     store.publish("a", write, INFO)
     assert (json.loads((store.folder("a") / STAGE_FILE).read_text())).items() >= INFO.items()
+
+
+class Asked:
+    """A file system that counts what it is asked for."""
+
+    def __init__(self, inner: fs.FileSystem) -> None:
+        self.inner, self.calls = inner, 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls += 1
+        return getattr(self.inner, name)
+
+
+def asked(store: Store) -> Asked:
+    assert store.remote is not None
+    store.remote.filesystem = Asked(store.remote.filesystem)  # type: ignore[assignment]
+    return store.remote.filesystem  # type: ignore[return-value]
+
+
+def test_what_a_uri_holds_is_told_by_one_listing(tmp_path: Path) -> None:
+    one = remote(tmp_path)
+    keys = [f"{number:03d}" for number in range(40)]
+    for key in keys[:30]:
+        one.publish(key, write, INFO)
+    one.write_checkpoint("035", saying("step 5"))
+    two = remote(tmp_path, "two")
+    calls = asked(two)
+    has = two.listed()
+    assert [key for key in keys if has(key)] == keys[:30]
+    assert calls.calls == 1
+    assert all(map(two.has, keys[:30]))
+    assert calls.calls == 1, "what was found to be there is not asked for again"
+    three = remote(tmp_path, "three")
+    calls = asked(three)
+    assert [key for key in keys if three.has(key)] == keys[:30]
+    assert calls.calls >= len(keys), "without a listing"
+
+
+def test_a_listing_does_not_take_a_damaged_or_half_uploaded_stage_for_whole(tmp_path: Path) -> None:
+    one, place = remote(tmp_path), tmp_path / "shared" / "store"
+    for key in ("sound", "cut", "half", "old"):
+        one.publish(key, write, INFO)
+    (place / "cut" / "weights").write_text("w")
+    (place / "half" / STAGE_FILE).unlink()
+    (mark,) = (place / WHOLE).glob("old-*")
+    mark.unlink()  # uploaded by an earlier version
+    said: list[str] = []
+    two = Store(place.as_uri(), tmp_path / "two", say=said.append)
+    has = two.listed()
+    assert {key: has(key) for key in ("sound", "cut", "half", "old", "none")} == {
+        "sound": True, "cut": False, "half": False, "old": True, "none": False,
+    }  # fmt: skip
+    assert len(said) == 1
+    assert "store/cut is damaged (weights is" in said[0]
+    two.publish("cut", lambda folder: write(folder, "longer weights"), INFO)
+    assert remote(tmp_path, "three").listed()("cut")
+
+
+def test_a_local_store_needs_no_listing(tmp_path: Path) -> None:
+    store = local(tmp_path)
+    store.publish("a", write, INFO)
+    assert [local(tmp_path).listed()(key) for key in ("a", "b")] == [True, False]

@@ -86,7 +86,7 @@ def test_what_is_damaged_at_the_uri_alone_is_named_and_made_again(tmp_path: Path
 
 def test_a_remote_store_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
-    monkeypatch.setattr("semiseg.store.fs", SimpleNamespace(FileSystem=SimpleNamespace(from_uri=lambda uri: never.wait())))
+    monkeypatch.setattr("semiseg.remote.fs", SimpleNamespace(FileSystem=SimpleNamespace(from_uri=lambda uri: never.wait())))
     try:
         with pytest.raises(
             SettingError, match=r"^store s3://bucket/x: no answer within 0 s; allowed: a folder or a URI that answers$"

@@ -21,6 +21,7 @@ FILES = [
     "stages.parquet",
     "metrics.parquet",
     "curves.parquet",
+    "pseudo.parquet",
     "rows.parquet",
     "report.html",
     "table.md",
@@ -84,6 +85,8 @@ def test_the_results_folder_is_complete_and_readable(study: Ran) -> None:
     assert read.rows.num_rows == 18
     assert sum(read.rows["final"].to_pylist()) == 7
     assert {path.name for path in (folder / "samples").iterdir() if path.is_dir()} == set(read.stages["key"].to_pylist())
+    ends = {line["key"] for line in read.rows.to_pylist() if line["final"]}
+    assert {path.parent.name for path in (folder / "samples").glob("*/seen_3.png")} == ends
 
 
 def test_the_store_holds_each_stage_once_and_no_checkpoint(study: Ran) -> None:

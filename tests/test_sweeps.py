@@ -16,7 +16,7 @@ from declared import SCRIPTS, TABLES
 
 import ablate_mean_teacher_mri
 import ablate_three_stage
-import compare_consistency_directions
+import compare_dmt_shares
 import compare_label_counts
 import compare_label_fractions
 import sweep_lambda
@@ -24,14 +24,12 @@ from semiseg.augment import Gentle
 from semiseg.data.scgm import prepared_image
 from semiseg.losses import DISTANCES, Dice
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, Supervised, ThreeStage
-from semiseg.results.records import CurveRecord
 from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.command import main
 from semiseg.sweep.declaration import Ablation, Preset
 from semiseg.sweep.plan import Plan, make_plan
-from semiseg.sweep.record import curve_record
 from semiseg.sweep.rows import ResolvedRow, resolve_row
 from semiseg.sweep.saved import Saved, write_config
 from semiseg.sweep.study import Study
@@ -66,24 +64,29 @@ def plan(table: Ablation, preset: Preset) -> Plan:
     lines = {name: resolve_row(table.name, name, row, preset.methods()) for name, row in table.rows_of(preset).items()}
 
     def split(line: ResolvedRow) -> Split:
-        labelled = preset.data.labelled if line.labelled is None else line.labelled
-        return replace(tiny.SPLIT, labelled_hash=str(labelled))
+        asked = [line.data.get("labelled", preset.data.labelled), *(one for one in line.data.items() if one[0] != "labelled")]
+        return replace(tiny.SPLIT, labelled_hash=str(asked))
 
     return make_plan(lines, (0,), split=split, net=tiny.NET, train=preset.train, has=lambda key: False)
 
 
 DISTINCT = {
     "ablate_three_stage": 10,
-    "sweep_lambda": 1 + 4 * 2,
-    "ablate_mean_teacher_mri": 6,
+    "sweep_lambda": 1 + 4 * 2 + 4 * 2,
+    "ablate_mean_teacher_mri": 7,
+    "ablate_mean_teacher_pets": 7,
     "compare_consistency_directions": 1 + 8 + 6 * 4,
     "compare_dmt": 1
     + 1
     + (2 + 5 * 2 + 1)
     + 1
     + 3 * 11,  # Pseudo-Label adds one; one length is DMT's own, the others share a0 and b0
-    "compare_label_counts": 12 * 3 + 1,
-    "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1),
+    "compare_dmt_shares": 7 * (1 + 1 + 2 + 5 * 2 + 1) + 1,  # Pseudo-Label begins with the baseline
+    "compare_dmt_subsets": 1 + 7 + 7 + 12 * 11,  # 7 sizes of each model's subset in 12 pairs
+    # five readings change every phase; later: first teachers chosen anew share phase 1, symmetric half of it; same start shares nothing
+    "ablate_dmt": 1 + 2 + 11 + 5 * 11 + 9 + 11 + 10 + 11 + 14,
+    "compare_label_counts": 12 * (3 + 2 + 13) + 1,  # three stages, CutMix, Cutout, DMT
+    "compare_label_fractions": 4 + 4 + 3 * (2 + 5 * 2 + 1) + 2,
 }
 
 
@@ -91,6 +94,7 @@ DISTINCT = {
 def test_a_table_trains_as_many_stages_as_its_rows_differ_in(script: str, name: str) -> None:
     # where a quarter is labelled three rows are points of the figure
     shared = 3 if script == "compare_consistency_directions" and TABLES[script].presets[name].data.labelled == 0.25 else 0
+    shared = 11 if (script, name) == ("ablate_dmt", "paper") else shared  # four readings are not the report's
     assert len(plan(TABLES[script], TABLES[script].presets[name]).stages) == DISTINCT[script] - shared
 
 
@@ -99,7 +103,7 @@ def test_the_full_row_of_the_ablation_is_that_of_its_lambda(name: str) -> None:
     def chain(table: Ablation, row: str) -> list[str]:
         return [stage.key for stage in plan(table, table.presets[name]).chains[row, 0]]
 
-    same, other = ("lambda 1/4", "lambda 1/2") if name == "paper-voc" else ("lambda 1/2", "lambda 1/4")
+    same, other = ("lambda 1/4", "lambda 1/2") if name.startswith("paper-voc") else ("lambda 1/2", "lambda 1/4")
     full = chain(ablate_three_stage.TABLE, "full")
     assert chain(sweep_lambda.TABLE, same) == full
     assert chain(sweep_lambda.TABLE, other)[0] == full[0]
@@ -109,6 +113,7 @@ def test_the_full_row_of_the_ablation_is_that_of_its_lambda(name: str) -> None:
 LAMBDAS = {  # ke2020, section 4.2
     "paper": {100: 0.5, 372: 0.5, 744: 0.5, 1488: 0.5},
     "paper-voc": {106: 0.25, 212: 0.25, 529: 1.25, 1323: 0.625},
+    "paper-voc-coco": {106: 0.25, 212: 0.25, 529: 1.25, 1323: 0.625},
 }
 
 
@@ -122,68 +127,29 @@ def test_lambda_follows_the_number_of_labels_and_stage_1_is_the_supervised_row(n
         assert found.chains[f"supervised, {count}", 0] == (first,)
         images = (3, 2) if count == 1488 else (1, 4) if name == "paper" else (2, 8) if count == 1323 else (1, 9)
         assert (first.train.batch_labelled, first.train.batch_unlabelled) == images
-    counts = {f"{series}, {count}" for series in ("supervised", "three-stage") for count in LAMBDAS[name]}
+    others = ("CutMix", "DMT") if name == "paper-voc-coco" else ("CutMix", "Cutout")
+    counts = {f"{series}, {count}" for series in ("supervised", "three-stage", *others) for count in LAMBDAS[name]}
     assert set(table.presets[name].rows) == counts | {"supervised, all"}
 
 
-def curve_of(table: Ablation, words: list[str]) -> CurveRecord:
-    """The curve that a study of these words writes down."""
-    arguments, preset = parse(table, words)
-    found = curve_record(table.curve, Study(table, preset, arguments, words).rows, preset.curve_paper)
-    assert found is not None
-    return found
-
-
-@pytest.mark.parametrize(
-    ("script", "words", "points"),
-    [
-        ("compare_label_counts", "--preset paper", {"supervised": {"372", "744"}, "three-stage": {"100", "372", "744", "1488"}}),
-        (
-            "compare_label_counts",
-            "--preset paper-voc",
-            {"supervised": {"212", "529", "1323"}, "three-stage": {"106", "212", "529", "1323"}},
-        ),
-        ("compare_label_counts", "", {}),
-        ("compare_label_fractions", "", {"supervised": {"0.05", "0.1", "0.25", "1.0"}, "mean teacher": {"0.05", "0.1", "0.25"}}),
-    ],
-)
-def test_a_papers_curve_has_the_points_whose_rows_are_trained(
-    script: str, words: str, points: dict[str, set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    curve = curve_of(TABLES[script], words.split())
-    assert {name: set(map(str, line)) for name, line in curve.paper.items()} == points
-
-
-def test_the_figures_of_grubisic2021_are_those_of_the_presets_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """data/tables.ods of the authors' repository."""
-    shares, stated = (0.125, 0.25, 0.5, 1.0), {}
-    for preset in ("paper", "paper-deeplab"):
-        monkeypatch.chdir(tmp_path)
-        curve = curve_of(compare_consistency_directions.TABLE, ["--preset", preset])
-        stated[preset] = {name: [line[share] for share in shares] for name, line in curve.paper.items()}
-    assert stated["paper-deeplab"] == {
-        "supervised": [56.7, 62.5, 67.8, 69.0],
-        "MT-PhTPS": [61.9, 66.8, 69.9, 71.7],
-        "MT-CutMix*": [62.4, 65.0, 67.6, 69.0],
-    }
-    assert stated["paper"]["MT-PhTPS"] == [62.0, 66.0, 69.1, 71.2]
-    assert len(stated["paper"]) == 6
-    paper = compare_consistency_directions.TABLE.paper
-    assert paper is not None
-    for name, preset in (("Cityscapes, SwiftNet", "paper"), ("Cityscapes, DeepLabv2", "paper-deeplab")):
-        column = paper.columns.index(name)
-        for series, values in stated[preset].items():
-            rows = [paper.rows[f"{series}, {share}"] for share in ("1/8", "1/4", "1/2", "1/1")]
-            assert [row[column] for row in rows] == values
-
-
-@pytest.mark.parametrize("script", TABLES)
-def test_a_paper_has_a_number_or_none_for_every_column_of_rows_that_exist(script: str) -> None:
-    paper = TABLES[script].paper
-    assert paper is not None
-    assert set(paper.rows) <= set(TABLES[script].rows)
-    assert {len(values) for values in paper.rows.values()} == {len(paper.columns)}
+@pytest.mark.parametrize("name", compare_dmt_shares.TABLE.presets)
+def test_batches_of_each_share_of_labels_are_split_so_that_both_kinds_last_for_about_as_many(name: str) -> None:
+    """feng2020_dmt, section 3, of the paper's 5,585 training images: from 3 % on, where the smallest part is no bound."""
+    table, total = compare_dmt_shares.TABLE, 16 if name == "demo" else 32
+    methods = table.presets[name].methods()
+    for line in compare_dmt_shares.CURVES.values():
+        for share, row in line.items():
+            found = resolve_row(table.name, row, table.rows_of(table.presets[name])[row], methods)
+            batch = (found.train["batch_labelled"], found.train["batch_unlabelled"])
+            assert (found.data["labelled"], sum(batch), min(batch) >= 1) == (share, total, True)
+            assert abs(batch[0] - share * total) <= 0.5 or batch[0] == 1
+            if name == "paper" and share > 0.03:
+                labelled = round(5585 * share)
+                known, others = math.ceil(labelled / batch[0]), math.ceil((5585 - labelled) / batch[1])
+                assert max(known, others) < 1.3 * min(known, others)
+    assert [compare_dmt_shares.split(share).train.values["batch_labelled"] for share in compare_dmt_shares.SHARES] == [
+        1, 1, 2, 3, 16, 26, 30,
+    ]  # fmt: skip
 
 
 def test_pets_mean_teacher_ramps_between_epochs_8_and_33_of_its_161_steps() -> None:

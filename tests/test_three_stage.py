@@ -204,7 +204,7 @@ def test_every_field_of_the_method_that_is_on_moves_the_last_key() -> None:
         "lambda1": 0.1, "lambda2": 0.1, "target": "soft", "ramp": 0.1, "mask_out_of_frame": False, "ema": Ema(warmup=True),
         "evaluate": "student", "masks_role": "student", "masks_weights": "best", "perturbation": RandAugment(ops=1), "stages_total": 4,
         "objective": Focal(), "label_only": 0.1, "threshold": 0.9,
-        "stage1": StageTrain(steps=3), "stage2": StageTrain(rate=0.5), "stage3": StageTrain(batch_labelled=1),
+        "pseudo_weight": "confidence", "ramp2": 0.1, "stage1": StageTrain(steps=3), "stage2": StageTrain(rate=0.5), "stage3": StageTrain(batch_labelled=1),
     }  # fmt: skip
     names = {field.name for field in fields(ThreeStage)} - set(ThreeStage.SWITCHES) - {"distance"}
     assert names == other.keys()

@@ -78,6 +78,19 @@ def test_mixed_batches_hold_fixed_parts_and_hide_the_masks_of_labelled_images_dr
     assert known & set(second)
 
 
+@pytest.mark.parametrize("method", [DMT(pseudo_on="unlabelled"), PseudoLabel(pseudo_on="unlabelled")], ids=["dmt", "pseudo_label"])
+def test_the_unlabelled_part_of_a_batch_can_leave_out_labelled_images(method: Method) -> None:
+    trainer = tiny.trainer(replace(stage(method, -2 if isinstance(method, DMT) else -1), train=replace(tiny.TRAIN, **STILL)))
+    _, splits = tiny.opened()
+    known, seen = set(splits.labelled.tolist()), []
+    assert trainer.batches.epoch_steps == 10  # 20 of 24 images have no labels
+    for batch in batches(trainer, 20):
+        rows = rows_of(batch)
+        assert set(rows[: batch.labelled]) <= known
+        seen += rows[batch.labelled :]
+    assert sorted(seen) == sorted([row for row in splits.training.tolist() if row not in known] * 2)
+
+
 def test_supervised_batches_hold_labelled_images_alone() -> None:
     trainer = tiny.trainer(stage(Supervised(), **STILL))
     pack, splits = tiny.opened()

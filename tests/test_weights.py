@@ -18,6 +18,7 @@ from semiseg.nets.deeplabv2 import Aspp
 from semiseg.nets.own import function
 from semiseg.nets.resnet import encoder
 from semiseg.nets.weights import load_weights, read_weights
+from semiseg.sweep.dry_run import offline
 
 CLASSES = 5
 SEQUENTIAL = """
@@ -162,6 +163,14 @@ def test_a_download_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, erro
     with pytest.raises(SettingError, match=expected) as caught:
         loaded(small(), "imagenet")
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_nobody_offers_are_asked_for_as_a_file() -> None:
+    net = DeepLabV2(weights="coco")
+    assert located(net) == net
+    assert offline(net) == DeepLabV2()
+    with pytest.raises(SettingError, match=r"^net.weights: got 'coco'; allowed: the file of such weights, as they cannot be down"):
+        build(net, CLASSES, mean=MEAN, std=STD, seed=0)
 
 
 def test_a_network_that_torchvision_has_no_weights_for_is_told_so() -> None:

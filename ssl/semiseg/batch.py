@@ -55,7 +55,7 @@ class Batch(NamedTuple):
     pseudo  (N,H,W) int64 pseudo-mask of every row, or None when the stage learns none
     valid   (N,H,W) bool, False out of frame
     labelled  number of leading rows that carry a true mask
-    confidence  (N,H,W) float32 in [0,1], the teacher stage's probability of `pseudo`, or None when the rule does not ask for it
+    confidence  (N,H,W) float32 in [0,1], how sure the teacher stage is of `pseudo` (`PseudoMasks.plane`), or None when the rule does not ask for it
     partner  another draw of as many training images as there are unlabelled rows, all without a true mask, or None likewise
     shares  of the classes among the labelled images of the stage; None in a batch that is not of a stage
 

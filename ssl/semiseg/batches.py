@@ -18,7 +18,8 @@ class Batches:
     """Mini-batches of a stage: `needs` of its rule says what is in them.
 
     labelled     rows of the pack whose true masks the stage learns
-    epoch_steps  steps that show every training image once
+    unlabelled   rows from which the rest of a mixed draw comes
+    epoch_steps  steps that show every image of the stage once: all of `unlabelled`, or with labelled images alone those
     """
 
     def __init__(self, stage: Stage, pack: Pack, splits: Splits, device: torch.device, learned: Learned) -> None:
@@ -26,8 +27,9 @@ class Batches:
         self.pack, self.splits, self.device, self.learned = pack, splits, device, learned
         self.labelled = self.needs.subset(splits.labelled, stage.seed) if self.needs.subset else splits.labelled
         self.shares = Shares(*(one.to(device) for one in shares_of(pack.counts[self.labelled])))
+        self.unlabelled = unlabelled_rows(splits) if self.needs.apart else splits.training
         drawn = max(self.train.batch_unlabelled if self.needs.draw == "mixed" else self.per_step, 1)
-        self.epoch_steps = -(-len(splits.training if self.needs.unlabelled else self.labelled) // drawn)
+        self.epoch_steps = -(-len(self.unlabelled if self.needs.unlabelled else self.labelled) // drawn)
 
     @property
     def per_step(self) -> int:
@@ -82,7 +84,7 @@ class Batches:
             rows = sorted(self.draw("unlabelled", self.splits.training, step, self.per_step), key=lambda row: row not in known)
             return rows, sum(row in known for row in rows)
         rows = self.draw("labelled", self.labelled, step, self.train.batch_labelled)
-        return rows + self.draw("unlabelled", self.splits.training, step, self.train.batch_unlabelled), len(rows)
+        return rows + self.draw("unlabelled", self.unlabelled, step, self.train.batch_unlabelled), len(rows)
 
     def draw(self, name: str, rows: np.ndarray, step: int, count: int) -> list[int]:
         """The next `count` rows of an endless sequence of permutations, as a function of the step."""
@@ -97,6 +99,11 @@ class Batches:
         mask = self.pack.mask(row)
         assert mask is not None, self.pack.ids[row]
         return mask
+
+
+def unlabelled_rows(splits: Splits) -> np.ndarray:
+    """Training images that are not labelled, ascending."""
+    return np.setdiff1d(splits.training, splits.labelled)
 
 
 def unlabelled(image: np.ndarray) -> np.ndarray:

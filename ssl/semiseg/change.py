@@ -43,7 +43,7 @@ def within(kind: type[T], name: str, part: Change[Any]) -> Change[T]:
 
 @dataclass(frozen=True)
 class Row:
-    """What a row of a table changes of a preset. `data` changes `labelled` alone."""
+    """What a row of a table changes of a preset; of the data what `data_settings.OF_ROWS` names."""
 
     method: Change[Any] | None = None
     """Of the preset's method of that class; None: the preset's own method as it is."""

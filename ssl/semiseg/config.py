@@ -5,114 +5,28 @@ A value that cannot be used raises `SettingError`, one line that names the field
 
 import abc
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from semiseg.data_settings import Data
 from semiseg.refusals import SettingError, require, require_choices
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torchvision.models import WeightsEnum
 
-__all__ = ["ALIGNED", "AS_BEFORE", "Data", "Net", "SettingError", "Train", "Weak", "require", "require_choices"]
+__all__ = ["ALIGNED", "AS_BEFORE", "IN_KEYS", "Data", "Net", "SettingError", "Train", "Weak", "require", "require_choices"]
 
 AS_BEFORE = "as_before"
 """Metadata of a field that was added when stages had been stored: the value under which they are still hits, as it is left out of keys.
 
     rot90: bool = field(default=True, metadata={AS_BEFORE: False})
 """
+IN_KEYS = "in_keys"
+"""Metadata of a field whose values were others when stages had been stored: value -> what stands for it in keys."""
 ALIGNED = 32
 """Pixels of which windows and their places are multiples: the strides of all networks divide it."""
-
-
-def _is_count_or_share(number: float) -> bool:
-    return number < 1 or isinstance(number, int) or number.is_integer()
-
-
-def _captures(pattern: str) -> bool:
-    try:
-        return re.compile(pattern).groups > 0
-    except re.error:
-        return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Which images, which of them are labelled, at which size."""
-
-    name: str = "synthetic"
-    """Data set: a name in DATASETS."""
-    root: Path | None = None
-    """Folder of the data set on disk; `synthetic` needs none."""
-    labelled: int | float | Literal["all"] | None = None
-    """Labelled training images: a count (1 is one image), a share (1.0 is all of them) or "all"; None: the data set's default."""
-    size: tuple[int, int] | Literal["native"] | None = None
-    """Height and width in pixels to which images are resized once; "native" keeps each file's; None: the data set's default."""
-    selection: int | float = 0.1
-    """Images (count, or share below 1) carved out of training to choose weights when the data set has no third split."""
-    split_seed: int = 0
-    """Draws the labelled subset and the carved selection split; never depends on the training seed."""
-    labelled_seed: int | None = None
-    """Draws the labelled subset alone; None: split_seed."""
-    variant: tuple[str, ...] = ()
-    """Choices that the data set offers under names, such as border_ignored of oxford_pets or ego_black of cityscapes."""
-    download: bool = False
-    """Fetch what is missing under `root` with torchvision, for data sets that it can fetch."""
-    classes: tuple[str, ...] = ()
-    """Names of class ids 0, 1, ...; empty: what the data set says (`folder` reads classes.txt or the masks)."""
-    channels: int | None = None
-    """Of images, for `folder`: 1 keeps grey as one channel, 3 repeats it, another number has to be that of the files; None: what
-    the files have, of 8-bit grey 3."""
-    groups: str = ""
-    """Regular expression, for `folder`: its first group in an image's name is what the image belongs to (patient, film, tile)."""
-    normalise: Literal["none", "dataset", "zscore", "percentile", "minmax", "window"] | None = None
-    """What becomes of stored values before a network sees them: "dataset" takes the type's whole range to 0..1, then subtracts the
-    mean of the training images and divides by their deviation, "none" the former alone; the others take (low, high) of each channel
-    to 0..1, clip, and then do as "dataset". None: what the data set says, else "dataset" for 8 bits and min-max over the data set."""
-    normalise_over: Literal["image", "group", "dataset"] = "image"
-    """Of which pixels zscore, percentile and minmax are: of the image, of its group (a patient), or of all training images."""
-    percentiles: tuple[float, float] = (1, 99)
-    """Low and high of `normalise` "percentile"."""
-    window: tuple[float, float] | None = None
-    """Low and high of `normalise` "window", in the files' units (CT: -160 240)."""
-
-    def __post_init__(self) -> None:
-        require_choices(self, "data")
-        if self.labelled == 1 and isinstance(self.labelled, float):
-            object.__setattr__(self, "labelled", "all")  # equal numbers are equal settings, but 1 is one image
-        if isinstance(self.labelled, int | float):
-            allowed = "a count >= 1, a share in (0, 1], where 1.0 is all and 1 is one image, or 'all'"
-            require(self.labelled > 0 and _is_count_or_share(self.labelled), "data.labelled", self.labelled, allowed)
-        if isinstance(self.size, tuple):
-            require(min(self.size) >= 8, "data.size", self.size, "height and width of at least 8 pixels, or 'native'")
-        share_of_all = isinstance(self.selection, float) and self.selection == 1
-        possible = self.selection > 0 and _is_count_or_share(self.selection) and not share_of_all
-        require(possible, "data.selection", self.selection, "a count >= 1 or a share in (0, 1)")
-        require(self.split_seed >= 0, "data.split_seed", self.split_seed, "a whole number >= 0")
-        require((self.labelled_seed or 0) >= 0, "data.labelled_seed", self.labelled_seed, "a whole number >= 0, or None")
-        require(len(set(self.classes)) == len(self.classes), "data.classes", self.classes, "distinct names")
-        require(self.channels is None or self.channels >= 1, "data.channels", self.channels, "a whole number >= 1")
-        require(not self.groups or _captures(self.groups), "data.groups", self.groups, "a regular expression with a group ( )")
-        self.check_normalise()
-
-    def check_normalise(self) -> None:
-        """Raise SettingError for a normalisation that cannot be, and for settings that only another one has a use for."""
-        kinds = ("none", "dataset", "zscore", "percentile", "minmax", "window", None)  # None hides them from require_choices
-        require(self.normalise in kinds, "data.normalise", self.normalise, ", ".join(map(str, kinds)))
-        scoped = self.normalise in ("zscore", "percentile", "minmax") or self.normalise_over == "image"
-        require(scoped, "data.normalise_over", self.normalise_over, "with data.normalise zscore, percentile or minmax")
-        low, high = self.percentiles
-        require(0 <= low < high <= 100, "data.percentiles", self.percentiles, "two numbers, 0 <= low < high <= 100")
-        used = self.normalise == "percentile" or (low, high) == (1, 99)
-        require(used, "data.percentiles", self.percentiles, "with data.normalise percentile")
-        given = (self.window is not None) == (self.normalise == "window")
-        require(given, "data.window", self.window, "two numbers with data.normalise window, else none")
-        if self.window is not None:
-            low, high = self.window
-            require(-1e30 < low < high < 1e30, "data.window", self.window, "two numbers, low < high")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +36,13 @@ class Net(abc.ABC):
     name: str = ""
     """A name in NETS, smp:ARCHITECTURE, or FILE.py:FUNCTION for a network of your own (`semiseg.nets.own`)."""
     weights: str = ""
-    """What the student starts from: "imagenet" (torchvision's ResNet of deeplabv2 and swiftnet, any encoder of smp:ARCHITECTURE),
-    "lite0" (smp's encoder tf_efficientnet_lite0, from an installed package), a file of weights; empty: random."""
+    """What the student starts from: "imagenet" (torchvision's ResNet of deeplabv2 and swiftnet, any encoder of smp:ARCHITECTURE), "lite0"
+    (smp's encoder tf_efficientnet_lite0, from an installed package), a file of weights ("coco" asks for one); empty: random."""
     frozen_norm: bool = False
     """BatchNorm keeps its initial statistics and factors (ke2020's code)."""
+    bn_momentum: float | None = field(default=None, metadata={AS_BEFORE: None})
+    """Weight of a batch in BatchNorm's running statistics (perone2018's 0.9 is the weight of the statistics so far: 0.1 here); None:
+    the network's own, 0.1 in most."""
     digest: str = ""
     """sha256 of what `name` and `weights` mean; found by the tool, so that keys depend on contents and not on places."""
 
@@ -135,6 +52,11 @@ class Net(abc.ABC):
     def __post_init__(self) -> None:
         require_choices(self, "net")
         self.check_name()
+        if self.bn_momentum is not None:
+            require(0 < self.bn_momentum <= 1, "net.bn_momentum", self.bn_momentum, "a weight in (0, 1], or None")
+            require(
+                not self.frozen_norm, "net.bn_momentum", self.bn_momentum, "None with net.frozen_norm, which gathers no statistics"
+            )
 
     def check_name(self) -> None:
         """Raise SettingError for a name that is another network's; a network's own one is the default."""

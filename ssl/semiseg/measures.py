@@ -23,6 +23,8 @@ class Metric:
     better: Literal["higher", "lower"] = "higher"
     asked: bool = False
     """Whether it is computed only where `train.metrics` names it, once, at the end of a stage."""
+    traced: bool = False
+    """Whether curves have it whenever the selection images are scored, beside the score."""
     whole: bool = False
     """Whether it needs whole predicted masks, and so data with a mask per image."""
     library: str = ""
@@ -30,9 +32,9 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "miou": Metric(label="mIoU"),
-    "accuracy": Metric(label="accuracy"),
-    "foreground_iou": Metric(label="foreground IoU"),
+    "miou": Metric(label="mIoU", traced=True),
+    "accuracy": Metric(label="accuracy", traced=True),
+    "foreground_iou": Metric(label="foreground IoU", traced=True),
     "foreground_dice": Metric(label="foreground Dice"),
     "half_dice": Metric(label="Dice / 2 (printed as IOU in pets_mean_teacher)"),
     "image_miou": Metric(label=f"mIoU{PER_IMAGE}"),
@@ -55,6 +57,9 @@ EXTRAS: Mapping[str, str] = {"monai": "mri"}
 
 ALWAYS: tuple[str, ...] = tuple(name for name, metric in METRICS.items() if not metric.asked)
 """Computed whenever images are scored."""
+
+TRACED: tuple[str, ...] = tuple(name for name, metric in METRICS.items() if metric.traced)
+"""In the curves of every stage."""
 
 CHOOSING: tuple[str, ...] = tuple(name for name in ALWAYS if METRICS[name].better == "higher")
 """Those that can choose weights."""

@@ -1,8 +1,9 @@
 """What a stage takes from its teacher stages: pseudo-masks with their confidences, and weights to start from."""
 
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semiseg.data.pack import Pack
-from semiseg.evaluate import Place, predict, spread_over
+from semiseg.evaluate import Place, Tile, predict, spread_over
 from semiseg.methods.rule import Masks, Rule
 from semiseg.nets import BlockNet, MultiTask, build
 from semiseg.stage import Stage, stream
@@ -31,7 +32,7 @@ class Learned:
     masks: Masks | None = None
     """Pseudo-mask (H,W) uint8 of every training image by its row in the pack, of which only what is cut out is read."""
     confidences: Masks | None = None
-    """Probability of the pseudo-mask's class by row, (H,W) uint16, 65535 for 1."""
+    """How sure the pseudo-mask is by row, one of PLANES: (H,W) uint16, 65535 for 1."""
     initial: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     """Weights that trained networks start from, by role."""
 
@@ -67,8 +68,18 @@ def load_role(net: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str) 
     net.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)})
 
 
+def certainty(probs: Tensor) -> Tensor:
+    """1 - H(p) / ln C of probabilities (C,H,W), H(p) = -sum_c p_c ln p_c: 1 where one class has all, 0 where all C have as much."""
+    entropy = -torch.xlogy(probs, probs).sum(0)
+    return (1 - entropy / math.log(len(probs))).clamp(0, 1)
+
+
+PLANES: Mapping[str, Callable[[Tensor], Tensor]] = {"confidence": lambda probs: probs.amax(0), "certainty": certainty}
+"""How sure probabilities (C,H,W) are, (H,W) in [0,1], by name: that of the mask's class, or `certainty`."""
+
+
 class PseudoTile(NamedTuple):
-    """What a network says of a place of the image in a row: mask (h,w) uint8 and its probability (h,w) uint16, 65535 for 1."""
+    """What a network says of a place of the image in a row: mask (h,w) uint8 and how sure it is (h,w) uint16, 65535 for 1."""
 
     row: int
     place: Place
@@ -77,17 +88,26 @@ class PseudoTile(NamedTuple):
 
 
 def pseudo_masks(
-    stage: Stage, weights: Mapping[str, Tensor], prefix: str, pack: Pack, rows: np.ndarray, device: torch.device
+    stage: Stage,
+    weights: Mapping[str, Tensor],
+    prefix: str,
+    pack: Pack,
+    rows: np.ndarray,
+    device: torch.device,
+    plane: str = "confidence",
+    seen: Callable[[Tile], None] | None = None,
 ) -> Iterator[PseudoTile]:
-    """The argmax of a finished stage's network on unaugmented images and its probability, in tiles as they are predicted.
+    """The argmax of a finished stage's network on unaugmented images and one of PLANES, in tiles as they are predicted.
 
-    Of ke2020 y^ and y~, of feng2020_dmt y and c.
+    Of ke2020 y^ and y~, of feng2020_dmt y and c. `seen` is shown the probabilities of every tile.
     """
     net = network(stage, pack, device)
     load_role(net, weights, prefix)
     for tile in predict(net, pack, rows, stage.train, batch=16, device=device):
-        confidence, mask = tile.probs.max(0)
-        levels = (confidence * 65535).round().int().cpu().numpy().astype(np.uint16)
+        if seen is not None:
+            seen(tile)
+        mask = tile.probs.max(0).indices
+        levels = (PLANES[plane](tile.probs.float()) * 65535).round().int().cpu().numpy().astype(np.uint16)
         yield PseudoTile(
             tile.row, tile.place, spread_over(mask.to("cpu", torch.uint8).numpy(), tile.place), spread_over(levels, tile.place)
         )

@@ -5,28 +5,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from semiseg.batches import unlabelled_rows
 from semiseg.config import Data
 from semiseg.data import load, split
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
+from semiseg.data_settings import OF_MASKS
+from semiseg.derived import derived, derived_name, quality_of
 from semiseg.methods.rule import Masks, Pick, PseudoMasks, keep_all
 from semiseg.nets import located
 from semiseg.provenance import provenance
 from semiseg.pseudo import Learned, pseudo_masks, read_masks, write_masks
-from semiseg.results import write_table
+from semiseg.published import WEIGHTS_FILE, picked, write_outcome
+from semiseg.quality import Quality, learned_lines
 from semiseg.stage import Split, Stage, hash_of
 from semiseg.store import Store
-from semiseg.train import Outcome, StageError, Trainer
-
-WEIGHTS_FILE = "weights.safetensors"
+from semiseg.train import StageError, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,21 @@ class Place:
     """For how long an answer of a remote store is awaited."""
     git: str = ""
 
-    def open(self, labelled: float | Literal["all"] | None = None) -> tuple[Pack, Splits]:
-        """The packed data and its splits, opened once per process; `labelled` replaces that of the data when given."""
-        return _opened(self.data if labelled is None else replace(self.data, labelled=labelled), self.cache)
+    def open(self, **changes: Any) -> tuple[Pack, Splits]:
+        """The packed data and its splits, opened once per process; `changes` are a row's other values of the data.
+
+        Where they change masks, those of selection and test stay as they are without, so that all rows are scored on the same.
+        """
+        pack, splits = self.opened(replace(self.data, **changes))
+        return pack, splits._replace(opened=tuple(changes.items()))
+
+    def reopen(self, split: Split) -> tuple[Pack, Splits]:
+        """The images of a stage."""
+        return self.open(**dict(split.opened))
+
+    def opened(self, asked: Data) -> tuple[Pack, Splits]:
+        """What `open` gives for a row's data."""
+        return _opened(self.data, asked, self.cache)
 
     def open_store(self, say: Callable[[str], None] = print) -> Store:
         """The store; `say` is told of what was damaged in it."""
@@ -68,6 +80,8 @@ def split_of(pack: Pack, splits: Splits) -> Split:
         selection_hash=names(splits.selection),
         test_hash=names(splits.test),
         normalise=pack.normalise,
+        scored=pack.scored,
+        opened=splits.opened,
     )
 
 
@@ -84,7 +98,7 @@ class StageRun:
         self.started, self.cpu_started = time.time(), time.process_time()
         self.saved_at = time.monotonic()
         torch.set_num_threads(place.threads)
-        pack, splits = place.open(stage.split.labelled)  # labelled subsets are nested: their size says which one
+        pack, splits = place.reopen(stage.split)
         if split_of(pack, splits) != stage.split:
             raise StageError(
                 f"{stage.name}: the data at {place.data.root} are not those of the plan (fingerprint {pack.fingerprint[:12]})"
@@ -164,7 +178,13 @@ class StageRun:
         if needs.masks is None:
             return Learned(initial=initial)
         masks, confidences = self._masks(needs.masks, pack, splits)
-        return Learned(needs.masks.keep(masks, confidences), confidences if needs.masks.confidences else None, initial)
+        if needs.apart:  # those of labelled images are cut out too, but neither filtered nor learned
+            some = set(unlabelled_rows(splits).tolist())
+            chosen = ({row: one for row, one in maps.items() if row in some} for maps in (masks, confidences))
+            masks = {**masks, **needs.masks.keep(*chosen)}
+        else:
+            masks = needs.masks.keep(masks, confidences)
+        return Learned(masks, confidences if needs.masks.confidences else None, initial)
 
     def _initial(self, pick: Pick) -> dict[str, torch.Tensor]:
         teacher, prefix = self._network(pick)
@@ -186,20 +206,32 @@ class StageRun:
         sure, rows = wanted.confidences or wanted.keep is not keep_all, splits.training.tolist()
 
         def write(path: Path) -> None:
-            tiles = pseudo_masks(teacher, self._weights(teacher), prefix, pack, splits.training, self.device)
+            quality = Quality(pack, unlabelled_rows(splits))
+            tiles = pseudo_masks(
+                teacher, self._weights(teacher), prefix, pack, splits.training, self.device, plane=wanted.plane, seen=quality.add
+            )
             write_masks(path, pack, rows, tiles, confidences=sure)
+            self.store.add(teacher.key, derived_name("quality", prefix, "json"), quality.write)
 
-        name = f"masks{'-confidences' * sure}-{prefix.rstrip('.').replace('.', '-')}.planes"
-        try:
-            masks, confidences = read_masks(self.store.add(teacher.key, name, write))
-        except (OSError, ValueError, KeyError) as error:  # cut short by a crash or a full disk
-            self.store.set_aside(self.store.folder(teacher.key) / name, f"no masks: {type(error).__name__}")
-            masks, confidences = read_masks(self.store.add(teacher.key, name, write))
+        plane = {"confidence": "-confidences", "certainty": "-certainties"}[wanted.plane] if sure else ""
+        name = derived_name(f"masks{plane}", prefix, "planes")
+        masks, confidences = derived(self.store, teacher, name, write, read_masks)
         masks, confidences = ({row: kept[pack.ids[row]] for row in rows} if kept else {} for kept in (masks, confidences))
         return masks, confidences
 
+    def _quality_of_masks(self) -> list[dict[str, Any]]:
+        """How good the pseudo-masks of unlabelled images are that the stage has learned."""
+        wanted, trainer = self.stage.rule.needs.masks, self.trainer
+        if wanted is None:
+            return []
+        teacher, prefix = self._network(wanted.of)
+        kept = None if wanted.keep is keep_all else trainer.learned.masks
+        quality = quality_of(teacher, self._weights(teacher), prefix, trainer.pack, trainer.splits, self.store, self.device)
+        return learned_lines(quality, kept, self.stage.key, teacher.key, prefix)
+
     def _publish(self) -> None:
         outcome = self.trainer.finish()
+        outcome.targets = [*self._quality_of_masks(), *outcome.targets]
         clock = self._clock()
         info = {
             "key": self.stage.key,
@@ -225,51 +257,11 @@ def run_stage(stage: Stage, place: Place) -> None:
         run.advance(place.checkpoint_seconds)
 
 
-def write_outcome(folder: Path, outcome: Outcome, pack: Pack) -> None:
-    """The published files of a stage: weights, metrics, curves and sample predictions, of large images every few rows and columns.
-
-    Equal outcomes give equal bytes.
-    """
-    save_file(outcome.weights, folder / WEIGHTS_FILE)
-    write_table(folder, "metrics", outcome.metrics)
-    write_table(folder, "curves", outcome.curves)
-    for number, (row, mask) in enumerate(outcome.samples.items()):
-        Image.fromarray(pack.picture(row)).save(folder / f"image_{number}.png")
-        truth, step = pack.mask(row), pack.step(row)
-        assert truth is not None
-        for name, picture in (("truth", truth[::step, ::step]), ("prediction", mask)):
-            indexed = Image.fromarray(np.ascontiguousarray(picture), "P")
-            colours = [*pack.palette, *[(255, 255, 255)] * (256 - len(pack.palette))]  # fewer entries would pack 255 into 4 bits
-            indexed.putpalette([value for colour in colours for value in colour])
-            indexed.save(folder / f"{name}_{number}.png")
-
-
-def picked(stage: Stage, pick: Pick, store: Store) -> Stage:
-    """The teacher stage that `pick` means; it compares scores of the networks that the teacher stages report, on selection."""
-    teachers = [stage.teachers[number] for number in pick.among]
-    if len(teachers) == 1:
-        return teachers[0]
-    ranked = sorted(
-        teachers, key=lambda teacher: -selection_score(teacher, store)
-    )  # stable: of equal ones the earlier is the better
-    return ranked[0 if pick.choice == "best" else -1]
-
-
-def selection_score(stage: Stage, store: Store) -> float:
-    """The score on the selection images of the weights that a finished stage reports; -1 where it has none."""
-    wanted = {
-        "split": "selection",
-        "class": "",
-        "metric": stage.train.score,
-        "role": stage.rule.evaluated,
-        "weights": stage.train.weights,
-    }
-    table = pq.read_table(store.folder(stage.key) / "metrics.parquet").to_pylist()
-    (value,) = [line["value"] for line in table if all(line[name] == text for name, text in wanted.items())]
-    return -1.0 if np.isnan(value) else value
-
-
 @lru_cache(maxsize=2)
-def _opened(data: Data, cache: Path) -> tuple[Pack, Splits]:
-    pack = load(data, cache)
-    return pack, split(pack, data)
+def _opened(data: Data, asked: Data, cache: Path) -> tuple[Pack, Splits]:
+    scored = replace(asked, **{name: getattr(data, name) for name in OF_MASKS})
+    pack = load(scored, cache)
+    splits = split(pack, asked)
+    if scored != asked:
+        pack = load(asked, cache).scored_as(pack, np.concatenate([splits.selection, splits.test]))
+    return pack, splits

@@ -4,13 +4,13 @@ import dataclasses
 import hashlib
 import json
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from semiseg.config import AS_BEFORE, Net, Train
+from semiseg.config import AS_BEFORE, IN_KEYS, Net, Train
 
 FORMAT = 2
 """Goes into every key: raised when the meaning of a setting, a random stream or the training loop changes."""
@@ -33,6 +33,10 @@ class Split:
     test_hash: str
     normalise: str = field(default="", metadata={AS_BEFORE: ""})
     """How stored values become what a network sees (`Pack.normalise`); "" is "dataset"."""
+    scored: str = field(default="", metadata={AS_BEFORE: ""})
+    """Fingerprint of the data whose masks are scored, where a row learns others; "": the same."""
+    opened: tuple[tuple[str, Any], ...] = field(default=(), compare=False, metadata={AS_BEFORE: ()})
+    """Values of Data with which a place that has the study's opens these images (`Place.reopen`); in no key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,7 @@ class Stage:
             "number": self.number,
             "seed": self.seed,
             "rule": {"type": type(self.rule).__name__, **for_key(self.rule)},
-            "split": for_key(self.split),
+            "split": for_key(dataclasses.replace(self.split, opened=())),
             "net": by_content(self.net),
             "train": of_training(self.train),
             "teachers": [teacher.key for teacher in self.teachers],
@@ -88,11 +92,12 @@ def hash_of(value: Any) -> str:
 
 
 def for_key(value: Any) -> Any:
-    """`plain` without the fields that have the value which means "as before they were there" (AS_BEFORE)."""
-    return plain(value, leave_out=lambda field, held: AS_BEFORE in field.metadata and field.metadata[AS_BEFORE] == held)
+    """`plain` without the fields that have the value which means "as before they were there" (AS_BEFORE), and with what values were
+    called before (IN_KEYS)."""
+    return plain(value, keyed=True)
 
 
-def plain(value: Any, leave_out: Callable[[dataclasses.Field[Any], Any], bool] = lambda field, held: False) -> Any:
+def plain(value: Any, keyed: bool = False) -> Any:
     """Dataclasses, tuples and paths as JSON values; raises TypeError for what could not be read back the same.
 
     Where a field is declared as a base and holds one of several kinds, such as a perturbation, "type" names the kind. A WORD stands
@@ -101,16 +106,18 @@ def plain(value: Any, leave_out: Callable[[dataclasses.Field[Any], Any], bool] =
     if (word := word_of(value)) is not None:
         return word
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints, found = get_type_hints(type(value)), {}
+        hints, found = _hints(type(value)), {}
         for field in dataclasses.fields(value):
             held = getattr(value, field.name)
-            if not leave_out(field, held):
-                found[field.name] = tagged(_as_declared(held, hints[field.name]), hints[field.name], leave_out)
+            if keyed and AS_BEFORE in field.metadata and field.metadata[AS_BEFORE] == held:
+                continue
+            held = field.metadata[IN_KEYS].get(held, held) if keyed and IN_KEYS in field.metadata else held
+            found[field.name] = tagged(_as_declared(held, hints[field.name]), hints[field.name], keyed)
         return found
     if isinstance(value, list | tuple):
-        return [plain(item, leave_out) for item in value]
+        return [plain(item, keyed) for item in value]
     if isinstance(value, dict):
-        return {str(name): plain(item, leave_out) for name, item in value.items()}
+        return {str(name): plain(item, keyed) for name, item in value.items()}
     if isinstance(value, PurePath):
         return str(value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -118,14 +125,14 @@ def plain(value: Any, leave_out: Callable[[dataclasses.Field[Any], Any], bool] =
     raise TypeError(f"no plain form for {value!r}")
 
 
-def tagged(value: Any, hint: Any, leave_out: Callable[[dataclasses.Field[Any], Any], bool]) -> Any:
+def tagged(value: Any, hint: Any, keyed: bool) -> Any:
     """`plain` of what a field holds, with its kind where the declaration leaves that open."""
     if isinstance(value, tuple) and any(_is_settings(item) for item in value):
         kinds = get_args(hint)
         return [
-            tagged(item, kinds[min(i, len(kinds) - 2)] if kinds[-1] is ... else kinds[i], leave_out) for i, item in enumerate(value)
+            tagged(item, kinds[min(i, len(kinds) - 2)] if kinds[-1] is ... else kinds[i], keyed) for i, item in enumerate(value)
         ]
-    found = plain(value, leave_out)
+    found = plain(value, keyed)
     open_kind = isinstance(found, dict) and _is_settings(value) and type(value) not in (hint, *get_args(hint))
     return {"type": type(value).__name__, **found} if open_kind else found
 
@@ -134,6 +141,12 @@ def word_of(value: Any) -> str | None:
     """The word of settings that were one before they had fields, such as "ce", if these are its defaults; None for others."""
     word = getattr(type(value), "WORD", "") if _is_settings(value) else ""
     return word if word and value == type(value)() else None
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Annotations of a class, worked out once: a plan asks for them some dozens of times a stage."""
+    return get_type_hints(kind)
 
 
 def _is_settings(value: Any) -> bool:
@@ -152,13 +165,15 @@ def _as_declared(value: Any, hint: Any) -> Any:
 
 
 def with_teachers(stages: Iterable[Stage]) -> dict[str, Stage]:
-    """Every distinct stage among `stages` and their teachers by key, each after its teachers."""
+    """Every distinct stage among `stages` and their teachers by key, each after its teachers; none is visited twice."""
     found: dict[str, Stage] = {}
 
     def visit(stage: Stage) -> None:
+        if stage.key in found:
+            return
         for teacher in stage.teachers:
             visit(teacher)
-        found.setdefault(stage.key, stage)
+        found[stage.key] = stage
 
     for stage in stages:
         visit(stage)

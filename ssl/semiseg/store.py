@@ -11,14 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pyarrow import fs
-
-from semiseg.config import SettingError
 from semiseg.outside import writable_folder
-from semiseg.waiting import LIMIT, Result, wait_for
+from semiseg.remote import STAGE_FILE, Remote
+from semiseg.waiting import LIMIT
 
-STAGE_FILE = "stage.json"
-"""Written last on a remote store, where a folder cannot be renamed: a key without it is not there."""
 HASHED = 1 << 20
 """Bytes up to which the content of a file is compared too: of tables and pictures, not of a large network's weights."""
 DAMAGED = "damaged"
@@ -39,45 +35,49 @@ class Store:
     def __init__(self, location: str, mirror: Path, *, limit: float = LIMIT, say: Callable[[str], None] = print) -> None:
         self.location, self.limit, self.say = location, limit, say
         self.sound: set[str] = set()
-        """Keys whose folder was found whole."""
-        self.remote: tuple[fs.FileSystem, str] | None = None
-        self.local = Path(location)
-        if "://" in location:
-            try:
-                self.remote = self._wait(lambda: fs.FileSystem.from_uri(location))
-            except (ValueError, OSError) as error:
-                reason = str(error).splitlines()[0]
-                raise SettingError(
-                    f"store: cannot open {location!r} ({reason}); allowed: a folder or a URI of pyarrow.fs"
-                ) from None
-            self.local = mirror / hashlib.sha256(location.encode()).hexdigest()[:16]
+        """Keys whose folder on this machine was found whole."""
+        self.there: set[str] = set()
+        """Keys that the URI was found to hold."""
+        self.remote = Remote(location, limit) if "://" in location else None
+        digest = hashlib.sha256(location.encode()).hexdigest()[:16]
+        self.local = Path(location) if self.remote is None else mirror / digest
         writable_folder(self.local, "store")
-        if self.remote is not None:
-            self._probe_remote()
 
     def has(self, key: str) -> bool:
         """Whether the stage is finished, and whole as far as `as_described` tells."""
-        if key in self.sound:
-            return True
-        if (self.local / key).is_dir() and self._whole(key):
+        return self._here(key) or (self.remote is not None and self._whole_at(self.remote, key))
+
+    def listed(self) -> Callable[[str], bool]:
+        """`has` for a moment: a URI is listed now, once, in place of some requests for every key that is asked for."""
+        if self.remote is None:
+            return self.has
+        remote, listing = self.remote, self.remote.holdings()
+
+        def has(key: str) -> bool:
+            if self._here(key):
+                return True
+            if listing.whole(key):
+                self.there.add(key)
+                return True
+            return STAGE_FILE in listing.files.get(key, ()) and self._whole_at(remote, key)  # of an earlier version, or damaged
+
+        return has
+
+    def _here(self, key: str) -> bool:
+        """Whether the stage is known to be finished, or lies whole on this machine."""
+        if key not in self.sound and (self.local / key).is_dir() and self._whole(key):
             self.sound.add(key)
-            return True
-        return self.remote is not None and self._remote_whole(key)
+        return key in self.sound or key in self.there
 
     def folder(self, key: str) -> Path:
         """The stage's folder on this machine. Raises KeyError when the store does not hold the stage."""
         path = self.local / key
         if key in self.sound or (path.is_dir() and self._whole(key)):
             return path
-        if self.remote is None or not self._remote_whole(key):
+        if self.remote is None or not self._whole_at(self.remote, key):
             raise KeyError(key)
-        filesystem, base = self.remote
         with self._aside(path) as aside:
-            self._wait(
-                lambda: fs.copy_files(
-                    f"{base}/{key}", str(aside), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem()
-                )
-            )
+            self.remote.fetch(key, aside)
         return path
 
     def info(self, key: str) -> dict[str, Any]:
@@ -94,9 +94,7 @@ class Store:
             files = {str(path.relative_to(aside)): describe(path) for path in sorted(aside.rglob("*")) if path.is_file()}
             (aside / STAGE_FILE).write_text(json.dumps(info | {"files": files}, indent=1, sort_keys=True))
         if self.remote is not None:
-            names = sorted(str(path.relative_to(self.local / key)) for path in (self.local / key).rglob("*") if path.is_file())
-            for name in sorted(names, key=lambda name: name == STAGE_FILE):
-                self._upload(self.local / key / name, f"{key}/{name}")
+            self.remote.upload_stage(self.local / key, key)
         self.drop_checkpoint(key)
 
     def add(self, key: str, name: str, write: Callable[[Path], None]) -> Path:
@@ -114,13 +112,9 @@ class Store:
     def read_checkpoint(self, key: str) -> Path | None:
         """File of the stage's latest checkpoint, if there is one."""
         path, name = self._checkpoint(key)
-        if self.remote is not None and self._remote_file(name):  # every checkpoint goes there, so it is the newest
-            filesystem, base = self.remote
+        if self.remote is not None and self.remote.has_file(name):  # every checkpoint goes there, so it is the newest
             path.parent.mkdir(exist_ok=True)
-            local = fs.LocalFileSystem()
-            self._wait(
-                lambda: fs.copy_files(f"{base}/{name}", str(path), source_filesystem=filesystem, destination_filesystem=local)
-            )
+            self.remote.fetch(name, path)
         return path if path.is_file() else None
 
     def write_checkpoint(self, key: str, write: Callable[[Path], None]) -> None:
@@ -134,15 +128,14 @@ class Store:
         finally:
             aside.unlink(missing_ok=True)
         if self.remote is not None:
-            self._upload(path, name)
+            self.remote.upload(path, name)
 
     def drop_checkpoint(self, key: str) -> None:
         """Remove the stage's checkpoint, here and at the URI."""
         path, name = self._checkpoint(key)
         path.unlink(missing_ok=True)
-        if self.remote is not None and self._remote_file(name):
-            filesystem, base = self.remote
-            self._wait(lambda: filesystem.delete_file(f"{base}/{name}"))
+        if self.remote is not None and self.remote.has_file(name):
+            self.remote.delete_file(name)
 
     def set_aside(self, path: Path, why: str) -> None:
         """Move what cannot be read out of the way and say so; a remote copy is deleted, as it is the same."""
@@ -153,12 +146,12 @@ class Store:
         except FileNotFoundError:  # another process has done so
             return
         self.sound.discard(path.name)
+        self.there.discard(path.name)
         self.say(f"store: {path} is damaged ({why}); moved to {place}, it is made again")
         if self.remote is not None:
-            filesystem, base = self.remote
             name = path.relative_to(self.local).as_posix()
             with contextlib.suppress(OSError):
-                self._wait(lambda: (filesystem.delete_dir if place.is_dir() else filesystem.delete_file)(f"{base}/{name}"))
+                (self.remote.delete_folder if place.is_dir() else self.remote.delete_file)(name)
 
     def _whole(self, key: str) -> bool:
         """Whether a folder holds what its stage.json says; otherwise it is set aside."""
@@ -174,65 +167,21 @@ class Store:
             self.set_aside(folder, f"{wrong[0]} is missing, unreadable or cut")
         return not wrong
 
-    def _remote_whole(self, key: str) -> bool:
+    def _whole_at(self, remote: Remote, key: str) -> bool:
         """Whether the URI holds what its stage.json says, as far as sizes tell; otherwise it is deleted there."""
-        assert self.remote is not None
-        filesystem, base = self.remote
-        if not self._remote_file(f"{key}/{STAGE_FILE}"):  # nothing, or what is being uploaded
+        if key in self.there:
+            return True
+        if not remote.has_file(f"{key}/{STAGE_FILE}"):  # nothing, or what is being uploaded
             return False
-
-        def wrong() -> str:
-            try:
-                with filesystem.open_input_stream(f"{base}/{key}/{STAGE_FILE}") as stream:
-                    said = {name: about["bytes"] for name, about in json.loads(stream.read())["files"].items()}
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                return STAGE_FILE
-            found = filesystem.get_file_info([f"{base}/{key}/{name}" for name in said])
-            return next((name for name, info in zip(said, found, strict=True) if info.size != said[name]), "")
-
-        if name := self._wait(wrong):
+        if name := remote.damage(key):
             self.say(f"store: {self.location}/{key} is damaged ({name} is missing, unreadable or cut); it is made again")
-            self._wait(lambda: filesystem.delete_dir(f"{base}/{key}"))
-        return not name
-
-    def _wait(self, call: Callable[[], Result]) -> Result:
-        return wait_for(call, f"store {self.location}", limit=self.limit, allowed="a folder or a URI that answers")
-
-    def _probe_remote(self) -> None:
-        assert self.remote is not None
-        filesystem, base = self.remote
-        probe = f"{base}/.probe-{uuid.uuid4().hex}"
-
-        def write() -> None:
-            filesystem.create_dir(base, recursive=True)
-            with filesystem.open_output_stream(probe):
-                pass
-            filesystem.delete_file(probe)
-
-        try:
-            self._wait(write)
-        except OSError as error:
-            reason = str(error).splitlines()[0]
-            raise SettingError(f"store: cannot write to {self.location!r} ({reason}); allowed: a URI you may write to") from None
+            remote.delete_folder(key)
+            return False
+        self.there.add(key)
+        return True
 
     def _checkpoint(self, key: str) -> tuple[Path, str]:
         return self.local / "unfinished" / f"{key}.pt", f"unfinished/{key}.pt"
-
-    def _remote_file(self, name: str) -> bool:
-        assert self.remote is not None
-        filesystem, base = self.remote
-        return self._wait(lambda: filesystem.get_file_info(f"{base}/{name}").type) == fs.FileType.File
-
-    def _upload(self, path: Path, name: str) -> None:
-        assert self.remote is not None
-        filesystem, base = self.remote
-        target = f"{base}/{name}"
-
-        def send() -> None:
-            filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
-            fs.copy_files(str(path), target, source_filesystem=fs.LocalFileSystem(), destination_filesystem=filesystem)
-
-        self._wait(send)
 
     @contextmanager
     def _aside(self, path: Path) -> Iterator[Path]:
@@ -259,3 +208,8 @@ def describe(path: Path) -> dict[str, Any]:
     """Size in bytes and sha256 of a file, as stage.json notes them."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _digest(sizes: dict[str, int]) -> str:
+    """Of names and sizes of files, in any order."""
+    return hashlib.sha256(json.dumps(sorted(sizes.items())).encode()).hexdigest()[:16]

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,54 +15,31 @@ from semiseg.data.splits import Splits
 from semiseg.development import is_development
 from semiseg.device import autocast
 from semiseg.evaluate import evaluate, thinned_masks
-from semiseg.measures import METRICS
+from semiseg.measures import METRICS, TRACED
 from semiseg.nets import BlockNet, MultiTask
 from semiseg.nets.optimiser import optimiser
 from semiseg.norms import recomputed
+from semiseg.outcome import Outcome, Progress
 from semiseg.pseudo import Learned, load_role, network
+from semiseg.quality import quality_lines, watch, watched_rows
 from semiseg.schedules import DECAYS, Moment, warmed_up
 from semiseg.stage import Stage, stream
 
 SAMPLES = 4
 """Test images (selection images with a development seed), the first ones, whose predictions are kept for the report."""
+WATCHED = 8
+"""Unlabelled images that are predicted at a time by several networks at once, so that their probabilities take little memory."""
+IN_CURVES = ("miou", "accuracy", "kept", "confidence", "entropy")
+"""Of the targets that a stage's own networks make, over all classes."""
+
+
+def sampled_rows(splits: Splits, seed: int) -> np.ndarray:
+    """Those images."""
+    return (splits.selection if is_development(seed) else splits.test)[:SAMPLES]
 
 
 class StageError(RuntimeError):
     """A stage that cannot go on, and would not when tried again; the message names step and cause."""
-
-
-@dataclass
-class Outcome:
-    """All that a finished stage leaves behind."""
-
-    weights: dict[str, Tensor]
-    """"best.student.NAME", "last.teacher.NAME" ... on the CPU."""
-    metrics: list[dict[str, Any]]
-    """A score each: key, role, weights, split, step, class, metric, and value in [0,1] or nan."""
-    curves: list[dict[str, Any]]
-    """A point each: key, step, name, such as "loss/total", and value."""
-    samples: dict[int, np.ndarray]
-    """Predicted masks uint8 by row of the pack, of SAMPLES images, by the reported weights, with the rows and columns of `Pack.picture`."""
-    chosen_step: int
-    """Steps after which the reported weights were taken."""
-    seconds: float
-    """Wall time of training and scoring."""
-    images: int
-    """Images that its mini-batches held in all."""
-
-
-@dataclass
-class Progress:
-    """What changes while a stage runs, besides its networks, their optimisers and the best weights; a checkpoint holds all of it."""
-
-    step: int = 0
-    best_score: float = -1.0
-    best_step: int = 0
-    selection: float = float("nan")
-    seconds: float = 0.0
-    curves: list[dict[str, Any]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    summed: int = 0
 
 
 class Trainer:
@@ -84,6 +60,7 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.unread: list[tuple[int, tuple[str, ...], Tensor]] = []
         """Losses of steps, with their names, that are still on the device: to read them is to wait for it."""
+        self.sample = watched_rows(pack, splits, self.train)
 
     @property
     def images_per_step(self) -> int:
@@ -177,17 +154,36 @@ class Trainer:
 
     def _score_selection(self) -> None:
         self._read_losses()
+        self._record("epoch", self.progress.step / self.batches.epoch_steps, self.progress.step)
         with self._scored_norms():
             for role, net in self.state.scored().items():
-                score = self._scores(net, self.splits.selection)["", self.train.score]
-                self._record(f"selection/{role}/{self.train.score}", score, self.progress.step)
+                found = self._scores(net, self.splits.selection)
+                for metric in dict.fromkeys((self.train.score, *TRACED)):
+                    self._record(f"selection/{role}/{metric}", found["", metric], self.progress.step)
+                score = found["", self.train.score]
                 if role == self.rule.evaluated:
                     self.progress.selection = score
                     if score > self.progress.best_score or not self.best:  # a score of no class is nan
                         self.progress.best_score = np.nan_to_num(score, nan=-1.0).item()
                         self.progress.best_step = self.progress.step
                         self.best = self._weights("best")
+            self._watch_unlabelled()
         self._training_mode()
+
+    def _watch_unlabelled(self) -> None:
+        """Note how good the stage's own targets are, and how far averages are from what they follow: for reports, never to choose."""
+        seen = watch(self.state, self.rule, self.pack, self.sample, self.train, batch=WATCHED, device=self.device)
+        if seen is None:
+            return
+        here = {"key": self.stage.key, "teacher": self.stage.key, "weights": "last", "step": self.progress.step}
+        self.progress.targets = []
+        for role, quality in seen.quality.items():
+            numbers = quality.numbers()
+            self.progress.targets += quality_lines(numbers, here | {"role": role})
+            for metric in (name for part, name in numbers if not part and name in IN_CURVES):
+                self._record(f"unlabelled/{role}/{metric}", numbers["", metric], self.progress.step)
+        for role, share in seen.disagreement.items():
+            self._record(f"disagreement/{role}", share, self.progress.step)
 
     def _scored_norms(self) -> AbstractContextManager[None]:
         """Inside, the networks have the statistics of BatchNorm with which they are scored; training goes on with its own."""
@@ -261,7 +257,6 @@ class Trainer:
         parts = {"selection": self.splits.selection}
         if not is_development(self.stage.seed):
             parts["test"] = self.splits.test
-        *_, sampled = parts.values()
         for which, step in (("last", self.progress.step), ("best", self.progress.best_step)):
             for role, net in self.state.scored().items():
                 load_role(net, weights, f"{which}.{role}.")
@@ -270,9 +265,11 @@ class Trainer:
                     for (name, metric), value in self._scores(net, rows, asked).items():
                         metrics.append(place | {"class": name, "metric": metric, "value": value})
                 if (which, role) == (self.train.weights, self.rule.evaluated):
-                    first = sampled[:SAMPLES]
+                    first = sampled_rows(self.splits, self.stage.seed)
                     samples = thinned_masks(net, self.pack, first, self.train, batch=SAMPLES, device=self.device)
         self.progress.seconds += time.perf_counter() - started
         chosen = self.progress.best_step if self.train.weights == "best" else self.progress.step
         images = self.progress.step * self.images_per_step
-        return Outcome(weights, metrics, self.progress.curves, samples, chosen, self.progress.seconds, images)
+        return Outcome(
+            weights, metrics, self.progress.curves, samples, chosen, self.progress.seconds, images, self.progress.targets
+        )

@@ -34,8 +34,9 @@ class CutMix(Perturbation):
             raise ValueError("CutMix: needs a partner batch, got none")
         count, _, *size = view.image.shape
         inside = box_masks(boxes(count, (size[0], size[1]), generator, self.area), (size[0], size[1]), view.image.device)
-        move = MixedByArea(inside) if view.whole else Mixed(inside)
-        return Perturbed(Mixed(inside)(view.image, partner.image), move(view.valid, partner.valid), move, view.image)
+        mixed = Mixed(inside)
+        move = MixedByArea(inside) if view.whole else mixed
+        return Perturbed(mixed(view.image, partner.image), move(view.valid, partner.valid), move, view.image, mixed)
 
 
 @dataclass(frozen=True, kw_only=True)

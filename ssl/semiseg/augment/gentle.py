@@ -66,23 +66,24 @@ class Gentle(Perturbation):
         """Colours and blur, then the motion, then noise."""
         image = colours(view.image, self, generator)
         clean = noisy(view.image, self.noise_teacher, generator)
-        image, valid, move = self._moved(View(image, view.valid), generator)
-        return Perturbed(noisy(image, self.noise, generator), valid, move, clean)
+        image, valid, motion = self._moved(View(image, view.valid), generator)
+        return Perturbed(noisy(image, self.noise, generator), valid, STAY if view.whole else motion, clean, motion)
 
     def pair(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> tuple[Perturbed, Perturbed]:
         """The teacher's image is moved by a draw of its own and has the teacher's noise; its colours are the original ones."""
         image = colours(view.image, self, generator)
-        image, valid, move = self._moved(View(image, view.valid), generator)
+        image, valid, motion = self._moved(View(image, view.valid), generator)
         other, seen, moved = self._moved(view, generator)
-        other = noisy(other, self.noise_teacher, generator)
-        return Perturbed(noisy(image, self.noise, generator), valid, move, view.image), Perturbed(other, seen, moved, view.image)
+        other, mine = noisy(other, self.noise_teacher, generator), noisy(image, self.noise, generator)
+        moves = (STAY, STAY) if view.whole else (motion, moved)
+        return Perturbed(mine, valid, moves[0], view.image, motion), Perturbed(other, seen, moves[1], view.image, moved)
 
     def _moved(self, view: View, generator: torch.Generator) -> tuple[Tensor, Tensor, Move]:
-        whole = view.whole
+        """The image and what is valid of it, moved, and how images move."""
         if not self.moves:
             return view.image, view.valid, STAY
         motion = Motion(*draw_motion(view.image, self, generator), self.background)
-        return motion.image(view.image), view.valid if whole else motion(view.valid), STAY if whole else motion
+        return motion.images(view.image), view.valid if view.whole else motion(view.valid), motion
 
 
 class Motion(Move):
@@ -95,10 +96,10 @@ class Motion(Move):
     def __init__(self, grid: Tensor, inside: Tensor, background: bool) -> None:
         self.grid, self.inside, self.background = grid, inside, background
 
-    def image(self, image: Tensor) -> Tensor:
+    def images(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
         """The images (N,C,H,W) moved; out of the frame grey, or black with `background`."""
-        with torch.autocast(image.device.type, enabled=False):
-            return resample(image, self.grid, self.inside, fill=0.0 if self.background else GREY)
+        with torch.autocast(own.device.type, enabled=False):
+            return resample(own, self.grid, self.inside, fill=0.0 if self.background else GREY)
 
     def __call__(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
         with torch.autocast(own.device.type, enabled=False):

@@ -58,6 +58,10 @@ class Move:
         """As a call, for logits: other only where values are averaged (classes of whole images), which means their probabilities."""
         return self(own, partner)
 
+    def images(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        """As a call, for images (N,C,H,W): other only where the perturbed image shows nothing, or is read in another way than maps."""
+        return self(own, partner)
+
     def meet(self, other: "Move") -> "Move":
         """The move to this view from another perturbed view of the same images. ValueError where the two do not show the same pixels."""
         if type(self) is type(other) is Move:
@@ -75,12 +79,20 @@ class Perturbed(NamedTuple):
     valid  (N,H,W) bool, or (N,1,1) where a class belongs to a whole image: where labels and the outputs of a teacher count
     move   takes labels, probabilities, logits or confidences of the unperturbed images to the perturbed ones
     clean  (N,C,H,W) what a teacher gets that is to see the unperturbed images; they themselves unless the perturbation gives it noise
+    motion what happened to the place of the images' own pixels; None: `move`, from which it differs only for classes of whole images
     """
 
     image: Tensor
     valid: Tensor
     move: Move
     clean: Tensor
+    motion: Move | None = None
+
+    def shared(self, image: Tensor) -> Tensor:
+        """What a teacher gets that is to see the unperturbed images (N,C,H,W) moved and mixed as the student does, but without the
+        change of its colours and with noise of its own (perone2018, section 2.1: "the same parametrization"; Figure 1: other noise)."""
+        moved = (self.motion or self.move).images(image)
+        return moved if self.clean is image else moved + (self.clean - image)
 
     def labels(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
         """Labels (N,H,W) int64 moved, and IGNORE where they do not count."""
@@ -145,23 +157,31 @@ class Chain(Perturbation):
 
     def __call__(self, view: View, generator: torch.Generator, *, partner: View | None = None) -> Perturbed:
         moves: list[tuple[Move, Move]] = []
+        motions: list[tuple[Move, Move]] = []
         clean: Tensor | None = None
         for number, step in enumerate(self.steps, 1):
             made = step(view, generator, partner=partner if step.partner else None)
-            theirs, beside = partner, STAY
+            theirs, beside, along = partner, STAY, STAY
             if partner is not None and not step.partner and any(later.partner for later in self.steps[number:]):
                 shown = step(partner, generator)
                 theirs, beside = View(shown.image, shown.valid, moved_probs(shown.move, partner)), shown.move
+                along = shown.motion or shown.move
             moves.append((made.move, beside))
+            motions.append((made.motion or made.move, along))
             clean = made.clean if clean is None else clean
             view, partner = View(made.image, made.valid, moved_probs(made.move, view, partner)), theirs
         assert clean is not None
-        return Perturbed(view.image, view.valid, Moves(moves) if len(moves) > 1 else moves[0][0], clean)
+        return Perturbed(view.image, view.valid, one_of(moves), clean, one_of(motions))
 
 
 def moved_probs(move: Move, view: View, partner: View | None = None) -> Tensor | None:
     """The probabilities of a view where its perturbed images show the same, if it has some."""
     return None if view.probs is None else move(view.probs, None if partner is None else partner.probs)
+
+
+def one_of(steps: list[tuple[Move, Move]]) -> Move:
+    """The moves of a chain as one."""
+    return Moves(steps) if len(steps) > 1 else steps[0][0]
 
 
 class Moves(Move):
@@ -180,6 +200,11 @@ class Moves(Move):
             own, partner = move.logits(own, partner), partner if partner is None else beside.logits(partner)
         return own
 
+    def images(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        for move, beside in self.steps:
+            own, partner = move.images(own, partner), partner if partner is None else beside.images(partner)
+        return own
+
 
 def perturb_batch(perturbation: Perturbation | None, view: View, generator: torch.Generator) -> Perturbed:
     """One draw for a batch whose images are each other's partners, each that of the next; its `move` takes one's own maps alone.
@@ -192,7 +217,7 @@ def perturb_batch(perturbation: Perturbation | None, view: View, generator: torc
         return perturbation(view, generator)
     partner = View(view.image.roll(1, 0), view.valid.roll(1, 0), None if view.probs is None else view.probs.roll(1, 0))
     made = perturbation(view, generator, partner=partner)
-    return made._replace(move=Rolled(made.move))
+    return made._replace(move=Rolled(made.move), motion=Rolled(made.motion or made.move))
 
 
 class Rolled(Move):
@@ -206,6 +231,9 @@ class Rolled(Move):
 
     def logits(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
         return self.move.logits(own, own.roll(1, 0))
+
+    def images(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        return self.move.images(own, own.roll(1, 0))
 
 
 def as_maps(own: Tensor, grid: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class PhTPS(Perturbation):
         move = SplineWarp(spline_at(spline, frame((height, width), image.device)), spline)
         moved = warp(photometric(image, for_colours, order, self), move.grid)
         if whole:
-            return Perturbed(moved, valid, STAY, image)
+            return Perturbed(moved, valid, STAY, image, move)
         return Perturbed(moved, move(valid), move, image)
 
 

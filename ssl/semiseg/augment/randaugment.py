@@ -63,7 +63,7 @@ class RandAugment(Perturbation):
             image, move = apply_draws(image, draws, self.translate * min(size))
         centres = for_squares.view(count, self.cutouts, 2)
         image = grey_squares(image, centres, round(self.cutout_size * min(size)))
-        return Perturbed(image, valid if whole else move(valid), STAY if whole else move, view.image)
+        return Perturbed(image, valid if whole else move(valid), STAY if whole else move, view.image, move)
 
 
 class Draws(NamedTuple):
@@ -148,6 +148,13 @@ class Warps(Move):
             for rows, grid, inside in self.warps:
                 moved.index_copy_(0, rows, resample(moved[rows], grid, inside, fill=nothing(own), nearest=True))
         return like(moved, own)
+
+    def images(self, own: Tensor, partner: Tensor | None = None) -> Tensor:
+        moved = own.float().clone()
+        with torch.autocast(own.device.type, enabled=False):
+            for rows, grid, inside in self.warps:
+                moved.index_copy_(0, rows, resample(moved[rows], grid, inside, fill=GREY))
+        return moved
 
 
 def _groups(draws: Draws) -> list[tuple[int, str, list[int]]]:

@@ -87,6 +87,12 @@ def unaugmented(images: Images, masks: Sequence[Images], *, ranges: Ranges | Non
     return Views(pixels, labels, torch.ones((len(images), *sizes.pop()), dtype=torch.bool, device=device))
 
 
+def pictures(image: Tensor) -> np.ndarray:
+    """Uint8 (N,H,W,3) for people of (N,C,H,W) in [0,1], clipped: the first three channels, or the first as grey."""
+    shown = image[:, [0, 1, 2] if image.shape[1] >= 3 else [0, 0, 0]]
+    return (shown.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
 def to_unit(values: Tensor, images: Images, ranges: Ranges | None) -> Tensor:
     """Values (N,C,H,W) float32 of the images in [0,1], by their ranges; beyond a range they are clipped."""
     ranges = [None] * len(images) if ranges is None else ranges

@@ -8,10 +8,12 @@ from semiseg.config import Data, SettingError, require
 from semiseg.data import acdc, camvid, cifar10, cityscapes, folder, oxford_pets, scgm, synthetic, voc_aug
 from semiseg.data.dataset import DataSet
 from semiseg.data.download import download
+from semiseg.data.labelled_list import listed_ids
 from semiseg.data.normalise import normalisation_of
 from semiseg.data.pack import Pack, open_pack
 from semiseg.data.source import IGNORE, Item, Source
 from semiseg.data.splits import Splits, split
+from semiseg.data.strata import check_stratify
 from semiseg.data.understood import findings, understood
 
 __all__ = ["DATASETS", "IGNORE", "DataSet", "Item", "Pack", "Source", "Splits", "findings", "load", "split", "understood"]
@@ -42,6 +44,10 @@ def load(data: Data, cache: Path) -> Pack:
             count = len(source.classes)
             raise SettingError(f"data.classes: got {len(data.classes)} names; allowed: {count}, as {data.name} has {count} classes")
         source = replace(source, classes=data.classes)
+    check_stratify(data.stratify, [*source.attributes])
+    if data.labelled_list is not None:
+        source = replace(source, listed=listed_ids(data.labelled_list, source))
+    source = replace(source, attributes={name: of for name, of in source.attributes.items() if name == data.stratify})
     pack = open_pack(source, data.name, data.size, cache, normalisation_of(data))
     require(data.channels in (None, pack.channels), "data.channels", data.channels, f"{pack.channels}, as these images have")
     return pack

@@ -63,6 +63,7 @@ def camvid(data: Data) -> Source:
         default_labelled=LABELLED,
         where=lambda item: str(files[item][1]),
         finish=photos.finish,
+        attributes={"film": lambda item: item.id.rpartition("/")[2].partition("_")[0]},  # 0001TP_006690
     )
 
 

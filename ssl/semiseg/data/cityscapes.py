@@ -94,6 +94,7 @@ def cityscapes(data: Data) -> Source:
         default_labelled=LABELLED,
         where=lambda item: str(files[item][1]),
         finish=photos.finish,
+        attributes={"city": lambda item: item.id.split("/")[1]},
     )
 
 

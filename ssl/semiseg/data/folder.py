@@ -6,7 +6,8 @@
     root/unlabelled/NAME.ext   optional: training images without masks
     root/train.txt, selection.txt (or val.txt), test.txt     optional: one name a line, with or without extension
     root/labelled.txt          optional: the training images whose masks are used
-    root/groups.csv            optional: lines NAME,GROUP; images of one group stay on one side
+    root/groups.csv            optional: lines NAME,GROUP; images of one group stay on one side. A header name,group,A,B names
+                               further columns, by which labelled subsets can be stratified (--data.stratify A)
     root/classes.txt           a class a line: `name`, or `value name`, or `r g b name`; the name `ignore` is ignored. Optional
                                for values 0..K-1 and 255 (ignore), or 0 and 255 (two classes)
 
@@ -20,6 +21,7 @@ A mask of several pages, or a NIfTI volume, makes each page of its image an imag
 pages are channels. Pixels in which all bands hold GDAL's value for no data are ignored.
 """
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -30,7 +32,7 @@ from semiseg.config import Data, SettingError
 from semiseg.data.arrays import Spacing
 from semiseg.data.classes import class_ids, read_classes
 from semiseg.data.dataset import DataSet
-from semiseg.data.groups import draw_test, need_one_side, read_groups
+from semiseg.data.groups import Groups, Told, draw_test, need_one_side, read_groups
 from semiseg.data.images import Photos
 from semiseg.data.listing import composed, labelled_names, meant, named_files, read_lists, spellings
 from semiseg.data.masks import to_ids
@@ -50,7 +52,8 @@ def folder(data: Data) -> Source:
         raise SettingError(f"data.root: got {str(root)!r} without a folder images; allowed: a folder with images/ and masks/")
     images, masks, plain = (named_files(root / part) for part in ("images", "masks", "unlabelled"))
     plane = plane_of(data.variant, [*images.values(), *plain.values()])
-    splits, groups = split_files(root, images, plain, data)
+    told = told_groups(root, images, plain, data)
+    splits, groups = split_files(root, images, plain, data, told)
     spelled = spellings(masks)
     for name in splits:
         if composed(name) not in spelled:
@@ -96,6 +99,9 @@ def folder(data: Data) -> Source:
         name, _, _, number = places[item]
         return item.id if number is None else name
 
+    def attribute(told: Told) -> Callable[[Item], str]:
+        return lambda item: told(places[item][0], places[item][0].removeprefix("unlabelled/" * (item.split == "unlabelled")))
+
     def where(item: Item) -> str:
         _, image, mask, number = places[item]
         return f"{mask or image}{'' if number is None else f', slice {number}'}"
@@ -124,19 +130,26 @@ def folder(data: Data) -> Source:
         spacing=lambda item: distances(places[item][1]),
         unit="mm" if all(is_nifti(image) for _, image, _, _ in places.values()) else "map units",
         listed=listed,
+        attributes={name: attribute(of) for name, of in (told.attributes if told else {}).items()},
     )
 
 
-def split_files(root: Path, images: dict[str, Path], plain: dict[str, Path], data: Data) -> tuple[dict[str, str], dict[str, str]]:
+def told_groups(root: Path, images: dict[str, Path], plain: dict[str, Path], data: Data) -> Groups | None:
+    """What is told of groups and attributes; names of unlabelled files are unlabelled/NAME where another one is called so."""
+    spelled = spellings([*(f"unlabelled/{name}" for name in plain), *plain, *images])
+    return read_groups(root, data.groups, lambda text: meant(text, spelled), root / "images")
+
+
+def split_files(
+    root: Path, images: dict[str, Path], plain: dict[str, Path], data: Data, told: Groups | None
+) -> tuple[dict[str, str], dict[str, str]]:
     """Split of each labelled image's file by name, and groups of all files where they are told; unlabelled/NAME for those."""
     splits = read_lists(root, images)
-    spelled = spellings([*(f"unlabelled/{name}" for name in plain), *plain, *images])
-    group_of = read_groups(root, data.groups, lambda text: meant(text, spelled), root / "images")
     groups: dict[str, str] = {}
     trained: set[str] = set()
-    if group_of is not None:
-        groups = {name: group_of(name, name) for name in sorted(images if splits is None else splits)}
-        unlabelled = {f"unlabelled/{name}": group_of(f"unlabelled/{name}", name) for name in sorted(plain)}
+    if told is not None:
+        groups = {name: told.group(name, name) for name in sorted(images if splits is None else splits)}
+        unlabelled = {f"unlabelled/{name}": told.group(f"unlabelled/{name}", name) for name in sorted(plain)}
         groups, trained = groups | unlabelled, set(unlabelled.values())
     if splits is None:
         splits = draw_test({name: groups.get(name, name) for name in images}, data.split_seed, TEST_SHARE, frozenset(trained))

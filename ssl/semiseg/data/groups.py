@@ -2,8 +2,9 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from semiseg.config import SettingError
 from semiseg.data.source import share_of, shuffled
@@ -11,56 +12,89 @@ from semiseg.data.source import share_of, shuffled
 HEADER = ("name", "group")
 
 
-def read_groups(root: Path, pattern: str, name_of: Callable[[str], str | None], images: Path) -> Callable[[str, str], str] | None:
-    """The group of an image by its name and its name in its folder, as groups.csv or a regular expression says; None: neither does.
+Told = Callable[[str, str], str]
+"""What is told of an image by its name and its name in its folder; SettingError for an image of which nothing is."""
 
-    `name_of` finds the image that a text means. The function raises SettingError for an image of which nothing says a group.
+
+class Groups(NamedTuple):
+    """What images belong to, and what else is told of them by name."""
+
+    group: Told
+    attributes: Mapping[str, Told]
+
+
+def read_groups(root: Path, pattern: str, name_of: Callable[[str], str | None], images: Path) -> Groups | None:
+    """What groups.csv or a regular expression tells of images; None: there is neither.
+
+    Attributes are the further columns of groups.csv, or the named groups of the expression. `name_of` finds the image that a text
+    means.
     """
     file = root / "groups.csv"
     if pattern and file.is_file():
         raise SettingError(f"data.groups: got {pattern!r} beside {file}; allowed: one of the two")
     if pattern:
-        return lambda _, bare: matched(pattern, bare)
+        return Groups(matching(pattern, 1), {name: matching(pattern, name) for name in re.compile(pattern).groupindex})
     if not file.is_file():
         return None
-    known = dict(lines_of(file, name_of, images))
+    columns, known = table_of(file, name_of, images)
 
-    def group(name: str, bare: str) -> str:
-        if name not in known and bare not in known:
-            raise SettingError(f"{file}: got no line for {name!r}; allowed: a group for every image that is used")
-        return known.get(name) or known[bare]
+    def column(number: int) -> Told:
+        def told(name: str, bare: str) -> str:
+            if name not in known and bare not in known:
+                raise SettingError(f"{file}: got no line for {name!r}; allowed: a group for every image that is used")
+            return (known.get(name) or known[bare])[number]
 
-    return group
+        return told
 
-
-def matched(pattern: str, name: str) -> str:
-    """The first group of the regular expression in a name."""
-    match = re.search(pattern, name)
-    if match is None or match[1] is None:
-        raise SettingError(
-            f"data.groups: got {pattern!r}; allowed: an expression that finds a group in every name, such as {name!r}"
-        )
-    return match[1]
+    return Groups(column(0), {name: column(number) for number, name in enumerate(columns, 1)})
 
 
-def lines_of(file: Path, name_of: Callable[[str], str | None], images: Path) -> Iterable[tuple[str, str]]:
-    """Name and group of each line; a header "name,group" is skipped."""
+def matching(pattern: str, group: int | str) -> Told:
+    """A group of the regular expression in a name."""
+
+    def told(_: str, bare: str) -> str:
+        match = re.search(pattern, bare)
+        if match is None or match[group] is None:
+            raise SettingError(
+                f"data.groups: got {pattern!r}; allowed: an expression that finds a group in every name, such as {bare!r}"
+            )
+        return match[group]
+
+    return told
+
+
+def table_of(file: Path, name_of: Callable[[str], str | None], images: Path) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """The further columns that a header "name,group,..." names, and by image its group and the values of those columns."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as content:
             lines = [(number, [cell.strip() for cell in line]) for number, line in enumerate(csv.reader(content), 1)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SettingError(f"{file}: cannot be read ({error}); allowed: lines NAME,GROUP in UTF-8") from None
-    seen: set[str] = set()
+    columns: tuple[str, ...] = ()
+    known: dict[str, tuple[str, ...]] = {}
     for number, cells in lines:
-        if not any(cells) or (number == 1 and tuple(cell.lower() for cell in cells) == HEADER):
+        if number == 1 and tuple(cell.lower() for cell in cells[:2]) == HEADER:
+            columns = tuple(cells[2:])
+            need_names(file, columns)
+            continue
+        if not any(cells):
             continue
         name = name_of(cells[0])
-        if len(cells) != 2 or not cells[1] or name is None or name in seen:
+        if len(cells) != 2 + len(columns) or not all(cells[1:]) or name is None or name in known:
+            form = ",".join(["NAME", "GROUP", *columns])
             raise SettingError(
-                f"{file}, line {number}: got {','.join(cells)!r}; allowed: NAME,GROUP of a file in {images}, each name once"
+                f"{file}, line {number}: got {','.join(cells)!r}; allowed: {form} of a file in {images}, each name once"
             )
-        seen.add(name)
-        yield name, cells[1]
+        known[name] = tuple(cells[1:])
+    return columns, known
+
+
+def need_names(file: Path, columns: tuple[str, ...]) -> None:
+    """Raise SettingError for columns without names of their own."""
+    if len({"none", "class", *columns} - {""}) != 2 + len(columns):
+        raise SettingError(
+            f"{file}, line 1: got {','.join(columns)!r}; allowed: after name,group distinct names, not none or class"
+        )
 
 
 def draw_test(groups: Mapping[str, str], seed: int, share: float, trained: frozenset[str] = frozenset()) -> dict[str, str]:

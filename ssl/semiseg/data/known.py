@@ -10,6 +10,7 @@ from semiseg.data.dataset import Published
 from semiseg.data.memory import check_size
 from semiseg.data.normalise import normalisation_of
 from semiseg.data.pack import Pack
+from semiseg.data.source import read_lines
 from semiseg.data.tally import counts_of
 
 PIXELS = 4
@@ -17,11 +18,11 @@ PIXELS = 4
 
 
 def published(data: Data) -> Published | None:
-    """What is known of the data set that `data` names, in its variant; None for one that is not published."""
+    """What is known of the data set that `data` names, in its variant and trimap; None for one that is not published."""
     if data.name not in DATASETS or (about := DATASETS[data.name].published) is None:
         return None
-    for variant in data.variant:
-        about = about._replace(**DATASETS[data.name].changes.get(variant, {}))
+    for variant in (*data.variant, data.trimap):
+        about = about._replace(**DATASETS[data.name].changes.get(variant or "", {}))
     return about
 
 
@@ -47,8 +48,10 @@ class StandIn(Pack):
         self.normalise = str(normalisation_of(data))
         self.spacings = self._ranges = None
         self.unit = "pixels"
-        self.listed = frozenset()
-        self.default_labelled = known.labelled
+        self.listed, self.attributes = frozenset(), {}
+        self.scored, self._scoring = "", None
+        listed = None if data.labelled_list is None else len([*read_lines(data.labelled_list)])  # ids that nothing is known of
+        self.default_labelled = listed or known.labelled
         self.image_level = known.image_level
         self.kinds = {}
         rng = np.random.default_rng(0)

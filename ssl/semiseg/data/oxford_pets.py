@@ -8,7 +8,7 @@ officially.
 This is the folder oxford-iiit-pet that torchvision makes; --data.root may also be the folder it lies in. Images in no list or
 without a trimap file are left out.
 
-The variant `border_ignored` sets the border to ignore; without it the border belongs to the pet (pets_mean_teacher).
+What the border is says `Data.trimap`: pet (pets_mean_teacher), ignored (also the variant `border_ignored`), or a class of its own.
 
 Splits are drawn with --data.split-seed from the sorted names: the lists are sorted by breed, so that their beginning holds a few
 breeds only. The variants:
@@ -34,8 +34,10 @@ from semiseg.data.source import IGNORE, Item, Source, folder_of, read_lines, sha
 
 TORCHVISIONS = "oxford-iiit-pet"
 LISTS = ("list.txt", "trainval.txt", "test.txt")
+CLASSES = {"background": (0, 0, 0), "pet": (240, 150, 60), "border": (90, 140, 230)}
 BORDER = 3
-IDS: dict[Value, int] = {1: 1, 2: 0, BORDER: 1}
+BORDERS = {"border_is_pet": 1, "border_ignored": IGNORE, "three_classes": 2}
+IDS: dict[Value, int] = {1: 1, 2: 0}
 TEST_SHARE, SELECTION_SHARE = 0.1, 0.2  # of all images; pets_mean_teacher: 70/20/10 train/validation/test
 TEST_SHARE_002, SELECTION_SHARE_002 = 1480 / 7393, 0.05  # of all images, and of those not for test
 SIZE = (64, 64)
@@ -59,7 +61,10 @@ def oxford_pets(data: Data) -> Source:
     splits = official(root, lists, names) if "split_official" in data.variant else draw_splits(names, data)
     files = {Item(name, split): (root / "images" / f"{name}.jpg", trimaps[name]) for name, split in sorted(splits.items())}
     photos = Photos(animated=True)  # the real set has GIF files
-    ids = {**IDS, BORDER: IGNORE} if "border_ignored" in data.variant else IDS
+    border = data.trimap or ("border_ignored" if "border_ignored" in data.variant else "border_is_pet")
+    ids = {**IDS, BORDER: BORDERS[border]}
+    classes = {name: CLASSES[name] for name in ("background", "pet", *(["border"] if border == "three_classes" else []))}
+    options = {*data.variant, border} - {"border_ignored", "border_is_pet"} | {border} - {"border_is_pet"}
 
     def read(item: Item) -> tuple[np.ndarray, np.ndarray]:
         image, trimap = files[item]
@@ -68,15 +73,26 @@ def oxford_pets(data: Data) -> Source:
 
     return Source(
         items=tuple(files),
-        classes=("background", "pet"),
-        palette=((0, 0, 0), (240, 150, 60)),
+        classes=tuple(classes),
+        palette=tuple(classes.values()),
         read=read,
-        stamp=stamp_of(root, [file for pair in files.values() for file in pair], [*files], *sorted(data.variant)),
+        stamp=stamp_of(root, [file for pair in files.values() for file in pair], [*files], *sorted(options)),
         default_size=SIZE,
         default_labelled=max(1, [*splits.values()].count("train") // 10),
         where=lambda item: str(files[item][1]),
         finish=photos.finish,
+        attributes={"breed": breed, "species": species},
     )
+
+
+def breed(item: Item) -> str:
+    """One of 37, from the name, such as Abyssinian_100."""
+    return item.id.rpartition("_")[0] or item.id
+
+
+def species(item: Item) -> str:
+    """Names of cats begin with a capital (the note in list.txt)."""
+    return "cat" if item.id[:1].isupper() else "dog"
 
 
 def first_words(file: Path) -> list[str]:
@@ -118,7 +134,9 @@ OXFORD_PETS = DataSet(
     variants=("border_ignored", "split_feng2020_dmt", "split_official"),
     # Parkhi et al. 2012: 3680 and 3669 trimaps, split 70/20/10 like pets_mean_teacher
     published=Published(train=5146, selection=1469, test=734, classes=2, size=(375, 500), default=SIZE, labelled=514),
+    reads=("trimap",),
     changes={
+        "three_classes": {"classes": 3},
         "split_feng2020_dmt": {"train": 5585, "selection": 293, "test": 1471, "labelled": 558},
         "split_official": {"train": 3680, "selection": 0, "test": 3669, "labelled": 368},
     },

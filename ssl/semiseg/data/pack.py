@@ -1,5 +1,6 @@
 """A data set decoded once into an Arrow file that every process maps: one copy of the pixels in the page cache per machine."""
 
+import copy
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,8 @@ class Pack:
     spacings        float32 (N,3), distance of slices, rows and columns of the stored image, in `unit`; None: not known
     unit            of spacings, such as "mm"; "pixels" where there are none
     listed          ids of training images that are labelled before others
+    attributes      what it was opened with of what the data set says besides, such as a breed: by name, then by id
+    scored          fingerprint of the pack whose masks selection and test images have, where that is another (`scored_as`); else ""
     heights, widths int32 (N,), pixels
     dtype, channels of the pixels: uint8, uint16, float16 or float32, little-endian; all images have as many channels
     normalise       how they become what a network sees, as keys name it: "" for "dataset", else such as "minmax over image"
@@ -45,13 +48,16 @@ class Pack:
                     than 8-bit colour images also over type, volumes and spacings, and over groups where they are normalised
     """
 
-    def __init__(self, path: Path, listed: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, path: Path, listed: frozenset[str] = frozenset(), attributes: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
         try:
             self._read(path)
         except DAMAGE as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise SettingError(f"{path}: not a readable pack ({reason}); delete it, it is made again") from None
-        self.listed = listed
+        self.listed, self.attributes = listed, attributes or {}
+        self.scored, self._scoring = "", None
 
     def _read(self, path: Path) -> None:
         with pa.memory_map(str(path)) as mapped:
@@ -125,8 +131,25 @@ class Pack:
         pixels = self._masks[row]
         return None if pixels is None else pixels.reshape(self.heights[row], self.widths[row])
 
-    def __reduce__(self) -> tuple[type["Pack"], tuple[Path, frozenset[str]]]:
-        return Pack, (self.path, self.listed)  # another process maps the file itself; the pixels do not travel
+    def scored_as(self, other: "Pack", rows: np.ndarray) -> "Pack":
+        """This pack with the masks of another one, of the same images and classes, for the rows that are scored."""
+        if self.fingerprint == other.fingerprint:
+            return self
+        if self.classes != other.classes:
+            classes = f"the classes {', '.join(other.classes)} of the study, as all rows are scored on its masks"
+            raise SettingError(f"{self.name}: got a row with the classes {', '.join(self.classes)}; allowed: {classes}")
+        found = copy.copy(self)
+        found._masks, found.counts = [*self._masks], self.counts.copy()
+        for row in rows.tolist():
+            found._masks[row] = other._masks[row]
+        found.counts[rows] = other.counts[rows]
+        found.scored, found._scoring = other.fingerprint, (self, other, rows)
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._scoring is not None:
+            return Pack.scored_as, self._scoring
+        return Pack, (self.path, self.listed, self.attributes)  # another process maps the file itself; the pixels do not travel
 
 
 def open_pack(
@@ -141,7 +164,8 @@ def open_pack(
     parts = [FORMAT, source.stamp, size, source.classes, *([] if how.kind is None else [str(how) or how.kind])]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     path = cache.resolve() / f"{name}-{key}" / "pack.arrow"
-    if (kept := kept_pack(path, source.listed)) is not None:
+    about = source.listed, {name: {item.id: of(item) for item in source.items} for name, of in source.attributes.items()}
+    if (kept := kept_pack(path, *about)) is not None:
         return kept
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -154,15 +178,15 @@ def open_pack(
             path.parent.rmdir()  # only where it is empty
         reason = error.strerror or str(error).partition("\n")[0]
         raise SettingError(f"cache: got {str(cache)!r}, which cannot be written ({reason}); allowed: a folder with room") from None
-    return Pack(path, source.listed)
+    return Pack(path, *about)
 
 
-def kept_pack(path: Path, listed: frozenset[str]) -> Pack | None:
+def kept_pack(path: Path, listed: frozenset[str], attributes: Mapping[str, Mapping[str, str]]) -> Pack | None:
     """The pack at a path; None where there is none, or a damaged one, which is set aside and named on stderr."""
     if not path.exists():
         return None
     try:
-        return Pack(path, listed)
+        return Pack(path, listed, attributes)
     except SettingError as error:
         aside = path.with_name(f"damaged-{time.time_ns()}-{path.name}")
         try:

@@ -81,6 +81,7 @@ def scgm(data: Data) -> Source:
         default_size=(CROP, CROP),
         default_labelled="all",
         where=lambda item: f"{places[item][0].image}, slice {places[item][1]}",
+        attributes={"site": lambda item: places[item][0].site},
         group=lambda item: places[item][0].subject,
         volume=lambda item: places[item][0].subject,
         spacing=lambda item: (between(places[item][0]), SPACING, SPACING),

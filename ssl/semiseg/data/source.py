@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -65,6 +65,8 @@ class Source:
     """Of spacings."""
     listed: frozenset[str] = frozenset()
     """Ids of training images that a list of labelled ones names, as published splits do: they come first in every subset."""
+    attributes: Mapping[str, Callable[[Item], str]] = field(default_factory=dict)
+    """What else is known of an item, by name, such as the breed of a pet: labelled subsets may be stratified by it."""
     default_normalise: tuple[Normalise, Scope] | None = None
     """Normalisation and what it is over where Data.normalise is None; None: "dataset" for uint8, else ("minmax", "dataset")."""
     discover: Callable[[], Labels] | None = None

@@ -7,6 +7,10 @@ trained on, not even without their masks; how many are labelled does not move th
 Images of one group (a patient's slices, `Source.group`) stay together: groups are drawn, and as few of them taken as hold the
 number of images that was asked for.
 
+A stratified subset (`Data.stratify`) is the beginning of a balanced order of the same groups (`semiseg.data.strata`). Unlabelled
+images (`Data.unlabelled`) are the beginning, by groups, of another permutation of all training images, drawn with `split_seed`, from
+which the labelled ones are left out; so they are nested too.
+
 Where a list names labelled images, as published splits do (`Pack.listed`), those come before the others in every subset, so that
 as many images as are listed are exactly the list, whatever their groups; that many are labelled by default. Selection is then
 carved out of images of groups that have none of the listed ones, as long as there are such.
@@ -15,23 +19,25 @@ carved out of images of groups that have none of the listed ones, as long as the
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from semiseg.config import Data, SettingError, require
 from semiseg.data.pack import Pack
 from semiseg.data.source import share_of
+from semiseg.data.strata import in_balance, strata_of
 
-STREAMS = {"selection": 0, "labelled": 1}
+STREAMS = {"selection": 0, "labelled": 1, "unlabelled": 3}  # 2 is that of source.shuffled
 
 
 class Splits(NamedTuple):
     """Ascending int64 row numbers of a pack.
 
     labelled    training images whose masks are used
-    training    all training images, the labelled ones and those without a mask (the code of ke2020 trains on all)
+    training    training images, the labelled ones and the unlabelled ones (the code of ke2020 trains on all)
     labelled_hash  16 hex digits that name the labelled subset
+    opened      the values of Data, of a row, that they were opened with (`Place.open`)
     """
 
     labelled: np.ndarray
@@ -39,6 +45,7 @@ class Splits(NamedTuple):
     selection: np.ndarray
     test: np.ndarray
     labelled_hash: str
+    opened: tuple[tuple[str, Any], ...] = ()
 
 
 def split(pack: Pack, data: Data) -> Splits:
@@ -57,6 +64,9 @@ def split(pack: Pack, data: Data) -> Splits:
     first, others = ([row for row in drawn if (pack.ids[row] in pack.listed) == named] for named in (True, False))
     kept = first + others
     count = wanted(data.labelled, len(kept), len(first) or pack.default_labelled)
+    if data.stratify != "none":
+        strata, apart = strata_of(pack, kept, data.stratify), count - len(first)
+        first, others = in_balance(first, strata, pack.groups, count), in_balance(others, strata, pack.groups, apart)
     if count <= len(first):
         labelled = first[: to_group_end(count, first, pack.groups)]
     else:
@@ -65,11 +75,25 @@ def split(pack: Pack, data: Data) -> Splits:
     names = json.dumps(sorted(pack.ids[row] for row in labelled))
     return Splits(
         labelled=ascending(labelled),
-        training=ascending(kept + of["unlabelled"]),
+        training=ascending(labelled + unlabelled_of(pack, data, labelled, kept + of["unlabelled"])),
         selection=ascending(of["selection"]),
         test=ascending(of["test"]),
         labelled_hash=hashlib.sha256(names.encode()).hexdigest()[:16],
     )
+
+
+def unlabelled_of(pack: Pack, data: Data, labelled: list[int], training: list[int]) -> list[int]:
+    """The training images that are trained on without their masks."""
+    left = set(training) - set(labelled)
+    if data.unlabelled == "all":
+        return [*left]
+    by_name = sorted(training, key=lambda row: pack.ids[row])
+    order = [row for row in permuted(pack, by_name, data.split_seed, "unlabelled") if row in left]
+    share = 0 < data.unlabelled < 1 and bool(order)
+    count = share_of(data.unlabelled, len(order)) if share else int(data.unlabelled)
+    allowed = f"at most {len(order)}, the training images that are left without labels, or a share"
+    require(count <= len(order), "data.unlabelled", data.unlabelled, allowed)
+    return order[: to_group_end(count, order, pack.groups)]
 
 
 def check_counted(pack: Pack, parts: Mapping[str, list[int]]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semiseg.augment.gentle import Gentle
-from semiseg.augment.perturbation import Perturbation, Perturbed, View, perturb_batch
+from semiseg.augment.perturbation import Perturbation, View, perturb_batch
 from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
@@ -18,7 +18,7 @@ from semiseg.hard import likeliest, one_hot
 from semiseg.losses import DISTANCES, Dice, Loss
 from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
 from semiseg.schedules import Moment, sigmoid_ramp
-from semiseg.stage import AS_BEFORE, Split, Stage
+from semiseg.stage import AS_BEFORE, IN_KEYS, Split, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,12 @@ class MeanTeacher(OneStage):
     (perone2018's code)."""
     perturbation: Perturbation = field(default_factory=Gentle)
     """g. With one that mixes images each takes pixels from the one before it in the batch."""
-    delayed: bool = True
-    """The teacher's output moves as the student's image did (perone2018, section 2.1); off: as perone2018's Algorithm 1 is
-    printed, the teacher sees the image moved by a draw of its own, and its output is not brought back."""
+    delayed: Literal["delayed", "shared", "independent"] = field(
+        default="delayed", metadata={IN_KEYS: {"delayed": True, "independent": False}}
+    )
+    """What the teacher sees of g (perone2018, section 2.1): the plain image, and its output moves as the student's image did; the
+    image moved and mixed as the student's, with noise of its own and its own colours, and its output stays; or, as Algorithm 1 is
+    printed, the image moved by a draw of its own, and its output is not brought back."""
     mask_out_of_frame: bool = True
     """Only what lies in the frame counts in the consistency term; off: the padding of crops counts (perone2018's code, together with
     perturbation.background of `Gentle`, which does the same for what g brings in)."""
@@ -80,8 +83,9 @@ class MeanTeacher(OneStage):
         require(0 <= self.threshold <= 1, "method.threshold", self.threshold, "a probability in [0, 1]")
         fits = self.target == "soft" or self.distance in ("ce", "dice")
         require(fits, "method.distance", self.distance, "ce or dice, as method.target is hard")
-        alone = self.delayed or not self.perturbation.partner
-        require(alone, "method.delayed", self.delayed, "true, as two mixes of images show other images at the same place")
+        alone = self.delayed != "independent" or not self.perturbation.partner
+        allowed = "delayed or shared, as two mixes of images show other images at the same place"
+        require(alone, "method.delayed", self.delayed, allowed)
 
     @property
     def needs(self) -> Needs:
@@ -90,6 +94,10 @@ class MeanTeacher(OneStage):
     @property
     def evaluated(self) -> str:
         return self.evaluate
+
+    @property
+    def least(self) -> float:
+        return self.threshold
 
     def start(self, build: Build) -> State:
         return with_teacher(build, self.ema)
@@ -116,16 +124,18 @@ class MeanTeacher(OneStage):
         view = View(batch.image, valid)
         if self.perturbation.guided:
             view = view._replace(probs=self._guess(state, view.image))
-        if self.delayed:
-            seen, other = perturb_batch(self.perturbation, view, generator), None
-        else:
+        if self.delayed == "independent":
             seen, other = self.perturbation.pair(view, generator)
-        target = self._target(state, seen, other, batch.labelled) if self._consistent(now, batch) else None
+            shown, counts = other.image, seen.valid & other.valid
+        else:
+            seen = perturb_batch(self.perturbation, view, generator)
+            shown, counts = seen.clean if self.delayed == "delayed" else seen.shared(view.image), seen.valid
+        guess = self._counted_guess(state, shown, batch.labelled) if self._consistent(now, batch) else None
         logits = state.student(seen.image)
         segmentation = self.objective(logits, seen.labels(batch.mask), batch.shares)
-        if target is None:
+        if guess is None:
             return {"segmentation": segmentation, "consistency": torch.zeros_like(segmentation)}
-        probs, counts = target
+        probs = seen.move(guess) if self.delayed == "delayed" else guess
         counts = counts & (probs.amax(1) >= self.threshold)
         if self.consistency_on == "unlabelled":
             counts = torch.cat([torch.zeros_like(counts[: batch.labelled]), counts[batch.labelled :]])
@@ -143,19 +153,15 @@ class MeanTeacher(OneStage):
             return now.after(self.label_only) is not None
         return self.weight_at(now) > 0 and (self.consistency_on == "all" or batch.labelled < len(batch.image))
 
-    def _target(self, state: State, seen: Perturbed, other: Perturbed | None, labelled: int) -> tuple[Tensor, Tensor]:
-        """The teacher's probabilities (N,C,H,W) to compare the student's with, and where both count (N,H,W) bool; `other` is the draw
-        that the teacher sees if it has one of its own.
-
-        Labelled images whose output does not count, and that no other image has a part of, are not shown to it: 0 in the output.
-        """
-        image, first = seen.clean if other is None else other.image, 0
-        if self.consistency_on == "unlabelled" and self.ema.mode == "eval":
-            first = max(labelled - self.perturbation.partner, 0)
+    def _counted_guess(self, state: State, image: Tensor, labelled: int) -> Tensor:
+        """The teacher's probabilities (N,C,H,W), 0 for the labelled images that it need not see: whose output does not count, and of
+        which none that counts takes pixels."""
+        if self.consistency_on == "all" or self.ema.mode == "train":
+            return self._guess(state, image)
+        taken_from = self.delayed == "delayed" and self.perturbation.partner  # the one before each
+        first = max(labelled - taken_from, 0)
         probs = self._guess(state, image[first:])
-        if first > 0:
-            probs = torch.cat([probs.new_zeros(first, *probs.shape[1:]), probs])
-        return (seen.move(probs), seen.valid) if other is None else (probs, seen.valid & other.valid)
+        return torch.cat([probs.new_zeros(first, *probs.shape[1:]), probs])
 
     def _guess(self, state: State, image: Tensor) -> Tensor:
         assert state.teacher is not None

@@ -12,8 +12,8 @@ from torch import Tensor
 from semiseg.batch import IGNORE, Batch
 from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.kept import Kept
-from semiseg.methods.rule import Masks, Needs, Pick, PseudoMasks, Rule, State
-from semiseg.schedules import Moment
+from semiseg.methods.rule import Build, Masks, Needs, Pick, PseudoMasks, PseudoOn, Rule, State, with_teacher
+from semiseg.schedules import Moment, sigmoid_ramp
 from semiseg.stage import AS_BEFORE
 
 LEVELS = 65536
@@ -26,7 +26,8 @@ STRIP = 1 << 22
 class MutualTraining(Rule):
     """L_X + L_U of feng2020_dmt (equations 2-5): a loss of all labelled images, and dynamically weighted cross-entropy on pseudo-masks.
 
-    Pseudo-masks are those of all training images, the labelled ones among them (the paper's code leaves these out).
+    Pseudo-masks y_A and confidences c_A are those of whole plain images, made before the stage, or the teacher makes them of the
+    mini-batch as the student sees it.
     """
 
     student: Pick
@@ -43,11 +44,24 @@ class MutualTraining(Rule):
     """Pooled, L_X has n / (n + m) of its weight and L_U m / (n + m), of n labelled and m pseudo-labelled pixels."""
     objective: Loss = field(default_factory=CrossEntropy, metadata={AS_BEFORE: CrossEntropy()})
     """L_X."""
+    masks: Literal["phase", "online"] = field(default="phase", metadata={AS_BEFORE: "phase"})
+    """Made once, before the phase, or of every mini-batch; those are ranked within its unlabelled images, out of frame left out."""
+    pseudo_on: PseudoOn = field(default="all", metadata={AS_BEFORE: "all"})
+    gamma_schedule: Literal["constant", "sigmoid"] = field(default="constant", metadata={AS_BEFORE: "constant"})
 
     @property
     def needs(self) -> Needs:
+        apart = self.pseudo_on == "unlabelled"
+        if self.masks == "online":
+            return Needs(draw="mixed", apart=apart, initial={"student": self.student, "teacher": self.teacher})
         learned = PseudoMasks(of=self.teacher, confidences=True, keep=self.filtered)
-        return Needs(draw="mixed", masks=learned, initial={"student": self.student})
+        return Needs(draw="mixed", apart=apart, masks=learned, initial={"student": self.student})
+
+    def start(self, build: Build) -> State:
+        state = with_teacher(build, None)
+        if self.masks == "online":
+            state.fixed["teacher"] = build("teacher").requires_grad_(False).eval()
+        return state
 
     def filtered(self, masks: Masks, confidences: Masks) -> Masks:
         """The masks with only the most confident `share` of all pixels of the data set, or of each predicted class, left."""
@@ -66,14 +80,12 @@ class MutualTraining(Rule):
         return {row: Kept(mask, confidences[row], lowest) for row, mask in masks.items()}
 
     def loss(self, state: State, batch: Batch, now: Moment, generator: torch.Generator) -> Mapping[str, Tensor]:
-        assert batch.pseudo is not None
-        assert batch.confidence is not None
         logits = state.student(batch.image).float()
-        pseudo = batch.pseudo.clone()
-        pseudo[: batch.labelled] = IGNORE  # these rows are learned with their true masks
+        pseudo, confidence = self._taught(state, batch)
         if self.scope == "batch":
-            pseudo = self._ranked(pseudo, batch.confidence, logits.shape[1])
-        weight = dynamic_weight(logits, pseudo, batch.confidence, self.gamma1, self.gamma2)
+            pseudo = self._ranked(pseudo, confidence, logits.shape[1])
+        part = gamma_part(self.gamma_schedule, now)
+        weight = dynamic_weight(logits, pseudo, confidence, part * self.gamma1, part * self.gamma2)
         learned = (weight * F.cross_entropy(logits, pseudo, ignore_index=IGNORE, reduction="none")).sum()
         known, others = ((one != IGNORE).sum() for one in (batch.mask, pseudo))
         if self.reduction == "separate":
@@ -82,6 +94,20 @@ class MutualTraining(Rule):
             segmentation, counted = self.objective.among(others, logits, batch.mask, batch.shares), known + others
         return {"segmentation": segmentation, "pseudo": learned / counted.clamp(min=1)}
 
+    def _taught(self, state: State, batch: Batch) -> tuple[Tensor, Tensor]:
+        """y_A (N,H,W) int64, IGNORE on labelled rows, which are learned with their true masks, and c_A (N,H,W) in [0,1]."""
+        known = batch.labelled
+        if self.masks == "online":
+            with torch.no_grad():
+                confidence, found = state.fixed["teacher"](batch.image[known:]).float().softmax(1).max(1)
+            found = found.masked_fill(~batch.valid[known:], IGNORE)
+            return F.pad(found, (0, 0, 0, 0, known, 0), value=IGNORE), F.pad(confidence, (0, 0, 0, 0, known, 0))
+        assert batch.pseudo is not None
+        assert batch.confidence is not None
+        pseudo = batch.pseudo.clone()
+        pseudo[:known] = IGNORE
+        return pseudo, batch.confidence
+
     def _ranked(self, pseudo: Tensor, confidence: Tensor, classes: int) -> Tensor:
         """`filtered` with the pixels of the mini-batch in place of the data set."""
         counted = pseudo != IGNORE
@@ -89,6 +115,18 @@ class MutualTraining(Rule):
         level = (confidence * (LEVELS - 1)).round().long()
         counts = torch.bincount((group * LEVELS + level)[counted], minlength=classes * LEVELS).reshape(classes, LEVELS)
         return pseudo.masked_fill(level < lowest_kept(counts, self.share)[group], IGNORE)
+
+
+def gamma_part(schedule: Literal["constant", "sigmoid"], now: Moment) -> float:
+    """The part of gamma1 and gamma2 that is in force in a step: 1, or exp(-5 (1 - t/T)^2) in step t = 1 ... T of the phase.
+
+    The latter is Feng et al. 2020's for CIFAR-10 (DST-CBC, classification/utils/losses.py, SigmoidAscendingMixupDMTLoss), whose very
+    first step has the whole gamma, by a slip.
+
+    >>> gamma_part("sigmoid", Moment(999, 1000, 10))
+    1.0
+    """
+    return 1.0 if schedule == "constant" else sigmoid_ramp(now.step + 1, now.steps)
 
 
 def lowest_kept(counts: Tensor, share: float) -> Tensor:

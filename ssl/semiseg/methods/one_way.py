@@ -48,8 +48,13 @@ class OneWay(OneStage):
     distance: Literal["kl", "mse_sum"] = "kl"
     """KL divergence (slides) or L2 summed over classes (French et al. 2020)."""
     threshold: float = 0.0
-    """Probability of the target's class below which a pixel adds 0 to the mean (French et al.: 0.97). Per pixel, as in
-    grubisic2021's code; French et al. weigh all pixels by the share above it."""
+    """Probability of the target's class below which a pixel is not sure (French et al.: 0.97)."""
+    threshold_on: Literal["pixel", "batch"] = field(default="pixel", metadata={AS_BEFORE: "pixel"})
+    """A pixel that is not sure adds 0 to the mean (grubisic2021's code), or all pixels weigh as much as the share of sure ones in the
+    mini-batch (French et al.)."""
+    mean_over: Literal["valid", "all"] = field(default="valid", metadata={AS_BEFORE: "valid"})
+    """The mean, and the share of sure pixels, are of the valid pixels (grubisic2021's code), or of all, so that padding and cut pixels
+    add 0 to the mean and may be sure (French et al.)."""
     weight: float = 0.5
     """alpha of the consistency term (authors' code: 0.5 on Cityscapes, 1 on CIFAR-10 and with cutmix*)."""
     label_only: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
@@ -71,6 +76,8 @@ class OneWay(OneStage):
         mean = self.teacher == "mean"
         require(0 <= self.weight < math.inf, "method.weight", self.weight, "a number >= 0")
         require(0 <= self.threshold <= 1, "method.threshold", self.threshold, "a probability in [0, 1]")
+        used = self.threshold > 0 or self.threshold_on == "pixel"
+        require(used, "method.threshold_on", self.threshold_on, "pixel, as method.threshold is 0")
         require(0 <= self.label_only < 1, "method.label_only", self.label_only, "a share in [0, 1)")
         require(0 <= self.ramp <= 1, "method.ramp", self.ramp, "a share in [0, 1]")
         require(not mean or self.direction != "2w-p1", "method.teacher", self.teacher, "simple, as both branches of 2w-p1 learn")
@@ -82,6 +89,10 @@ class OneWay(OneStage):
     @property
     def needs(self) -> Needs:
         return Needs(draw="mixed")
+
+    @property
+    def student_perturbation(self) -> Perturbation | None:
+        return None if self.direction == "1w-pt" and not self.paper_compat else self.perturbation
 
     @property
     def evaluated(self) -> str:
@@ -97,6 +108,10 @@ class OneWay(OneStage):
         )
         return super().stages(split, net, train, seed)
 
+    @property
+    def least(self) -> float:
+        return self.threshold
+
     def start(self, build: Build) -> State:
         return with_teacher(build, self.ema if self.teacher == "mean" else None)
 
@@ -109,9 +124,13 @@ class OneWay(OneStage):
         logits, target, valid = self._pair(state, batch.image[rest], batch.valid[rest], generator)
         # in 2w-p1 the target learns too, and 0 log 0 has no gradient
         probs = target.float().softmax(1).clamp(min=TINY)
-        sure = valid & (probs.amax(1) >= self.threshold)
-        each = DISTANCES[self.distance](logits, probs, sure)
-        share = sure.sum() / valid.sum().clamp(min=1)  # of a mean over the sure pixels: the mean is over all valid ones
+        sure = probs.amax(1) >= self.threshold
+        frame = valid if self.mean_over == "valid" else torch.ones_like(valid)
+        counted, whole = valid & sure if self.threshold_on == "pixel" else valid, frame.sum().clamp(min=1)
+        each = DISTANCES[self.distance](logits, probs, counted)
+        share = counted.sum() / whole  # the mean is over the frame, that of the distance over what counts
+        if self.threshold_on == "batch":
+            share = share * (frame & sure).sum() / whole
         weight = self.weight * sigmoid_ramp(later.progress, self.ramp)
         return {"segmentation": segmentation, "consistency": weight * share * each}
 

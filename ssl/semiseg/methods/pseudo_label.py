@@ -13,7 +13,7 @@ from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.kept import Kept
-from semiseg.methods.rule import Masks, Method, Needs, Pick, PseudoMasks, Rule, State, keep_all
+from semiseg.methods.rule import Masks, Method, Needs, Pick, PseudoMasks, PseudoOn, Rule, State, keep_all, learned_from
 from semiseg.methods.stage_train import StageTrain
 from semiseg.methods.supervised import Supervised
 from semiseg.schedules import Moment
@@ -26,8 +26,8 @@ PREVIOUS = Pick(weights="best")
 class PseudoLabelled(Rule):
     """L = L(labelled) + alpha(t) L(pseudo-labelled) (Lee 2013).
 
-    Pseudo-masks are those of all training images, the labelled ones among them, made once before the stage from the best weights
-    of the stage before (feng2020_dmt, section 4.2); Lee makes them anew in every step.
+    Pseudo-masks are made once before the stage from the best weights of the stage before (feng2020_dmt, section 4.2); Lee makes them
+    anew in every step.
     """
 
     objective: Loss
@@ -35,12 +35,14 @@ class PseudoLabelled(Rule):
     rise: tuple[float, float]
     threshold: float
     start_from: Literal["teacher", "scratch"]
+    pseudo_on: PseudoOn = field(default="all", metadata={AS_BEFORE: "all"})
 
     @property
     def needs(self) -> Needs:
         initial = {"student": PREVIOUS} if self.start_from == "teacher" else {}
         keep = self.filtered if self.threshold > 0 else keep_all
-        return Needs(draw="mixed", masks=PseudoMasks(of=PREVIOUS, keep=keep), initial=initial)
+        learned = PseudoMasks(of=PREVIOUS, keep=keep)
+        return Needs(draw="mixed", apart=self.pseudo_on == "unlabelled", masks=learned, initial=initial)
 
     def filtered(self, masks: Masks, confidences: Masks) -> Masks:
         """The masks without the pixels whose confidence is below the threshold."""
@@ -73,6 +75,8 @@ class PseudoLabel(Method):
     """Confidence below which a pixel is not learned; 0: all are (Lee 2013)."""
     start_from: Literal["teacher", "scratch"] = "teacher"
     """Best weights of the stage before, one model that goes on learning (Lee 2013, feng2020_dmt), or fresh ones."""
+    pseudo_on: PseudoOn = "all"
+    """Pseudo-masks are learned of all training images or of the unlabelled ones alone (Lee 2013; feng2020_dmt, section 4.2)."""
     stage1: StageTrain = field(default_factory=StageTrain, metadata={AS_BEFORE: StageTrain()})
     """What the supervised stage trains with."""
     stage2: StageTrain = field(default_factory=StageTrain, metadata={AS_BEFORE: StageTrain()})
@@ -91,8 +95,14 @@ class PseudoLabel(Method):
         require(
             later.batch_unlabelled >= 1, "train.batch_unlabelled", later.batch_unlabelled, "a whole number >= 1 with pseudo_label"
         )
+        learned_from(split, self.pseudo_on)
         rule = PseudoLabelled(
-            objective=self.objective, weight=self.weight, rise=self.rise, threshold=self.threshold, start_from=self.start_from
+            objective=self.objective,
+            weight=self.weight,
+            rise=self.rise,
+            threshold=self.threshold,
+            start_from=self.start_from,
+            pseudo_on=self.pseudo_on,
         )
         chain = list(Supervised(objective=self.objective).stages(split, net, self.stage1.of(train), seed))
         for turn in range(1, self.rounds + 1):

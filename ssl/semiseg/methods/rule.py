@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semiseg.augment.perturbation import Perturbation
 from semiseg.batch import Batch, Plane
-from semiseg.config import Net, Train
+from semiseg.config import Net, Train, require
 from semiseg.ema import Ema
 from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
@@ -23,8 +24,8 @@ Masks = Mapping[int, Plane]
 class State:
     """The networks of a running stage by role, and whatever else must survive a checkpoint: all that a rule may change.
 
-    Everything goes by role: there is one optimiser per trained network, every network is in the checkpoint and in the stage's weights, and
-    all but the hidden ones are scored.
+    Everything goes by role: there is one optimiser per trained network, every network but the fixed ones is in the checkpoint and in the
+    stage's weights, and all but the hidden ones are scored.
     """
 
     trained: dict[str, nn.Module]
@@ -33,6 +34,8 @@ class State:
     follows: dict[str, str] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()
     """Roles that predict no masks, such as a projection head."""
+    fixed: dict[str, nn.Module] = field(default_factory=dict)
+    """Networks of teacher stages as they are: never changed, so in no checkpoint, in no weights and not scored again."""
     memory: dict[str, Tensor] = field(default_factory=dict)
     """Tensors that are neither weights nor optimiser's state, such as a memory bank; a rule may replace them."""
 
@@ -47,7 +50,7 @@ class State:
         return self.averages.get("teacher")
 
     def networks(self) -> dict[str, nn.Module]:
-        """All networks, trained ones first."""
+        """Networks that the stage changes, trained ones first."""
         return self.trained | self.averages
 
     def scored(self) -> dict[str, nn.Module]:
@@ -106,7 +109,9 @@ class PseudoMasks:
 
     of: Pick
     confidences: bool = False
-    """Whether the probability of the masks' class comes with them."""
+    """Whether a plane of how sure the network is comes with them."""
+    plane: Literal["confidence", "certainty"] = "confidence"
+    """What that is, a name in `semiseg.pseudo.PLANES`."""
     keep: Callable[[Masks, Masks], Masks] = keep_all
     """(masks, confidences) -> the masks as they are learned, IGNORE where not."""
 
@@ -118,12 +123,14 @@ class Needs:
     draw: Literal["labelled", "mixed", "joint"] = "labelled"
     """Labelled images alone; fixed parts of labelled and of all training images; or all training images alike, so that the number of
     labelled ones in a batch is random, even 0."""
+    apart: bool = False
+    """Whether the unlabelled part of a mixed draw leaves out the labelled images; pseudo-masks are then filtered without theirs."""
     partner: bool = False
     """A second draw of training images, `Batch.partner`."""
     masks: PseudoMasks | None = None
     """Pseudo-masks, `Batch.pseudo`."""
     initial: Mapping[str, Pick] = field(default_factory=dict)
-    """Trained networks that start from weights of a teacher stage, by role; the others start afresh."""
+    """Networks that start from weights of a teacher stage, or are one of its, by role; the others start afresh."""
     subset: Callable[[np.ndarray, int], np.ndarray] | None = None
     """(labelled rows, seed) -> those of them that the stage trains on; None: all."""
 
@@ -131,6 +138,18 @@ class Needs:
     def unlabelled(self) -> bool:
         """Whether mini-batches hold unlabelled images."""
         return self.draw != "labelled"
+
+
+PseudoOn = Literal["all", "unlabelled"]
+"""Whose pseudo-masks are learned: those of all training images, the labelled ones among them, or of the unlabelled ones alone."""
+
+
+def learned_from(split: Split, which: PseudoOn) -> int:
+    """How many training images those are; SettingError where none is left."""
+    if which == "all":
+        return split.training
+    require(split.labelled < split.training, "method.pseudo_on", which, "all where every training image is labelled")
+    return split.training - split.labelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +173,16 @@ class Rule(abc.ABC):
     def evaluated(self) -> str:
         """Role of the network whose score chooses the weights and is reported."""
         return "student"
+
+    @property
+    def least(self) -> float:
+        """Probability of the class that its own networks give an unlabelled pixel below which this is not learned; 0: all are."""
+        return 0.0
+
+    @property
+    def student_perturbation(self) -> Perturbation | None:
+        """What unlabelled images go through, after weak augmentation, before the student learns from them."""
+        return getattr(self, "perturbation", None)
 
     def start(self, build: Build) -> State:
         """Networks at step 0."""

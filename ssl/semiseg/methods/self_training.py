@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from semiseg.augment.perturbation import Perturbation, View, perturb_batch
@@ -44,6 +45,11 @@ class SelfTraining(Rule):
     masks_role: Literal["teacher", "student"]
     """Network of the teacher stage that made the pseudo-masks; with `masks_weights` it says which masks are learned."""
     masks_weights: Literal["last", "best"]
+    pseudo_weight: Literal["none", "confidence", "uncertainty"] = field(default="none", metadata={AS_BEFORE: "none"})
+    """w_i of every pixel of L_pl = sum_i w_i CE_i / n, n the counted pixels: 1; c_i = max_c p_i(c) of the teacher stage; or
+    1 - H(p_i) / ln C. Not normalised by sum_i w_i: masks that are unsure weigh less altogether."""
+    ramp2: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Share of the stage over which lambda2 ramps up as exp(-5(1-t)^2)."""
     objective: Loss = field(default_factory=CrossEntropy, metadata={AS_BEFORE: CrossEntropy()})
     """L_seg; the targets of L_con and L_pl are the network's own, of which the distance is."""
 
@@ -57,8 +63,11 @@ class SelfTraining(Rule):
 
     @property
     def needs(self) -> Needs:
-        learned = PseudoMasks(of=Pick(weights=self.masks_weights, role=self.masks_role)) if self.lambda2 > 0 else None
-        return Needs(draw="mixed", masks=learned)
+        if self.lambda2 == 0:
+            return Needs(draw="mixed")
+        teacher = Pick(weights=self.masks_weights, role=self.masks_role)
+        weighted, plane = self.pseudo_weight != "none", "certainty" if self.pseudo_weight == "uncertainty" else "confidence"
+        return Needs(draw="mixed", masks=PseudoMasks(of=teacher, confidences=weighted, plane=plane))
 
     @property
     def own_blocks(self) -> int:
@@ -67,6 +76,10 @@ class SelfTraining(Rule):
     @property
     def evaluated(self) -> str:
         return self.evaluate
+
+    @property
+    def least(self) -> float:
+        return self.threshold
 
     def start(self, build: Build) -> State:
         return with_teacher(build, self.ema)
@@ -103,7 +116,13 @@ class SelfTraining(Rule):
             terms["consistency"] = torch.zeros_like(terms["segmentation"])
         if auxiliary is not None:
             assert batch.pseudo is not None
-            terms["pseudo"] = self.lambda2 * cross_entropy(auxiliary, moved(batch.pseudo).masked_fill(~counts, IGNORE))
+            learned = moved(batch.pseudo).masked_fill(~counts, IGNORE)
+            if self.pseudo_weight == "none":
+                each = cross_entropy(auxiliary, learned)
+            else:
+                assert batch.confidence is not None
+                each = weighted_cross_entropy(auxiliary, learned, moved(batch.confidence))
+            terms["pseudo"] = self.lambda2 * sigmoid_ramp(now.progress, self.ramp2) * each
         return terms
 
     def _guess(self, state: State, image: Tensor) -> Tensor:
@@ -111,3 +130,12 @@ class SelfTraining(Rule):
         assert state.teacher is not None
         with torch.no_grad():
             return state.teacher(image).float().softmax(1)
+
+
+def weighted_cross_entropy(logits: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """sum_i w_i CE_i / n over the n pixels that are not IGNORE; 0 when there is none.
+
+    Args: logits (N,C,H,W); mask (N,H,W) int64; weight (N,H,W) >= 0. Returns: scalar, float32.
+    """
+    each = weight * F.cross_entropy(logits.float(), mask, ignore_index=IGNORE, reduction="none")
+    return each.sum() / (mask != IGNORE).sum().clamp(min=1)

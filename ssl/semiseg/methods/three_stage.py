@@ -57,6 +57,13 @@ class ThreeStage(Method):
     network that is trained."""
     threshold: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
     """Pixels that the teacher gives a lower probability to every class do not count in L_con (paper and code: all do)."""
+    pseudo_weight: Literal["none", "confidence", "uncertainty"] = field(default="none", metadata={AS_BEFORE: "none"})
+    """w of every pixel of L_pl, a mean of w CE over the counted pixels, not normalised by the sum of w: 1; the probability that the
+    network which made the mask gives its class; or 1 - H(p) / ln C of its probabilities p of C classes (section 5 names uncertainty
+    weighting as an extension, without a formula)."""
+    ramp2: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    """Share of a stage over which lambda2 ramps up as exp(-5(1-t)^2) (section 5 names warm-up, without a formula); paper and code:
+    none."""
     mask_out_of_frame: bool = True
     """Leave the padding of weakly augmented crops out of L_con; the authors' code trains on the teacher's guess there."""
     ema: Ema = field(default_factory=lambda: Ema(decay=(0.99, 0.995, 0.9975, 0.999), start=(0.0, 1 / 3, 2 / 3, 5 / 6), warmup=True))
@@ -87,7 +94,8 @@ class ThreeStage(Method):
         for name in ("lambda1", "lambda2"):
             require(0 <= getattr(self, name) < math.inf, f"method.{name}", getattr(self, name), "a number >= 0")
         require(self.stages_total >= 3, "method.stages_total", self.stages_total, "a whole number >= 3")
-        require(0 <= self.ramp <= 1, "method.ramp", self.ramp, "a share in [0, 1]")
+        for name in ("ramp", "ramp2"):
+            require(0 <= getattr(self, name) <= 1, f"method.{name}", getattr(self, name), "a share in [0, 1]")
         require(0 <= self.label_only < 1, "method.label_only", self.label_only, "a share in [0, 1)")
         require(0 <= self.threshold <= 1, "method.threshold", self.threshold, "a probability in [0, 1]")
         require(self.target == "soft" or self.distance == "ce", "method.distance", self.distance, "ce, as method.target is hard")
@@ -142,6 +150,8 @@ class ThreeStage(Method):
             evaluate=self.evaluate,
             masks_role=self.masks_role if learns_masks and not teacher_is_supervised else "student",
             masks_weights=self.masks_weights if learns_masks else "last",
+            pseudo_weight=self.pseudo_weight if learns_masks else "none",
+            ramp2=self.ramp2 if learns_masks else 0.0,
             objective=self.objective,
         )
 

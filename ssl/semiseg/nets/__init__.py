@@ -10,7 +10,7 @@ from torch import nn
 
 from semiseg.config import Net, SettingError, Train, require
 from semiseg.machine import need_memory
-from semiseg.nets.blocks import BlockNet, freeze_norm
+from semiseg.nets.blocks import BlockNet, freeze_norm, set_momentum
 from semiseg.nets.deeplabv2 import DeepLabV2
 from semiseg.nets.multitask import MultiTask
 from semiseg.nets.own import OwnNet, file_of, function, reason, takes_channels
@@ -93,6 +93,8 @@ def build(
     network = MultiTask(segmentation, fresh) if own else segmentation
     if net.frozen_norm:
         freeze_norm(network)
+    if net.bn_momentum is not None:
+        set_momentum(network, net.bn_momentum)
     if isinstance(net, OwnNet) or has_the_fault(network):  # a user's own file may call convolutions that are no layers
         guard_backward()
     return network

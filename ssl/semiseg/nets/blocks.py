@@ -1,5 +1,6 @@
 """A network as named blocks in order, which is what the multi-task branch needs to share its first N - k."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Literal, Self
@@ -7,6 +8,7 @@ from typing import Literal, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from semiseg.config import require
 
@@ -128,6 +130,28 @@ def finish(blocks: list[nn.Module], features: Features, size: torch.Size) -> Ten
     if logits.shape[-2:] != size and isinstance(last, Last) and not last.image_level:
         logits = last.fitted(logits, size)
     return logits
+
+
+def drawn(blocks: dict[str, nn.Module], init: Literal["default", "normal"]) -> dict[str, nn.Module]:
+    """The blocks of a U-Net with torch's initial weights, or with "normal" those of Ronneberger et al. 2015, section 3, to which
+    pets_mean_teacher refers: N(0, 2/N), N the number of values that one output of a convolution is made of. Biases are then 0."""
+    if init == "normal":
+        for one in (module for block in blocks.values() for module in block.modules()):
+            if isinstance(one, nn.Conv2d | nn.ConvTranspose2d):
+                incoming = one.in_channels // one.groups * math.prod(one.kernel_size)
+                # of a transposed one neighbouring outputs share the kernel
+                incoming /= math.prod(one.stride) if isinstance(one, nn.ConvTranspose2d) else 1
+                nn.init.normal_(one.weight, std=math.sqrt(2 / incoming))
+                if one.bias is not None:
+                    nn.init.zeros_(one.bias)
+    return blocks
+
+
+def set_momentum(module: nn.Module, momentum: float) -> None:
+    """Give every layer of BatchNorm inside `module` this weight of a batch in its running statistics."""
+    for one in module.modules():
+        if isinstance(one, _BatchNorm):
+            one.momentum = momentum
 
 
 class Frozen:

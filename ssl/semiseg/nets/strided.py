@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SAFE_CHANNELS = 8
-"""Input channels from which the pass is fine: as many float32 values as a register of AVX2 has."""
+SAFE_CHANNELS = 16
+"""Input channels from which the pass is fine: as many float32 values as a register of AVX-512 has (of AVX2: 8)."""
 
 
 @lru_cache(maxsize=1)
 def guard_backward() -> torch.library.Library:
     """From here on, strided 1x1 convolutions of few channels pick every s-th pixel first in their backward pass on a CPU.
 
-    Where oneDNN takes its kernels for AVX2, the gradient of the weights of a 1x1 convolution with stride 2, in channels_last memory
-    and of 2 to 7 input channels, is computed with writes beside its buffers (torch 2.15, oneDNN 3.13.3; docs/networks.md). What is
+    Where oneDNN takes its kernels for AVX2 or AVX-512, the gradient of the weights of a 1x1 convolution with stride 2, in channels_last
+    memory and of 2 to 7 or 2 to 15 input channels, is computed with writes beside its buffers (torch 2.15, oneDNN 3.13.3; docs/networks.md). What is
     guarded is torch's operator and not the layers, as F.conv2d, scripted code and layers in a user's own file reach it as well. A
     strided 1x1 convolution is the same as one of stride 1 on every s-th pixel, so gradients stay what they are.
     """

@@ -1,15 +1,15 @@
 """U-Net (Ronneberger et al. 2015) in the shape of pets_mean_teacher: depth 3, width 64 there, smaller by default here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from semiseg.config import Net
-from semiseg.nets.blocks import Features, Head, require_layers
+from semiseg.config import AS_BEFORE, Net
+from semiseg.nets.blocks import Features, Head, drawn, require_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ class UNet(Net):
     """A logit per class, or one for both of two classes behind a sigmoid (perone2018)."""
     dropout: float = 0.0
     """Share of channels dropped in training after each 3x3 convolution (perone2018: 0.5)."""
+    init: Literal["default", "normal"] = field(default="default", metadata={AS_BEFORE: "default"})
+    """Initial weights: torch's, or Gaussian ones of variance 2/N (pets_mean_teacher: "random Gaussian weights", without a deviation)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,7 +48,7 @@ class UNet(Net):
             up = nn.ConvTranspose2d(below, width, 2, stride=2)
             blocks[f"dec{level}"] = Decode(up, double_conv(2 * width, width, self.dropout))
         blocks["head"] = Head(widths[0], classes, self.outputs)
-        return blocks
+        return drawn(blocks, self.init)
 
     def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
         return self.depth

@@ -1,13 +1,13 @@
 """U-Net of perone2018 (Perone & Cohen-Adad 2018): 15 convolutions, BatchNorm after ReLU, dropout after every BatchNorm."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import nn
 
-from semiseg.config import Net
-from semiseg.nets.blocks import Head, require_layers
+from semiseg.config import AS_BEFORE, Net
+from semiseg.nets.blocks import Head, drawn, require_layers
 from semiseg.nets.unet import Decode, Encode
 
 WIDTHS = (1, 2, 4, 4)  # of the levels, in units of the width
@@ -24,6 +24,8 @@ class UNetMRI(Net):
     """A logit per class, or one for both of two classes behind a sigmoid (perone2018)."""
     dropout: float = 0.0
     """Share of channels dropped in training after each BatchNorm (perone2018: 0.5)."""
+    init: Literal["default", "normal"] = field(default="default", metadata={AS_BEFORE: "default"})
+    """Initial weights: torch's, or Gaussian ones of variance 2/N (Ronneberger et al. 2015; perone2018 does not say)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,7 +49,7 @@ class UNetMRI(Net):
             blocks[f"dec{level}"] = Decode(up, norm_last_convs(below + width, width, self.dropout))
             below = width
         blocks["head"] = Head(below, classes, self.outputs, kernel=3)
-        return blocks
+        return drawn(blocks, self.init)
 
     def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
         return len(WIDTHS)

@@ -17,7 +17,8 @@ from semiseg.nets.own import OwnNet, file_of
 from semiseg.nets.pieces import original_names
 from semiseg.nets.resnet import torchvision_names
 
-IMAGENET = "imagenet"
+IMAGENET, COCO = "imagenet", "coco"
+"""Weights with a name: torchvision's, and those that a preset means but nobody offers for download, in whose place goes a file."""
 PREFIXES = re.compile(r"^((module|model|Scale|backbone|encoder)\.)+")
 
 
@@ -33,7 +34,7 @@ def located(net: Net) -> Net:
     if (tensors := net.named_weights()) is not None:
         update_with(digest, tensors)
         found = True
-    elif weights not in ("", IMAGENET):
+    elif weights not in ("", IMAGENET, COCO):
         digest.update(content(Path(weights), "net.weights"))
         weights, found = str(Path(weights).expanduser().resolve()), True
     return replace(net, name=name, weights=weights, digest=digest.hexdigest() if found else "")
@@ -93,6 +94,8 @@ def load_weights(blocks: Mapping[str, nn.Module], net: Net) -> None:
         if kind is None:
             raise SettingError(f"net.weights: got {net.weights!r}; allowed: '' or a file for {net.name}")
         found = imagenet(kind)
+    elif net.weights == COCO:
+        raise SettingError("net.weights: got 'coco'; allowed: the file of such weights, as they cannot be downloaded")
     else:
         found = of_stage(read_weights(Path(net.weights).expanduser()))
     if encoder:

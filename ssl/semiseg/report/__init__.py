@@ -1,12 +1,15 @@
 """Reports over a results folder: tables, statistics, figures and one self-contained page. Imports neither torch nor ray."""
 
+from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
 
 from semiseg.report import tables
 from semiseg.report.answer import answer
 from semiseg.report.data import report_data
+from semiseg.report.weights import weights_cells, weights_grid, weights_info
 from semiseg.results import Results, read, write_bytes
+from semiseg.results.records import ReportOptions
 
 __all__ = ["text_table", "write_report"]
 
@@ -21,18 +24,24 @@ def text_table(results: Results, width: int | None = None) -> str:
     )
 
 
-def write_report(folder: Path) -> Path:
-    """Write `table.md`, `table.tex`, `table.csv` and `report.html` into a results folder; returns the page's path.
+def write_report(folder: Path, options: ReportOptions | None = None) -> Path:
+    """Write `table.md`, `table.tex`, `table.csv` and `report.html` into a results folder; returns the page's path. `options` stand in
+    place of those of study.json.
 
-    Raises ValueError naming the file when the folder cannot be read.
+    Raises ValueError naming the file when the folder cannot be read, and for rows in the options that the study has not.
     """
     from semiseg.report import page  # plotly and pillow: the terminal's table does not wait for them
 
-    data = report_data(read(folder))
+    results = read(folder)
+    if options is not None:
+        results = replace(results, study=replace(results.study, report=options))
+    data = report_data(results)
     folder, table, label, rule, more = data.results.folder, data.table, data.label, data.study.score.rule, data.metrics
-    write_bytes(folder / "table.md", tables.markdown(table, label, rule, more).encode())
-    write_bytes(folder / "table.tex", tables.latex(table, label, rule, more).encode())
-    write_bytes(folder / "table.csv", tables.comma_separated(table, more).encode())
+    ends = weights_info(data.results, table)
+    drawn = weights_grid(ends, label)
+    write_bytes(folder / "table.md", tables.markdown(table, label, rule, more, drawn).encode())
+    write_bytes(folder / "table.tex", tables.latex(table, label, rule, more, drawn).encode())
+    write_bytes(folder / "table.csv", tables.comma_separated(table, more, weights_cells(ends)).encode())
     path = folder / "report.html"
     write_bytes(path, page.study_page(data).encode())
     return path

@@ -1,6 +1,7 @@
 """The score over a setting, such as the share of labelled images: one line per series, lower and upper bounds beside it."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -9,7 +10,7 @@ from semiseg.report.data import ReportData
 from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Spread
 from semiseg.report.style import CYCLE, Drawn, faded, figure
-from semiseg.results.records import CurveRecord
+from semiseg.results.records import CurveRecord, PrintedSpread
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 
@@ -24,11 +25,12 @@ class CurvePoint(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Points from left to right, without rows that have no score, and what the paper states: (x, percent)."""
+    """Points from left to right, without rows that have no score, and what the paper states: (x, percent) and what it prints behind."""
 
     name: str
     points: tuple[CurvePoint, ...]
     paper: tuple[tuple[float, float], ...]
+    spreads: Mapping[float, PrintedSpread] = {}
 
 
 class CurveInfo(NamedTuple):
@@ -48,7 +50,10 @@ def draw_curve(data: ReportData) -> Drawn | str | None:
     if not info.series:
         return "No row of the curve has a score yet."
     note = "Lines: means with ± 1 sd. Dots: seeds." + (" Dashed: rows without a place on the axis." if info.levels else "")
-    note += " Hollow: the paper's numbers." if any(one.paper for one in info.series) else ""
+    if any(one.paper for one in info.series):
+        note += " Hollow: the paper's numbers" + (
+            ", with the spread that it prints." if any(one.spreads for one in info.series) else "."
+        )
     return Drawn(note, (curve_figure(info, data.label),))
 
 
@@ -60,7 +65,7 @@ def curve_info(asked: CurveRecord, table: ScoredTable) -> CurveInfo:
         points.sort(key=lambda point: point.x)
         stated = sorted(asked.paper.get(name, {}).items())
         if points:
-            series.append(Series(name, tuple(points), tuple(stated)))
+            series.append(Series(name, tuple(points), tuple(stated), asked.spreads.get(name, {})))
     levels = [(name, _percent(table.row(name).score)) for name in asked.levels if table.row(name).score.n]
     return CurveInfo(asked.x, asked.log, tuple(series), tuple(levels))
 
@@ -131,12 +136,20 @@ def _traces(info: CurveInfo, i: int, xs: list[float]) -> list[go.Scatter]:
         for point in points
         for seed, value in point.seeds.items()
     ]
-    stated = [(beside(x, place), value, f"{series.name} at {tick(x, info.x)}, paper") for x, value in series.paper]
+    stated = [(beside(x, place), value, _said(series, x, tick(x, info.x))) for x, value in series.paper]
     marks = [_marks(dots, {"size": 5, "color": faded(colour, 0.55)}, showlegend=False)]
     if stated:
         hollow = {"symbol": f"{symbol}-open", "size": 11, "color": colour, "line": {"width": 1.8}}
-        marks.append(_marks(stated, hollow, name=f"{series.name}, paper"))
+        behind = [series.spreads[x].value if x in series.spreads else 0 for x, _ in series.paper]
+        bars = {"type": "data", "array": behind, "color": colour, "thickness": 1, "width": 4} if any(behind) else None
+        marks.append(_marks(stated, hollow, name=f"{series.name}, paper", error_y=bars))
     return [line, *(mark.update(legendgroup=series.name) for mark in marks)]
+
+
+def _said(series: Series, x: float, place: str) -> str:
+    """What the paper's mark at x says when touched, before its number."""
+    behind = series.spreads.get(x)
+    return f"{series.name} at {place}, paper" + (f" (± {behind.value:.2f}, {behind})" if behind else "")
 
 
 def _marks(points: list[tuple[float, float, str]], marker: dict, **more: Any) -> go.Scatter:

@@ -8,6 +8,7 @@ from semiseg.report.grid import MISSING, Grid, named, percent
 from semiseg.report.scores import ScoredRow, ScoredTable, numbers_of
 from semiseg.report.statistics import OF_ROW, Spread, Standing, paired, spread, standing
 from semiseg.results import Results
+from semiseg.results.records import PrintedSpread
 
 PAPER_LINE = "paper"
 LOWER = "↓"
@@ -23,6 +24,7 @@ class MetricLine(NamedTuple):
     paper: tuple[tuple[float, ...], ...]  # per metric one number per column of the paper that states it
     seeds: int  # seeds with a score
     standings: tuple[Standing, ...] = ()  # per metric; none for a row that is compared with none
+    paper_spread: tuple[tuple[PrintedSpread | None, ...], ...] = ()  # of the paper's numbers
 
 
 class Metrics(NamedTuple):
@@ -46,6 +48,15 @@ def written(metric: str, value: float) -> str:
     return MISSING if math.isnan(value) else f"{value:.2f}"
 
 
+def plus_minus(value: float, behind: PrintedSpread | None) -> str:
+    """A paper's number and what it prints behind it, with two decimals or as many as show the first digit of that: "67.92 ± 0.31",
+    "99.745 ± 0.005"."""
+    if behind is None:
+        return f"{value:.2f}"
+    digits = max(2, math.ceil(-math.log10(behind.value))) if behind.value > 0 else 2
+    return f"{value:.{digits}f} ± {behind.value:.{digits}f}"
+
+
 def metrics_info(results: Results, table: ScoredTable) -> Metrics:
     """All metrics of each row's final stages, of the role that is scored."""
     study = results.study
@@ -65,12 +76,14 @@ def metrics_info(results: Results, table: ScoredTable) -> Metrics:
     meant = (study.paper.metrics if study.paper else None) or ()
     lines = []
     for row in table.rows:
-        stated = [[value for of, value in zip(meant, row.paper, strict=False) if of == name] for name in names]
+        columns = list(zip(meant, row.paper, row.paper_spread, strict=False))
+        stated = [[(value, one) for of, value, one in columns if of == name and not math.isnan(value)] for name in names]
         lines.append(
             MetricLine(
                 row=row.name,
                 values=tuple(spread(by_seed(row, name).values()) for name in names),
-                paper=tuple(tuple(value for value in line if not math.isnan(value)) for line in stated),
+                paper=tuple(tuple(value for value, _ in line) for line in stated),
+                paper_spread=tuple(tuple(one for _, one in line) for line in stated),
                 seeds=row.score.n,
                 standings=() if row.against is None else tuple(standing_of(row, table.row(row.against), name) for name in names),
             )
@@ -98,11 +111,23 @@ def metrics_grid(info: Metrics) -> Grid | None:
     for line in info.lines:
         lines.append((line.row, *(_cell(name, value, line.seeds) for name, value in zip(info.names, line.values, strict=True))))
         if any(line.paper):
-            lines.append((PAPER_LINE, *(" / ".join(f"{value:.2f}" for value in stated) for stated in line.paper)))
+            lines.append(_paper_line(line))
     title = f"All metrics{per_image}, {info.split}{', %' if shares else ''}: mean (sd)"
     title += f"; {LOWER}: lower is better" if any(lower) else ""
     columns = named("row", ["row"]) + named("number", heads)
     return Grid(columns, tuple(lines), title)
+
+
+def _paper_line(line: MetricLine) -> tuple[str, ...]:
+    """The paper's numbers below a row's own; what its spreads are is said once where they are all of one kind."""
+    kinds = {str(one) for spreads in line.paper_spread for one in spreads if one}
+    alike = len(kinds) == 1
+
+    def said(value: float, behind: PrintedSpread | None) -> str:
+        return plus_minus(value, behind) + (f" ({behind})" if behind and not alike else "")
+
+    head = f"{PAPER_LINE} ({kinds.pop()})" if alike else PAPER_LINE
+    return (head, *(" / ".join(map(said, *both)) for both in zip(line.paper, line.paper_spread, strict=True)))
 
 
 def _cell(metric: str, value: Spread, seeds: int) -> str:

@@ -20,11 +20,12 @@ from semiseg.report.markup import (
     section,
     wide_table,
 )
-from semiseg.report.metrics import PAPER_LINE, Metrics, metrics_grid
+from semiseg.report.metrics import Metrics, metrics_grid
 from semiseg.report.samples import Picture, samples_info
 from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import Paired, Standing
 from semiseg.report.tables import interval, notes, table_grid
+from semiseg.report.weights import weights_grid, weights_info
 from semiseg.results import Results
 from semiseg.results.decode import encode
 
@@ -44,6 +45,7 @@ def study_page(data: ReportData) -> str:
     made = [("answer", "Answer", _answer(data.table, data.label)), ("table", "Table", _table(data))]
     made += figure_sections([one for one in FIGURES if one.first], data)
     made += _metrics(data.metrics)
+    made += _ends(data)
     made += figure_sections([one for one in FIGURES if not one.first], data)
     made += [("samples", "Samples", _samples(results)), ("provenance", "Provenance", _provenance(results))]
     return document(study.title, study.question, _facts(data), _banner(data), made, results.folder.name)
@@ -123,7 +125,10 @@ def _table(data: ReportData) -> str:
     paper = data.study.paper
     if paper is not None:
         url = f" ({paper.url})" if paper.url else ""
-        where = f"Paper: {paper.title}, {paper.table}{url}; other data, network and budget. In brackets its own delta."
+        where = f"Paper: {paper.title}, {paper.table}{url}; other data, network and budget. In brackets its own delta"
+        where += (
+            ", and behind ± its standard deviation (sd) or standard error (se) of n runs." if any(paper.spreads.values()) else "."
+        )
         below += f'<p class="note">{escaped(where)}</p>'
     heading = "Ablation table" if table.switches and not table.comparison else "Table"
     return section("table", heading, wide_table(heads, body) + below)
@@ -153,8 +158,8 @@ def _metrics(more: Metrics) -> list[Section]:
     kinds = _classes(made)
     heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
     body, rows = [], iter(more.lines)
-    for line in made.lines:
-        printed = line[0] == PAPER_LINE
+    stated = [of_paper for one in more.lines for of_paper in (False, *[True] * any(one.paper))]
+    for line, printed in zip(made.lines, stated, strict=True):
         said = () if printed else next(rows).standings
         marks = ["", *(COLOUR_OF.get(one, "") for one in said)] if said else [""] * len(line)
         cells = [
@@ -167,16 +172,40 @@ def _metrics(more: Metrics) -> list[Section]:
     return [("metrics", "All metrics", section("metrics", "All metrics", content))]
 
 
+def _ends(data: ReportData) -> list[Section]:
+    """The section of best and last weights, if any row has both."""
+    made = weights_grid(weights_info(data.results, data.table), data.label)
+    if made is None:
+        return []
+    kinds = _classes(made)
+    heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
+    body = []
+    for line in made.lines:
+        cells = [f'<td class="{kind}">{numeral(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)]
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    heading, what = (
+        "Best and last weights",
+        f"The table reports the {data.study.score.weights} weights; selection images chose the best.",
+    )
+    content = f'<p class="note">{escaped(made.title)}. {escaped(what)}</p>{wide_table(heads, body)}'
+    return [("weights", "Weights", section("weights", heading, content))]
+
+
 def _samples(results: Results) -> str:
     info = samples_info(results)
     if not info.lines:
         return section("samples", "Samples", '<p class="empty">No sample images have been written yet.</p>')
     heads = "".join(f'<div class="head">{escaped(name)}</div>' for name in info.columns)
     cells = "".join(_picture(picture) for pictures in info.lines for picture in pictures)
-    grid = f'<div class="wide"><div class="panel" style="grid-template-columns: repeat({len(info.columns)}, 1fr)">{heads}{cells}</div></div>'
+    count = len(info.columns)
+    style = f"grid-template-columns: repeat({count}, minmax(0, 1fr)); min-width: {max(620, 90 * count)}px"
+    grid = f'<div class="wide"><div class="panel" style="{style}">{heads}{cells}</div></div>'
     swatches = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in info.classes]
     legend = "".join(f'<li><i style="background:{colour}"></i>{escaped(name)}</li>' for name, colour in swatches)
-    where = f"Row '{results.study.reference}', seed {results.study.seeds[0]}; below each prediction the share of pixels that match."
+    rows = ", ".join(f"'{row}'" for row in info.rows)
+    where = f"Row{'s' * (len(info.rows) > 1)} {rows}, seed {results.study.seeds[0]}; below each prediction the share of pixels that match."
+    if info.seen:
+        where += " Student's view: the image as training shows it, weakly augmented and perturbed, one draw."
     return section("samples", "Samples", f'<p class="note">{escaped(where)}</p>{grid}<ul class="legend">{legend}</ul>')
 
 

@@ -1,5 +1,5 @@
-"""The sample panel (paper Figure 2): image, truth and what each stage of the reference row predicts, as PNGs that fit into the
-page."""
+"""The sample panel (ke2020, Figure 2): image, truth, what the student sees of it, and what the stages of a row or the final stages of
+several rows predict, as PNGs that fit into the page."""
 
 import base64
 import io
@@ -14,6 +14,7 @@ from semiseg.results import Results
 _IGNORE = 255  # as semiseg.batch says, which needs torch
 IGNORE_COLOUR = (128, 128, 128)
 SHOWN_IMAGES = 4
+SEEN = "seen"
 
 
 class Picture(NamedTuple):
@@ -30,28 +31,56 @@ class SamplesInfo(NamedTuple):
     columns: tuple[str, ...]
     lines: tuple[tuple[Picture, ...], ...]
     classes: tuple[tuple[str, tuple[int, int, int]], ...]
+    rows: tuple[str, ...] = ()
+    seen: bool = False  # whether there are pictures of what a student sees
 
 
 def samples_info(results: Results) -> SamplesInfo:
-    """Pictures of the reference row's chain at the first seed; empty without image files."""
+    """Pictures at the first seed: of the chain of the row that is asked for, else of the reference, or of several rows their ends;
+    empty without image files."""
     study, folder = results.study, results.folder / "samples"
-    seed = study.seeds[0]
-    chain = [one for one in results.rows.to_pylist() if one["row"] == study.reference and one["seed"] == seed]
-    chain.sort(key=lambda one: one["position"])
+    rows = study.report.sample_rows or (study.reference,)
+    shown = [column for row in rows for column in _columns(results, row, folder, alone=len(rows) == 1)]
     palette = list(study.palette)
-    columns = ("image", "truth", *(one["stage"] for one in chain))
+    columns = ("image", "truth", *(column.head for column in shown))
     lines, seen = [], set()
     for i in range(SHOWN_IMAGES):
         if not (folder / f"image_{i}.png").is_file():
             continue
         truth = _ids(folder / f"truth_{i}.png")
-        masks = [_ids(folder / one["key"] / f"prediction_{i}.png") for one in chain]
-        line = [_photo(folder / f"image_{i}.png"), _mask(truth, None, f"truth of image {i}", palette)]
-        line += [_mask(mask, truth, f"{one['stage']} on image {i}", palette) for mask, one in zip(masks, chain, strict=True)]
+        line = [_photo(folder / f"image_{i}.png", f"image {i}"), _mask(truth, None, f"truth of image {i}", palette)]
+        masks = [truth]
+        for column in shown:
+            path, caption = folder / column.key / f"{column.kind}_{i}.png", f"{column.head} on image {i}"
+            if column.kind == SEEN:
+                line.append(_photo(path, caption))
+            else:
+                masks.append(_ids(path))
+                line.append(_mask(masks[-1], truth, caption, palette))
         lines.append(tuple(line))
-        seen.update(*(np.unique(mask).tolist() for mask in (truth, *masks) if mask is not None))
+        seen.update(*(np.unique(mask).tolist() for mask in masks if mask is not None))
     named = tuple((name, palette[i]) for i, name in enumerate(study.classes) if i in seen and i < len(palette))
-    return SamplesInfo(columns, tuple(lines), named + ((("ignored", IGNORE_COLOUR),) if _IGNORE in seen else ()))
+    classes = named + ((("ignored", IGNORE_COLOUR),) if _IGNORE in seen else ())
+    return SamplesInfo(columns, tuple(lines), classes, rows, any(column.kind == SEEN for column in shown))
+
+
+class _Column(NamedTuple):
+    head: str
+    key: str
+    kind: str  # how names of its files begin
+
+
+def _columns(results: Results, row: str, folder: Path, *, alone: bool) -> list[_Column]:
+    """What is shown of a row: the student's view where there is one, then every stage of its chain or, beside other rows, its last."""
+    seed = results.study.seeds[0]
+    chain = [one for one in results.rows.to_pylist() if one["row"] == row and one["seed"] == seed]
+    chain.sort(key=lambda one: one["position"])
+    if not chain:
+        return []
+    end = chain[-1]["key"]
+    view = [_Column("student's view" if alone else f"{row}: student's view", end, SEEN)]
+    masks = [_Column(one["stage"], one["key"], "prediction") for one in chain] if alone else [_Column(row, end, "prediction")]
+    return (view if any((folder / end).glob(f"{SEEN}_*.png")) else []) + masks
 
 
 def _ids(path: Path) -> np.ndarray | None:
@@ -63,12 +92,12 @@ def _ids(path: Path) -> np.ndarray | None:
         return None
 
 
-def _photo(path: Path) -> Picture:
+def _photo(path: Path, caption: str) -> Picture:
     try:
         with Image.open(path) as image:
-            return Picture(_uri(image.convert("RGB")), path.stem.replace("_", " "), None)
+            return Picture(_uri(image.convert("RGB")), caption, None)
     except OSError:
-        return Picture("", path.stem.replace("_", " "), None)
+        return Picture("", caption, None)
 
 
 def _mask(ids: np.ndarray | None, truth: np.ndarray | None, caption: str, palette: list) -> Picture:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
 from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, paired, spread, standing
 from semiseg.results import Results, StudyRecord
+from semiseg.results.records import PrintedSpread
 
 
 class Cell(NamedTuple):
@@ -38,6 +39,7 @@ class ScoredRow(NamedTuple):
     paper: tuple[float, ...]  # percent, as printed in the paper; NaN where it states nothing
     paper_delta: tuple[float, ...]  # NaN too in columns of another metric than the score
     added: bool = False  # an anchor that the table does not declare
+    paper_spread: tuple[PrintedSpread | None, ...] = ()  # per column, what is printed behind the number
 
 
 class PartDelta(NamedTuple):
@@ -117,6 +119,7 @@ def score_table(results: Results) -> ScoredTable:
     table = {name: {seed: cells[name, seed] for seed in seeds} for name in study.rows}
     values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in table.items()}
     paper_columns, printed, meant = _paper(study)
+    spreads = study.paper.spreads if study.paper else {}
     nothing = [None] * len(paper_columns)
     stated = {name: tuple(math.nan if value is None else value for value in printed.get(name, nothing)) for name in study.rows}
     rows = []
@@ -138,6 +141,7 @@ def score_table(results: Results) -> ScoredTable:
                 for ours, theirs, of in zip(stated[name], stated[other or name], meant, strict=True)
             ),
             added=name in study.added,
+            paper_spread=spreads.get(name, (None,) * len(paper_columns)),
         )
         rows.append(row)
     switches = dict.fromkeys([*words.switches[reference], *(switch for row in rows for switch in row.switches)])
@@ -183,11 +187,11 @@ def row_words(study: StudyRecord) -> Words:
     return Words(switches, ("method", *fields), {name: (method[name], *facts[name]) for name in rows})
 
 
-def numbers_of(results: Results, metric: str) -> dict[tuple[str, str], float]:
-    """A metric over all classes by (key, role), on the study's split and with the study's weights."""
+def numbers_of(results: Results, metric: str, weights: str = "") -> dict[tuple[str, str], float]:
+    """A metric over all classes by (key, role), on the study's split and with the study's weights or others."""
     score = results.study.score
     wanted = (pc.field("class") == "") & (pc.field("metric") == metric)
-    wanted &= (pc.field("split") == score.split) & (pc.field("weights") == score.weights)
+    wanted &= (pc.field("split") == score.split) & (pc.field("weights") == (weights or score.weights))
     return {(line["key"], line["role"]): line["value"] for line in results.metrics.filter(wanted).to_pylist()}
 
 

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats.t.ppf is the same number and imports six times slower
+from scipy.special import (
+    fdtri,
+    stdtrit,
+)  # quantiles of F and Student's t; those of scipy.stats are the same numbers and import six times slower
 
 LEVEL = 0.05
 EXACT_SEEDS = 20  # the sign-flip test lists 2**(n - 1) sums: half a million here
@@ -47,7 +50,7 @@ class Paired(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """A ratio of two mean differences; `low`, `high` are its 95 % interval, NaN where that is unbounded or n < 2."""
+    """A ratio over n seeds; `low`, `high` are its 95 % interval, NaN where that is unbounded or there are too few seeds."""
 
     n: int
     value: float
@@ -63,12 +66,17 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(finite.size, float(finite.mean()), float(finite.std(ddof=1)) if finite.size > 1 else math.nan)
 
 
+def half_interval(score: Spread) -> float:
+    """Half the 95 % interval of the mean: Student's t with n - 1 degrees of freedom; NaN for n < 2."""
+    return float(stdtrit(score.n - 1, 1 - LEVEL / 2)) * score.sd / math.sqrt(score.n) if score.n > 1 else math.nan
+
+
 def paired(row: Mapping[int, float], reference: Mapping[int, float]) -> Paired:
     """Compare `row` with `reference` (seed -> score) over the seeds at which both have a finite score."""
     seeds = [seed for seed in sorted(row) if math.isfinite(row[seed]) and math.isfinite(reference.get(seed, math.nan))]
     deltas = {seed: row[seed] - reference[seed] for seed in seeds}
-    n, mean, sd = spread(deltas.values())
-    half = float(stdtrit(n - 1, 1 - LEVEL / 2)) * sd / math.sqrt(n) if n > 1 else math.nan
+    found = n, mean, sd = spread(deltas.values())
+    half = half_interval(found)
     return Paired(deltas, n, mean, sd, mean - half, mean + half, sign_flip_p(deltas.values()))
 
 
@@ -93,6 +101,34 @@ def fieller(row: Mapping[int, float], whole: Mapping[int, float], reference: Map
         return Ratio(n, top / bottom, math.nan, math.nan)
     width = math.sqrt(max(half**2 - square * rest, 0.0))
     return Ratio(n, top / bottom, float(half - width) / square, float(half + width) / square)
+
+
+def variance_ratio(row: Mapping[int, float], other: Mapping[int, float]) -> Ratio:
+    """Variance of `row` / that of `other` over the seeds at which both have a finite score, with the interval of Pitman and Morgan (1939).
+
+    It takes scores as normal, and as pairs, because rows of a seed share data and initial weights: x + c y and x - c y are
+    uncorrelated where c^2 is the ratio of the variances, so it holds all c at which the t test of their correlation, of n - 2 degrees
+    of freedom, does not reject that. NaN below 3 seeds and where a row does not vary.
+    """
+    seeds = sorted(paired(row, other).deltas)
+    x, y = (np.array([line[seed] for seed in seeds]) for line in (row, other))
+    n = len(seeds)
+    if n < 3 or not np.ptp(x) or not np.ptp(y):
+        return Ratio(n, math.nan, math.nan, math.nan)
+    ratio, r = float(x.var() / y.var()), float(np.corrcoef(x, y)[0, 1])
+    middle = 1 + 2 * max(1 - r**2, 0.0) * float(stdtrit(n - 2, 1 - LEVEL / 2)) ** 2 / (n - 2)
+    factor = middle + math.sqrt(middle**2 - 1)
+    return Ratio(n, ratio, ratio / factor, ratio * factor)
+
+
+def printed_variance_ratio(sd: float, n: int, other_sd: float, other_n: int) -> Ratio:
+    """The variance of n runs / that of other_n runs, of which only the standard deviations are known, with the F interval: runs are
+    normal and those of both sides independent. NaN below 3 runs and where one side does not vary."""
+    if min(n, other_n) < 3 or not sd or not other_sd:
+        return Ratio(min(n, other_n), math.nan, math.nan, math.nan)
+    ratio = (sd / other_sd) ** 2
+    low, high = (ratio / float(fdtri(n - 1, other_n - 1, level)) for level in (1 - LEVEL / 2, LEVEL / 2))
+    return Ratio(min(n, other_n), ratio, low, high)
 
 
 def sign_flip_p(deltas: Iterable[float]) -> float:

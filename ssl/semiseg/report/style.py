@@ -17,6 +17,7 @@ BLUE, ORANGE, GREEN, PURPLE, RED, GOLD, CYAN, BROWN = (
 )
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, GOLD, CYAN, BROWN)
 NEUTRAL = "#7f8896"
+BOTTOM = 44  # pixels below the axes
 STANDING_COLOURS = {
     "earns its place": GREEN,
     "hurts here": RED,
@@ -57,7 +58,7 @@ def figure(traces: Iterable, height: int, left: int = 60, **layout) -> go.Figure
     made.update_layout(
         template=None,
         height=height,
-        margin={"l": left, "r": 16, "t": 12, "b": 44},
+        margin={"l": left, "r": 16, "t": 12, "b": BOTTOM},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 12.5},
@@ -67,6 +68,41 @@ def figure(traces: Iterable, height: int, left: int = 60, **layout) -> go.Figure
         hovermode="closest",
     )
     return made.update_layout(**layout)
+
+
+class Switch(NamedTuple):
+    """A button: what it is called, what it makes of the traces, one value each, and of the layout."""
+
+    name: str
+    traces: dict[str, list]
+    layout: dict[str, str]
+
+
+def add_switches(made: go.Figure, height: int, top: int, *groups: tuple[list[Switch], int]) -> None:
+    """Rows of buttons above a figure of that height and top margin, the first group left, the second right, each with the number of the
+    one that is on. A group of fewer than two is left out."""
+    menus = [
+        {
+            "type": "buttons",
+            "direction": "right",
+            "buttons": [{"label": one.name, "method": "update", "args": [one.traces, one.layout]} for one in choices],
+            "active": on,
+            "showactive": True,
+            **({"x": 0, "xanchor": "left"} if side == 0 else {"x": 1, "xanchor": "right"}),
+            "y": 1 + 30 / (height - top - BOTTOM),
+            "yanchor": "bottom",
+            "pad": {"l": 0, "r": 0, "t": 0, "b": 0},
+            # the same in both themes, as plotly paints the active one light
+            "bgcolor": "#d5dbe5",
+            "bordercolor": NEUTRAL,
+            "font": {"color": "#1d2433", "size": 12},
+        }
+        for side, (choices, on) in enumerate(groups)
+        if len(choices) > 1
+    ]
+    if menus:
+        more = 42  # pixels
+        made.update_layout(updatemenus=menus, margin={"t": top + more}, height=height + more)
 
 
 def named_points(points: list[tuple[float, float, str]], name: str, marker: dict) -> go.Scatter:

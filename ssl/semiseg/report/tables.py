@@ -7,9 +7,10 @@ from itertools import compress
 from typing import NamedTuple
 
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
-from semiseg.report.metrics import Metrics, metrics_grid, written
+from semiseg.report.metrics import Metrics, metrics_grid, plus_minus, written
 from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Paired, Ratio, Spread, verdict
+from semiseg.results.records import PrintedSpread
 
 ANCHORS = "Anchors: labels only, with as many labelled images a step as the row has and as many steps as its chain; 'all labels': with all."
 GAP = "Of the gap: (row - anchor) / (all labels - anchor), with Fieller's interval; left out where that is unbounded."
@@ -48,11 +49,12 @@ def share_text(share: Ratio) -> str:
     return f"{value} %" + (f" [{low}, {high}]" if low else "")
 
 
-def paper_text(value: float, delta: float) -> str:
-    """The paper's number with its own difference to the row's opponent: "46.91 (-7.94)"."""
+def paper_text(value: float, delta: float, behind: PrintedSpread | None = None) -> str:
+    """The paper's number with its own difference to the row's opponent: "46.91 (-7.94)", "67.92 ± 0.31 (sd, n = 10) (-2.29)"."""
     if math.isnan(value):
         return MISSING
-    return f"{value:.2f}" if math.isnan(delta) or delta == 0 else f"{value:.2f} ({round(delta, 2) + 0.0:+.2f})"
+    said = plus_minus(value, behind) + (f" ({behind})" if behind else "")
+    return said if math.isnan(delta) or delta == 0 else f"{said} ({round(delta, 2) + 0.0:+.2f})"
 
 
 def line(row: ScoredRow, table: ScoredTable) -> TableLine:
@@ -70,7 +72,7 @@ def line(row: ScoredRow, table: ScoredTable) -> TableLine:
         score=MISSING if row.score.n == 0 else f"{percent(row.score.mean)}{sd} ({n})",
         delta=delta,
         role=row.role or MISSING,
-        paper=tuple(paper_text(value, delta) for value, delta in zip(row.paper, row.paper_delta, strict=True)),
+        paper=tuple(map(paper_text, row.paper, row.paper_delta, row.paper_spread)),
     )
 
 
@@ -128,29 +130,36 @@ def text(table: ScoredTable, metric: str, rule: str, width: int | None = None, m
     )
 
 
-def markdown(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None) -> str:
-    """A pipe table followed by its notes, then all metrics."""
-    other = metrics_grid(more) if more else None
-    blocks = [as_markdown(table_grid(table, metric)), "\n".join(notes(table, rule)), *([as_markdown(other)] if other else [])]
-    return "\n\n".join(blocks) + "\n"
+def markdown(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None, weights: Grid | None = None) -> str:
+    """A pipe table followed by its notes, then all metrics, then best and last weights."""
+    others = [one for one in (metrics_grid(more) if more else None, weights) if one]
+    return "\n\n".join([as_markdown(table_grid(table, metric)), "\n".join(notes(table, rule)), *map(as_markdown, others)]) + "\n"
 
 
-def latex(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None) -> str:
-    """A booktabs tabular, then all metrics as another; the notes stand above as comments."""
-    other = metrics_grid(more) if more else None
+def latex(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None, weights: Grid | None = None) -> str:
+    """A booktabs tabular, then all metrics and best and last weights as others; the notes stand above as comments."""
+    others = [one for one in (metrics_grid(more) if more else None, weights) if one]
     comments = ["% needs \\usepackage{booktabs,amssymb}", *(f"% {note}" for note in notes(table, " ".join(rule.split())))]
-    return "\n".join([*comments, as_latex(table_grid(table, metric)), *(["", as_latex(other)] if other else [])]) + "\n"
+    return (
+        "\n".join([*comments, as_latex(table_grid(table, metric)), *(part for one in others for part in ("", as_latex(one)))])
+        + "\n"
+    )
 
 
-def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
-    """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then n, mean and sd of every
-    metric."""
+def comma_separated(table: ScoredTable, more: Metrics | None = None, weights: Grid | None = None) -> str:
+    """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then what `weights` says of the row, and
+    n, mean and sd of every metric."""
     several = not table.opponent
     head = ["row", *table.switches, *table.columns, "n", "mean", "sd", *(f"seed {seed}" for seed in table.seeds)]
     head += ["delta", "delta low", "delta high", "delta n", "p sign flip", *["against"][: int(several)], "scored"]
     head += ["anchor", "all labels", "of the gap", "of the gap low", "of the gap high"] if table.headrooms else []
     head += [name for column in table.paper_columns for name in (f"paper: {column}", f"paper delta: {column}")]
+    spread_in = [any(row.paper_spread[i] for row in table.rows) for i in range(len(table.paper_columns))]
+    behind = compress(table.paper_columns, spread_in)
+    head += [f"paper {what}: {column}" for column in behind for what in ("spread", "spread is", "n")]
+    head += weights.head[1:] if weights else ()
     head += [f"{name} {what}" for name in (more.names if more else ()) for what in ("n", "mean", "sd")]
+    ends = {name: cells for name, *cells in weights.lines} if weights else {}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(head)
@@ -166,6 +175,8 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
             for pair in zip(row.paper, row.paper_delta, strict=True)
             for number in pair
         ]
+        for one in compress(row.paper_spread, spread_in):
+            stated += [f"{one.value:g}", one.kind, str(one.n)] if one else [MISSING] * 3
         against = [row.against or MISSING] if several else []
         values = zip(more.names, more.lines[i].values, strict=True) if more and more.lines else ()
         others = [one for name, value in values for one in _summary(value, name)]
@@ -173,7 +184,9 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None) -> str:
             [
                 *(row.name, *ticks, *row.facts, *_summary(row.score), *scores, *delta, *against, row.role or MISSING),
                 *(_room(table, row.name) if table.headrooms else []),
-                *(*stated, *others),
+                *stated,
+                *(ends.get(row.name, [MISSING] * (len(weights.head) - 1)) if weights else []),
+                *others,
             ]
         )
     return stream.getvalue()

@@ -3,26 +3,39 @@
 import math
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from semiseg.measures import described
 from semiseg.report.data import ReportData
-from semiseg.report.style import CYCLE, Drawn, faded, figure
+from semiseg.report.metrics import pretty
+from semiseg.report.style import CYCLE, Drawn, Switch, add_switches, faded, figure
+from semiseg.report.weights import epochs_of
 from semiseg.results import Results
 
+AXES = {"step": "step", "epoch": "epoch", "share": "share of the stage, %"}
+"""What curves can be drawn over, and how the axis is called."""
 POINTS = 160  # per line; longer ones are averaged in bins, so that the page stays small
 
 
 def draw_selection(data: ReportData) -> Drawn | str:
     """How the score grew, a panel per stage number."""
-    info = selection_info(data.results)
+    results = data.results
+    info = selection_info(results)
     if not info.seeds:
         return "No selection score has been recorded yet."
+    others = {name: selection_info(results, name) for name in traced(results)}
+    kinds = {name: curves for name, curves in others.items() if curves.seeds}
     note = "Score on the selection images while training. Thick: mean over seeds; thin: each seed."
-    return Drawn(note, (training_figure(info, "selection score, %", True),))
+    note += " Other metrics choose no weights." if kinds else ""
+    score = data.study.score.metric
+    views = {pretty(name): curves for name, curves in ({score: info} | kinds).items()}
+    made = training_figure(views, {name: f"selection {name}, %" for name in views}, True, data.study.report.axis)
+    return Drawn(note + _axis_note(info, data.study.report.axis), (made,))
 
 
 def draw_losses(data: ReportData) -> Drawn | str:
@@ -30,7 +43,9 @@ def draw_losses(data: ReportData) -> Drawn | str:
     info = losses_info(data.results)
     if not info.seeds:
         return "No loss has been recorded yet."
-    return Drawn("Weighted terms as they enter the sum, mean over seeds.", (training_figure(info, "loss", False),))
+    axis = data.study.report.axis
+    note = "Weighted terms as they enter the sum, mean over seeds." + _axis_note(info, axis)
+    return Drawn(note, (training_figure({"": info}, {"": "loss"}, False, axis),))
 
 
 class TrainingLine(NamedTuple):
@@ -43,6 +58,13 @@ class TrainingLine(NamedTuple):
     seed: int | None
     steps: tuple[float, ...]
     values: tuple[float, ...]
+    length: float = math.nan  # steps of the stage
+    epoch: float = math.nan  # steps of an epoch, where the stage recorded it
+
+    def along(self, axis: str) -> list[float | None]:
+        """The steps in the unit of an axis of AXES; None where that is not known."""
+        unit = {"step": 1.0, "epoch": self.epoch, "share": self.length / 100}[axis]
+        return [round(step / unit, 4) if unit > 0 else None for step in self.steps]
 
 
 class TrainingInfo(NamedTuple):
@@ -53,11 +75,29 @@ class TrainingInfo(NamedTuple):
     means: tuple[TrainingLine, ...]
 
 
-def selection_info(results: Results) -> TrainingInfo:
-    """Selection score in percent of the role that counts, one panel per stage number."""
-    metric = results.study.score.metric
+def selection_info(results: Results, metric: str = "") -> TrainingInfo:
+    """The score on the selection images, or another metric, in percent, of the role that counts; one panel per stage number."""
+    metric = metric or results.study.score.metric
     wanted = {(stage["key"], f"selection/{stage['evaluated']}/{metric}"): "stage" for stage in results.stages.to_pylist()}
     return _curves(results, lambda key, name: wanted.get((key, name)), 100.0)
+
+
+def traced(results: Results) -> tuple[str, ...]:
+    """Shares that the curves have of the selection images, without the score."""
+    names = {name for name in results.curves.column("name").to_pylist() if name.startswith("selection/")}
+    metrics = sorted({name.rpartition("/")[2] for name in names} - {results.study.score.metric})
+    return tuple(metric for metric in metrics if described(metric).unit == "share")
+
+
+def _axis_note(info: TrainingInfo, axis: str) -> str:
+    """What is to be said when the axis that was asked for is not known of these curves."""
+    known = axis in _axes([*info.seeds, *info.means])
+    return "" if known else f" {AXES[axis].partition(',')[0].capitalize()} not recorded: the axis is the step."
+
+
+def _axes(lines: list[TrainingLine]) -> list[str]:
+    """Axes on which every line can be drawn."""
+    return [axis for axis in AXES if all(None not in line.along(axis) for line in lines)]
 
 
 def losses_info(results: Results) -> TrainingInfo:
@@ -67,6 +107,7 @@ def losses_info(results: Results) -> TrainingInfo:
 
 def _curves(results: Results, panel_of, scale: float) -> TrainingInfo:
     stages, labels = {stage["key"]: stage for stage in results.stages.to_pylist()}, stage_labels(results)
+    epochs = epochs_of(results)
     points: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
     columns = (results.curves.column(name).to_pylist() for name in ("key", "name", "step", "value"))
     for key, name, step, value in zip(*columns, strict=True):
@@ -78,7 +119,8 @@ def _curves(results: Results, panel_of, scale: float) -> TrainingInfo:
         stage = stages[key]
         steps, values = zip(*sorted(line), strict=True)
         panel = f"stage {stage['number']}" if panel == "stage" else panel
-        seeds.append(TrainingLine(*labels[key], stage["number"], panel, stage["seed"], *_thin(steps, values)))
+        units = (stage["steps"] or math.nan, epochs.get(key, math.nan))
+        seeds.append(TrainingLine(*labels[key], stage["number"], panel, stage["seed"], *_thin(steps, values), *units))
     by_number = {f"stage {stage['number']}": stage["number"] for stage in stages.values()}
     seeds.sort(
         key=lambda curve: (
@@ -138,48 +180,79 @@ def _thin(steps, values) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return next(thinned), next(thinned)
 
 
-def training_figure(info: TrainingInfo, y_title: str, share_y: bool) -> go.Figure:
-    """Panels side by side: means as lines, seeds as thin lines; one colour per variant, the same in every panel."""
-    columns = 2 if len(info.panels) == 4 else min(len(info.panels), 3)
-    rows = math.ceil(len(info.panels) / columns)
+def _axis_name(letter: str, number: int) -> str:
+    """As the layout calls the axis of a panel, 1 the first."""
+    return f"{letter}axis{number if number > 1 else ''}"
+
+
+def training_figure(views: Mapping[str, TrainingInfo], titles: Mapping[str, str], share_y: bool, axis: str = "step") -> go.Figure:
+    """Panels side by side: means as lines, seeds as thin lines; one colour per variant, the same in every panel.
+
+    Of several views, by name with the title of their y axis, the first is shown, and buttons show another one or change the x axis;
+    `axis` is the one to begin with, where all lines have it. Panels and colours are those of the first view.
+    """
+    shown, first = next(iter(views.items()))
+    panels = first.panels
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
     made = make_subplots(
         rows=rows,
         cols=columns,
-        subplot_titles=info.panels,
+        subplot_titles=panels,
         shared_yaxes=share_y,
         horizontal_spacing=0.06,
         vertical_spacing=0.2 / rows,
     )
     variants: dict[str, list[str]] = defaultdict(list)
-    for _, stage, variant in sorted({(curve.number, curve.stage, curve.variant) for curve in info.seeds}):
+    for _, stage, variant in sorted({(curve.number, curve.stage, curve.variant) for curve in first.seeds}):
         variants[variant].append(stage)
     names = {variant: variant if kinds[0].startswith(f"{variant}: ") else ", ".join(kinds) for variant, kinds in variants.items()}
     colours = {variant: CYCLE[i % len(CYCLE)] for i, variant in enumerate(variants)}
-    named: set[str] = set()
-    for curve in [*info.seeds, *info.means]:
-        if curve.seed is not None and not share_y:
-            continue  # seeds of loss terms would hide the means
-        at = divmod(info.panels.index(curve.panel), columns)
-        mean = curve.seed is None
+    # seeds of loss terms would hide the means
+    drawn = [
+        (name, curve)
+        for name, view in views.items()
+        for curve in (*(view.seeds if share_y else ()), *view.means)
+        if curve.panel in panels and curve.variant in colours
+    ]
+    axes = _axes([curve for _, curve in drawn])
+    axis = axis if axis in axes else "step"
+    named: set[tuple[str, str]] = set()
+    for name, curve in drawn:
+        mean, colour = curve.seed is None, colours[curve.variant]
         trace = go.Scatter(
-            x=curve.steps,
+            x=curve.along(axis),
             y=[round(value, 5) for value in curve.values],
             mode="lines" if len(curve.steps) > 1 else "markers",
-            line={"color": colours[curve.variant] if mean else faded(colours[curve.variant], 0.35), "width": 2.4 if mean else 1},
+            line={"color": colour if mean else faded(colour, 0.35), "width": 2.4 if mean else 1},
             name=names[curve.variant],
             legendgroup=curve.variant,
-            showlegend=mean and curve.variant not in named,
-            hovertemplate=f"{curve.stage}, {'mean' if mean else f'seed {curve.seed}'}, step %{{x}}: %{{y:.4g}}<extra></extra>",
+            showlegend=mean and (name, curve.variant) not in named,
+            visible=None if name == shown else False,
+            hovertemplate=f"{curve.stage}, {'mean' if mean else f'seed {curve.seed}'}, %{{x:.4g}}: %{{y:.4g}}<extra></extra>",
         )
         if mean:
-            named.add(curve.variant)
+            named.add((name, curve.variant))
+        at = divmod(panels.index(curve.panel), columns)
         made.add_trace(trace, row=at[0] + 1, col=at[1] + 1)
-    made.update_layout(figure([], height=100 + 270 * rows).layout)
-    made.update_layout(legend={"y": -0.2 / rows}, margin={"t": 34})
+    height, top = 100 + 270 * rows, 34
+    made.update_layout(figure([], height=height).layout)
+    made.update_layout(legend={"y": -0.2 / rows}, margin={"t": top})
+    bottom = [_axis_name("x", columns * (rows - 1) + i) for i in range(1, columns + 1)]
+    left = [_axis_name("y", columns * row + 1) for row in range(rows)]
+    metrics = [
+        Switch(name, {"visible": [of == name for of, _ in drawn]}, {f"{at}.title.text": titles[name] for at in left})
+        for name in views
+    ]
+    units = [
+        Switch(one, {"x": [curve.along(one) for _, curve in drawn]}, {f"{at}.title.text": AXES[one] for at in bottom})
+        for one in axes
+    ]
+    add_switches(made, height, top, (metrics, 0), (units, axes.index(axis)))
     made.update_xaxes(
         ticks="outside", zeroline=False, rangemode="tozero", automargin=True, title={"standoff": 8, "font": {"size": 12.5}}
     )
     made.update_yaxes(ticks="outside", zeroline=False, automargin=True, title={"standoff": 8, "font": {"size": 12.5}})
     for column in range(1, columns + 1):
-        made.update_xaxes(title_text="step", row=rows, col=column)
-    return made.update_yaxes(title_text=y_title, col=1)
+        made.update_xaxes(title_text=AXES[axis], row=rows, col=column)
+    return made.update_yaxes(title_text=titles[shown], col=1)

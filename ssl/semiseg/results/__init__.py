@@ -1,4 +1,4 @@
-"""One results folder on disk: `study.json` and four Parquet tables, written aside and renamed, read back and checked.
+"""One results folder on disk: `study.json` and the Parquet tables, written aside and renamed, read back and checked.
 
 | file | one line per |
 | --- | --- |
@@ -6,9 +6,12 @@
 | `stages.parquet` | stage: state, seconds, device, chosen step, teachers |
 | `metrics.parquet` | number: stage, role, weights, split, class ("" = over all classes), metric; fractions in [0, 1], never
 percent, and distances in the data's unit |
-| `curves.parquet` | point of a training curve: stage, step, name such as `loss/total` or `selection/teacher/miou` |
+| `curves.parquet` | point of a training curve: stage, step, name such as `loss/total`, `selection/teacher/miou` or `epoch` |
+| `pseudo.parquet` | number: how good targets of unlabelled images are that a stage learned: stage, the teacher stage that made them, role
+and weights of its network, step, class, metric (`semiseg.quality`); the teacher is the stage itself where its own networks made them |
 | `rows.parquet` | link of a chain: table row x seed x position -> stage |
-| `samples/` | `image_<i>.png`, `truth_<i>.png`, `<key>/prediction_<i>.png` (class ids; 255 = ignore) |
+| `samples/` | `image_<i>.png`, `truth_<i>.png`, `<key>/prediction_<i>.png` (class ids; 255 = ignore), `<key>/seen_<i>.png` of final stages:
+what the student sees of the image |
 
 Roles are names of networks; a stage's `evaluated` says which of them the table scores.
 
@@ -38,6 +41,7 @@ class Results:
     metrics: pa.Table
     curves: pa.Table
     rows: pa.Table
+    pseudo: pa.Table
 
 
 def read(folder: Path) -> Results:

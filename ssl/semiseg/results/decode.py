@@ -1,6 +1,6 @@
 """From what JSON holds to frozen dataclasses and back, by their annotations.
 
-Annotations may be text, numbers, true or false, `Any`, tuples (lists in JSON), mappings by text or number (dicts in JSON, whose keys
+Annotations may be text, words of a Literal, numbers, true or false, `Any`, tuples (lists in JSON), mappings by text or number (dicts in JSON, whose keys
 are text), other dataclasses, and unions of these with None. What does not fit raises ValueError with one line,
 `field: got X; allowed: Y`, in which the field is the whole way to it, such as `paper.rows['full'][0]`.
 """
@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -29,6 +29,10 @@ def decode(kind: Any, value: object, field: str = "") -> Any:
         _need(found is not None, field, value, " or ".join(WORDS[one] for one in scalars) + null)
         return float(value) if found is float else value  # type: ignore[arg-type]  # _is has looked
     (kind,) = kinds
+    if get_origin(kind) is Literal:
+        words = get_args(kind)
+        _need(value in words, field, value, ", ".join(words) + null)
+        return value
     if dataclasses.is_dataclass(kind):
         return _record(kind, value, field, null)
     if get_origin(kind) is tuple:

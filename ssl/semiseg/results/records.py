@@ -10,16 +10,36 @@ it would be wrong without a word. Older files are read: `brought_up` says in whi
 """
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from semiseg.results.decode import decode, encode
 from semiseg.results.files import first_line, write_bytes
 
 STUDY_FORMAT = 1
 STUDY_FILE = "study.json"
+
+
+@dataclass(frozen=True)
+class PrintedSpread:
+    """What a paper prints behind a number: how far its runs are apart."""
+
+    kind: Literal["sd", "se"]
+    """sd: standard deviation of the runs; se: standard error of their mean."""
+    value: float
+    """In the unit of the number."""
+    n: int
+    """Runs."""
+
+    def __post_init__(self) -> None:
+        _need(0 <= self.value < math.inf, "spread.value", self.value, "a number >= 0")
+        _need(self.n >= 2, "spread.n", self.n, "a whole number >= 2")
+
+    def __str__(self) -> str:
+        return f"{self.kind}, n = {self.n}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +54,8 @@ class PaperRecord:
     """Percent, one per column; None where the paper states nothing. A row may be missing."""
     metrics: tuple[str | None, ...] | None = None
     """Our metric, or None, of each column; without this all columns are of the score."""
+    spreads: Mapping[str, tuple[PrintedSpread | None, ...]] = field(default_factory=dict)
+    """By row, one per column; None where the paper prints none. A row may be missing."""
 
     def __post_init__(self) -> None:
         for row, values in self.rows.items():
@@ -42,6 +64,11 @@ class PaperRecord:
         metrics, count = list(self.metrics or ()), len(self.columns)
         fits = self.metrics is None or len(metrics) == count
         _need(fits, "paper.metrics", metrics, f"a metric's name or null for each of the {count} columns")
+        for row, spreads in self.spreads.items():
+            numbers = self.rows.get(row, (None,) * count)
+            fits = len(spreads) == count and all(one is None or x is not None for one, x in zip(spreads, numbers, strict=False))
+            allowed = f"a spread for numbers that paper.rows has, or null, for each of {', '.join(self.columns)}"
+            _need(fits, f"paper.spreads[{row!r}]", encode(spreads), allowed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +84,20 @@ class CurveRecord:
     """Rows without a number, such as an upper bound."""
     paper: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
     """Name of a line -> number -> percent, as printed."""
+    spreads: Mapping[str, Mapping[float, PrintedSpread]] = field(default_factory=dict)
+    """Name of a line -> number -> what is printed behind the paper's percent."""
 
     def __post_init__(self) -> None:
         for name, lines in (("series", self.series), ("paper", self.paper)):
             for line, places in lines.items():
                 for x in places:
                     _need(x > 0 or not self.log, f"curve.{name}[{line!r}]", x, "a number above 0, because the axis is logarithmic")
+        for name, spreads in self.spreads.items():
+            stated = self.paper.get(name, {})
+            for x in spreads:
+                _need(
+                    x in stated, f"curve.spreads[{name!r}]", x, f"numbers of curve.paper[{name!r}]: {', '.join(map(str, stated))}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +155,16 @@ class ProvenanceRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What the page shows of a study."""
+
+    axis: Literal["step", "epoch", "share"] = "step"
+    """Axis that the training curves begin with; on the page there is a switch."""
+    sample_rows: tuple[str, ...] = ()
+    """Rows of the sample pictures; none: the reference."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRecord:
     """One study. Raises ValueError naming the field, as it stands in the file, that the report could not use."""
 
@@ -162,6 +207,7 @@ class StudyRecord:
     """Of the last run that trained something."""
     slots: int
     """Stages that ran at once in it; 0 when all were found in the store."""
+    report: ReportOptions = field(default_factory=ReportOptions)
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -180,6 +226,8 @@ class StudyRecord:
             _need(row in rows, "anchors", row, names)
             for name in (anchors.row, anchors.all_labels, *anchors.beside):
                 _need(name in (None, *rows), f"anchors[{row!r}]", name, names)
+        for row in self.report.sample_rows:
+            _need(row in rows, "report.sample_rows", row, names)
         if self.curve is not None:
             _check_rows(self.curve, rows)
 

@@ -1,4 +1,4 @@
-"""The four Parquet tables of a results folder: their schemas, written sorted and aside, read back and checked."""
+"""The Parquet tables of a results folder: their schemas, written sorted and aside, read back and checked."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -43,6 +43,18 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
     "curves": pa.schema([("key", pa.string()), ("step", pa.int32()), ("name", pa.string()), ("value", pa.float64())]),
+    "pseudo": pa.schema(
+        [
+            ("key", pa.string()),
+            ("teacher", pa.string()),
+            ("role", pa.string()),
+            ("weights", pa.string()),
+            ("step", pa.int32()),
+            ("class", pa.string()),
+            ("metric", pa.string()),
+            ("value", pa.float64()),
+        ]
+    ),
     "rows": pa.schema(
         [
             ("row", pa.string()),
@@ -59,9 +71,13 @@ IDENTITY = {
     "stages": ("key",),
     "metrics": ("key", "role", "weights", "split", "step", "class", "metric"),
     "curves": ("key", "name", "step"),
+    "pseudo": ("key", "teacher", "role", "weights", "step", "class", "metric"),
     "rows": ("row", "seed", "position"),
 }
 """What identifies a line. Files are sorted by it, so their bytes do not depend on the order in which stages finished."""
+
+LATER = ("pseudo",)
+"""Tables that results of before do not have."""
 
 
 def write_table(folder: Path, name: str, rows: pa.Table | Iterable[Mapping[str, Any]]) -> Path:
@@ -99,8 +115,11 @@ def _as_table(path: Path, schema: pa.Schema, rows: Any) -> pa.Table:
 
 
 def read_table(folder: Path, name: str) -> pa.Table:
-    """Read `<folder>/<name>.parquet`. Raises ValueError naming the file that is missing, unreadable or of another schema."""
+    """Read `<folder>/<name>.parquet`; one of LATER that is missing is empty. Raises ValueError naming the file that is missing,
+    unreadable or of another schema."""
     path, schema = Path(folder) / f"{name}.parquet", SCHEMAS[name]
+    if name in LATER and not path.exists():
+        return schema.empty_table()
     try:
         table = pq.read_table(pa.BufferReader(path.read_bytes()))
     except (OSError, pa.ArrowException) as error:

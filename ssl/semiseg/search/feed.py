@@ -11,7 +11,7 @@ from rich.console import Console
 
 from semiseg.config import SettingError
 from semiseg.methods import Method
-from semiseg.runner import selection_score
+from semiseg.published import selection_score
 from semiseg.search.ledger import ENDED, Ledger
 from semiseg.search.space import Space
 from semiseg.stage import Stage

@@ -3,8 +3,8 @@
 A fair anchor takes as many labelled images a step as the last stage of the row's chain that learns unlabelled images, for as many
 steps as the scored stage and all that it learns from, directly or not, took in all (of dmt: both models'). Where a mini-batch is
 drawn from all training images alike, it takes the expected number of labelled ones, at least 1. Data, network, loss, augmentation and
-perturbation of labelled images are the row's. A supervised row of the same `train` sees more labelled images a step, because its
-mini-batches hold labelled images in the place of unlabelled ones.
+perturbation of labelled images are the row's; how many unlabelled ones a row has is of no matter (`Bench.images`). A supervised row of
+the same `train` sees more labelled images a step, because its mini-batches hold labelled images in the place of unlabelled ones.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -79,7 +79,8 @@ def anchor(line: ResolvedRow, chain: tuple[Stage, ...], kind: AnchorKind) -> Res
         "batch_labelled": labelled_per_step(last) if fair else last.train.batch_labelled,
         "batch_unlabelled": 0 if fair else last.train.batch_unlabelled,  # a supervised stage takes labelled images in their place
     }
-    return ResolvedRow(Supervised(**line.method.labels_only()), line.labelled, train)
+    data = {name: value for name, value in line.data.items() if name != "unlabelled"}
+    return ResolvedRow(Supervised(**line.method.labels_only()), data, train)
 
 
 def anchored(
@@ -113,7 +114,7 @@ def anchored(
         for kind in kinds:
             line = anchor(lines[row], chains[row], kind)
             assert line is not None
-            bound = replace(line, labelled="all")
+            bound = replace(line, data={**line.data, "labelled": "all"})
             has_all = chain_of(bound)[0].key == chain_of(line)[0].key
             want(row, kind, ALL if has_all and kind == "fair" else ADDED[kind], line)
             if kind == kinds[0] and not has_all:
@@ -161,5 +162,4 @@ def _names(wanted: Iterable[_Wanted], keys: Iterable[str], taken: set[str]) -> d
 def _words(line: ResolvedRow, methods: Mapping[str, Method]) -> str:
     base = methods["supervised"]
     change = difference(line.method, base) if type(base) is type(line.method) else Change(type(line.method))
-    data = {} if line.labelled is None else {"labelled": line.labelled}
-    return write_row(Row(change, Change(Data, data), Change(Train, line.train)), methods)
+    return write_row(Row(change, Change(Data, line.data), Change(Train, line.train)), methods)

@@ -17,6 +17,7 @@ from semiseg.development import RESERVED, SCENES, development_data, is_developme
 from semiseg.measures import check_names
 from semiseg.methods import Method, name_of
 from semiseg.nets import UNet, net_named
+from semiseg.results.records import ReportOptions
 from semiseg.sweep.anchors import AnchorKind, check_kinds
 from semiseg.sweep.declaration import Ablation, Preset, Quick
 from semiseg.sweep.resources import Ray
@@ -73,6 +74,7 @@ class Arguments(Common[M], Generic[M]):
 
     A word is a switch, a method's name or a setting such as data.labelled=0.05, train.steps=400 or a field of the method.
     """
+    report: ReportOptions = field(default_factory=ReportOptions)
 
 
 LARGEST = 2**31 - 1
@@ -116,7 +118,13 @@ def resolve_preset(presets: Mapping[str, Preset], small: Quick, words: Sequence[
             preset = with_values(preset, {name: read_value(type(part), field_name, text)})
     if (net := _read({NET: {}}, words)[0][NET.removeprefix("--")]) is not None:
         preset = replace(preset, net=net_named(net, preset.net))
+    if _names(words, "--data.labelled-list") and not _names(words, "--data.labelled"):
+        preset = replace(preset, data=replace(preset.data, labelled=None))  # as many as are listed
     return preset, early, rest
+
+
+def _names(words: Sequence[str], flag: str) -> bool:
+    return any(word.partition("=")[0].replace("_", "-") == flag for word in words)
 
 
 def _read(flags: Mapping[str, Mapping[str, Any]], words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

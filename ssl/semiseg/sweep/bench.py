@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from semiseg.change import with_values
 from semiseg.config import SettingError, Train, require
 from semiseg.data import Pack, Splits, understood
 from semiseg.device import resolve
@@ -26,11 +27,13 @@ from semiseg.outside import local_folder, local_path, store_location
 from semiseg.provenance import git_revision
 from semiseg.runner import Place, split_of
 from semiseg.stage import Split, Stage
+from semiseg.sweep.anchors import learns_unlabelled
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.dry_run import KnownPlace, absent, notice, offline, printed, sections
 from semiseg.sweep.feed import Feed
 from semiseg.sweep.resources import check_resources
+from semiseg.sweep.rows import ResolvedRow
 from semiseg.train import StageError
 
 DONE, FAILED = 0, 1
@@ -50,13 +53,14 @@ class Bench:
         self.name = run_name(name, preset, arguments)
         self.place, self.pack, self.splits = self._open()
         self.train = self._resolved()
-        self._splits: dict[float | str | None, Split] = {}
+        self._splits: dict[tuple[tuple[str, Any], ...], Split] = {}
 
     def _open(self) -> tuple[Place, Pack, Splits]:
         a, data = self.arguments, self.preset.data
         if self.ray.address is None:  # of a joined cluster the resources are known only when it is joined
             check_resources(self.ray, usable_cpus(), torch.cuda.device_count())
-        data = replace(data, root=local_path(data.root, "data.root") if data.root else None)
+        places = {name: path for name in ("root", "labelled_list") if (path := getattr(data, name)) is not None}
+        data = replace(data, **{name: local_path(path, f"data.{name}") for name, path in places.items()})
         cache, store = local_folder(a.cache, "cache"), store_location(a.store)
         place = (KnownPlace if a.dry_run and absent(data) else Place)(
             data=data,
@@ -75,11 +79,20 @@ class Bench:
         sizes = set(zip(self.pack.heights.tolist(), self.pack.widths.tolist(), strict=True))
         return resolve(self.preset.train, sizes.pop() if len(sizes) == 1 else None, torch.device(self.place.device))
 
-    def split(self, labelled: float | Literal["all"] | None = None) -> Split:
-        """The images with the preset's number of labelled ones, or another."""
-        if labelled not in self._splits:
-            self._splits[labelled] = split_of(*self.place.open(labelled))
-        return self._splits[labelled]
+    def split(self, **changes: Any) -> Split:
+        """The images of the preset's data, or with a row's other values of it."""
+        asked = tuple(changes.items())
+        if asked not in self._splits:
+            self._splits[asked] = split_of(*self.place.open(**changes))
+        return self._splits[asked]
+
+    def images(self, line: ResolvedRow) -> Split:
+        """The images of a row; of one that learns labels alone all training images, as their number changes none of its weights."""
+        if line.data.get("unlabelled", self.preset.data.unlabelled) == "all":
+            return self.split(**line.data)
+        whole = self.split(**{**line.data, "unlabelled": "all"})
+        chain = line.method.stages(whole, self.net, with_values(self.train, line.train), 0)
+        return whole if learns_unlabelled(chain) is None else self.split(**line.data)
 
     def check_data(self, methods: Mapping[str, Method]) -> None:
         """Say what the data were understood to be. Raise SettingError for a row whose method cannot be trained on them."""

@@ -1,8 +1,9 @@
 """The results folder of a study, gathered from the store: what the report reads."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,24 +14,79 @@ from semiseg.store import Store
 from semiseg.sweep.feed import Queue
 from semiseg.sweep.plan import Plan
 
-
-def collect(folder: Path, plan: Plan, queue: Queue, store: Store, study: results.StudyRecord) -> None:
-    """Write study.json, the four tables and the sample pictures; stages that are not finished are listed with their state."""
-    folder.mkdir(parents=True, exist_ok=True)
-    done = [stage for stage in plan.stages.values() if stage.key in queue.done]
-    results.write_table(folder, "stages", [stage_line(stage, queue, store) for stage in plan.stages.values()])
-    for name, schema in ((name, results.SCHEMAS[name]) for name in ("metrics", "curves")):
-        tables = [pq.read_table(store.folder(stage.key) / f"{name}.parquet") for stage in done]
-        results.write_table(folder, name, pa.concat_tables([schema.empty_table(), *tables]))
-    results.write_table(folder, "rows", row_lines(plan))
-    first = min(seed for _, seed in plan.chains)
-    copy_samples(folder / "samples", [stage for stage in done if stage.seed == first], store)
-    results.write_study(folder, study)
+TABLES = ("metrics", "curves", "pseudo")
+"""Tables of a finished stage; some stages have no `pseudo`."""
 
 
-def stage_line(stage: Stage, queue: Queue, store: Store) -> dict[str, Any]:
-    """One line of stages.parquet."""
-    line: dict[str, Any] = {
+class States(NamedTuple):
+    """How the stages of a plan stand at a moment: keys that are done, and errors by key."""
+
+    done: frozenset[str]
+    failed: dict[str, str]
+    skipped: dict[str, str]
+
+    @classmethod
+    def of(cls, queue: Queue) -> "States":
+        """Those of now. Another thread may go on with the queue: copies of sets and dicts of texts are made at one go."""
+        return cls(frozenset(queue.done), dict(queue.failed), dict(queue.skipped))
+
+
+class Collector:
+    """Writes the results of a plan as often as asked, and reads what a finished stage left only once.
+
+    Equal states give equal files (but study.json), however often and when they were written.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, store: Store) -> None:
+        self.folder, self.plan, self.store = folder, plan, store
+        self.lines: dict[str, dict[str, Any]] = {}
+        """Lines of stages.parquet of finished stages."""
+        self.tables: dict[str, list[pa.Table]] = {name: [_coded(results.SCHEMAS[name].empty_table())] for name in TABLES}
+        self.pictured: set[str] = set()
+        self.first = min(seed for _, seed in plan.chains)
+        """The seed whose sample pictures are kept."""
+
+    def write(self, states: States, study: results.StudyRecord) -> None:
+        """Write study.json, the five tables and the sample pictures; stages that are not finished are listed with their state."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stages = self.plan.stages.values()
+        done = [stage for stage in stages if stage.key in states.done]
+        self._read(stage for stage in done if stage.key not in self.lines)
+        lines = [self.lines[stage.key] if stage.key in states.done else stage_line(stage, states) for stage in stages]
+        results.write_table(self.folder, "stages", lines)
+        for name in TABLES:
+            self.tables[name] = [pa.concat_tables(self.tables[name]).unify_dictionaries().combine_chunks()]
+            results.write_table(self.folder, name, self.tables[name][0].cast(results.SCHEMAS[name]))
+        results.write_table(self.folder, "rows", row_lines(self.plan))
+        self._copy_samples(stage.key for stage in done if stage.seed == self.first)
+        results.write_study(self.folder, study)
+
+    def _read(self, stages: Iterable[Stage]) -> None:
+        for stage in stages:
+            info, folder = self.store.info(stage.key), self.store.folder(stage.key)
+            files = {name: folder / f"{name}.parquet" for name in TABLES}
+            tables = {name: pq.read_table(file) for name, file in files.items() if name != "pseudo" or file.exists()}
+            for name, table in tables.items():
+                self.tables[name].append(_coded(table.select(results.SCHEMAS[name].names).cast(results.SCHEMAS[name])))
+            figures = {name: info[name] for name in ("seconds", "images_per_second", "chosen_step", "started", "ended")}
+            self.lines[stage.key] = blank_line(stage) | {"state": "done", "device": info["provenance"]["device"]} | figures
+
+    def _copy_samples(self, keys: Iterable[str]) -> None:
+        """Pictures of the first test images: image and truth once, and every stage's prediction."""
+        folder = self.folder / "samples"
+        for key in keys:
+            target = folder / key
+            if key in self.pictured and target.is_dir():
+                continue
+            target.mkdir(parents=True, exist_ok=True)
+            for path in sorted(self.store.folder(key).glob("*.png")):
+                shutil.copyfile(path, (target if path.name.startswith("prediction") else folder) / path.name)
+            self.pictured.add(key)
+
+
+def blank_line(stage: Stage) -> dict[str, Any]:
+    """A line of stages.parquet for a stage that waits."""
+    return {
         "key": stage.key,
         "name": stage.name,
         "number": stage.number,
@@ -42,15 +98,14 @@ def stage_line(stage: Stage, queue: Queue, store: Store) -> dict[str, Any]:
         "steps": stage.train.steps,
         "precision": stage.train.precision,
     } | dict.fromkeys(("seconds", "images_per_second", "device", "chosen_step", "started", "ended"))
-    if stage.key in queue.done:
-        info = store.info(stage.key)
-        figures = {name: info[name] for name in ("seconds", "images_per_second", "chosen_step", "started", "ended")}
-        return line | {"state": "done", "device": info["provenance"]["device"]} | figures
-    if stage.key in queue.failed:
-        return line | {"state": "failed", "error": queue.failed[stage.key]}
-    if stage.key in queue.skipped:
-        return line | {"state": "skipped", "error": queue.skipped[stage.key]}
-    return line
+
+
+def stage_line(stage: Stage, states: States) -> dict[str, Any]:
+    """The line of stages.parquet of a stage that waits, runs, has failed or was skipped."""
+    for state, errors in (("failed", states.failed), ("skipped", states.skipped)):
+        if stage.key in errors:
+            return blank_line(stage) | {"state": state, "error": errors[stage.key]}
+    return blank_line(stage)
 
 
 def row_lines(plan: Plan) -> list[dict[str, Any]]:
@@ -62,11 +117,9 @@ def row_lines(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def copy_samples(folder: Path, stages: list[Stage], store: Store) -> None:
-    """Pictures of the first test images: image and truth once, and every stage's prediction."""
-    for stage in stages:
-        source = store.folder(stage.key)
-        target = folder / stage.key
-        target.mkdir(parents=True, exist_ok=True)
-        for path in sorted(source.glob("*.png")):
-            shutil.copyfile(path, (target if path.name.startswith("prediction") else folder) / path.name)
+def _coded(table: pa.Table) -> pa.Table:
+    """The table with every text as a number into a list of distinct ones: a tenth of the memory of ten thousand stages' lines."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            table = table.set_column(place, field.name, table[field.name].dictionary_encode())
+    return table

@@ -29,7 +29,7 @@ def main(table: Ablation, argv: Sequence[str] | None = None) -> int:
 
     def run(words: list[str]) -> int:
         arguments, preset = parse(table, words)
-        return Study(table, preset, arguments, words).run()
+        return Study(table, preset, arguments, words, shown=arguments.report).run()
 
     return guarded(run, argv)
 

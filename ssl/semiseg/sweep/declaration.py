@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from semiseg.change import Change, Row, change
 from semiseg.codec import read_row
 from semiseg.config import Data, Net, SettingError, Train, require
 from semiseg.methods import Method, Supervised, ThreeStage, name_of
 from semiseg.nets import UNet
+from semiseg.results.records import PrintedSpread
 from semiseg.sweep.rows import resolve_row
+
+
+def spreads(kind: Literal["sd", "se"], n: int, *values: float | None) -> tuple[PrintedSpread | None, ...]:
+    """Standard deviations of n runs, or standard errors of their mean, as a paper prints them behind the numbers of a row."""
+    return tuple(None if value is None else PrintedSpread(kind, value, n) for value in values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +30,8 @@ class Paper:
     """Percent, one per column; None where the paper states nothing."""
     metrics: tuple[str | None, ...] | None = None
     """Our metric of each column, when the columns are several metrics of one table."""
+    spreads: Mapping[str, tuple[PrintedSpread | None, ...]] = field(default_factory=dict)
+    """What it prints behind the numbers of a row, one per column: `spreads(kind, n, ...)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,8 @@ class Curve:
     log: bool = False
     paper: dict[str, dict[float, float]] | None = None
     """Percent by curve and number, as printed."""
+    spreads: Mapping[str, Mapping[float, PrintedSpread | None]] = field(default_factory=dict)
+    """What is printed behind those numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)

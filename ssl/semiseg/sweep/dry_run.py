@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from semiseg.config import Data, Net, Train
 from semiseg.data import Pack, Splits, split
 from semiseg.data.known import StandIn, published
 from semiseg.methods import Method
-from semiseg.nets.weights import IMAGENET
+from semiseg.nets.weights import COCO, IMAGENET
 from semiseg.runner import Place
 from semiseg.stage import plain
 
@@ -19,13 +19,14 @@ from semiseg.stage import plain
 class KnownPlace(Place):
     """A place whose data set is not there: published numbers of images, stand-in pixels."""
 
-    def open(self, labelled: float | Literal["all"] | None = None) -> tuple[Pack, Splits]:
-        return _opened(self.data if labelled is None else replace(self.data, labelled=labelled))
+    def opened(self, asked: Data) -> tuple[Pack, Splits]:
+        return _opened(asked)
 
 
 @lru_cache(maxsize=32)
 def _opened(data: Data) -> tuple[Pack, Splits]:
-    pack = _stand_in(replace(data, labelled=None))
+    data = replace(data, stratify="none")  # of names and masks that are not here; numbers are the same
+    pack = _stand_in(replace(data, labelled=None, unlabelled="all"))
     return pack, split(pack, data)
 
 
@@ -49,8 +50,8 @@ def notice(data: Data, splits: Splits, device: str) -> str:
 
 
 def offline(net: Net) -> Net:
-    """The network with random weights where it would fetch others."""
-    return replace(net, weights="") if net.weights == IMAGENET else net
+    """The network with random weights where it would fetch others, or where their file is not given."""
+    return replace(net, weights="") if net.weights in (IMAGENET, COCO) else net
 
 
 Sections = dict[str, dict[str, Any]]

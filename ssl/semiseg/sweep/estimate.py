@@ -12,6 +12,7 @@ import torch
 from semiseg.device import autocast
 from semiseg.machine import usable_cpus
 from semiseg.pseudo import blank
+from semiseg.quality import watched_rows
 from semiseg.runner import Place
 from semiseg.stage import Stage, hash_of, plain
 from semiseg.sweep.feed import Queue
@@ -65,8 +66,9 @@ def signs(value: Any) -> Any:
 
 def stage_seconds(stage: Stage, place: Place, cost: Cost) -> float:
     """Seconds of all steps and scorings of the stage, the final ones on selection and test among them."""
-    _, splits = place.open(stage.split.labelled)
-    images = stage.train.evaluations * len(splits.selection) + 2 * (len(splits.selection) + len(splits.test))
+    pack, splits = place.reopen(stage.split)
+    looked_at = len(watched_rows(pack, splits, stage.train)) if stage.rule.needs.unlabelled else 0
+    images = stage.train.evaluations * (len(splits.selection) + looked_at) + 2 * (len(splits.selection) + len(splits.test))
     return stage.train.steps * cost.step + images * cost.image
 
 
@@ -116,7 +118,7 @@ def timed(call: Callable[[], object]) -> float:
 
 def small(stage: Stage, place: Place, **changes: Any) -> Trainer:
     """A trainer of the stage with random weights that scores SCORED selection images after its last step."""
-    pack, splits = place.open(stage.split.labelled)
+    pack, splits = place.reopen(stage.split)
     shorter = replace(stage, net=replace(stage.net, weights=""), train=replace(stage.train, evaluations=1, **changes))
     scored = splits._replace(selection=splits.selection[:SCORED])
     return Trainer(shorter, pack, scored, torch.device(place.device), blank(stage.rule, pack, splits.training))

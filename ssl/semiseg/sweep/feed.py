@@ -1,6 +1,7 @@
 """What Ray Tune is fed with: stages that can start, and who is told how they go. Knows nothing of Ray."""
 
 from collections.abc import Callable, Iterable, Mapping
+from heapq import heappop, heappush
 from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
@@ -92,7 +93,10 @@ class Careful:
 
 
 class Queue:
-    """Which stage to train next: one whose teachers are finished, the most urgent first. Knows failures, not Ray."""
+    """Which stage to train next: one whose teachers are finished, the most urgent first. Knows failures, not Ray.
+
+    `stages` come in the order of their urgency. Nothing here takes longer because more stages wait.
+    """
 
     def __init__(self, stages: Iterable[Stage], done: Iterable[str]) -> None:
         self.waiting = {stage.key: stage for stage in stages}
@@ -100,15 +104,26 @@ class Queue:
         self.running: dict[str, Stage] = {}
         self.failed: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
+        self._order = {key: number for number, key in enumerate(self.waiting)}
+        self._missing: dict[str, set[str]] = {}
+        """Teachers that are not finished, by the key of the stage that waits for them."""
+        self._learners: dict[str, list[str]] = {}
+        self._ready: list[tuple[int, str]] = []
+        """Stages that can start, as a heap."""
+        for key, stage in self.waiting.items():
+            self._missing[key] = {teacher.key for teacher in stage.teachers} - self.done
+            for teacher in self._missing[key]:
+                self._learners.setdefault(teacher, []).append(key)
+            if not self._missing[key]:
+                self._ready.append((self._order[key], key))  # in order, so that it is a heap
 
     def take(self) -> Stage | None:
         """A stage that can start now, or None when there is none (yet)."""
-        for key, stage in self.waiting.items():
-            if all(teacher.key in self.done for teacher in stage.teachers):
-                del self.waiting[key]
-                self.running[key] = stage
-                return stage
-        return None
+        if not self._ready:
+            return None
+        _, key = heappop(self._ready)
+        self.running[key] = self.waiting.pop(key)
+        return self.running[key]
 
     @property
     def exhausted(self) -> bool:
@@ -118,21 +133,21 @@ class Queue:
     def finish(self, key: str) -> None:
         self.running.pop(key, None)
         self.done.add(key)
+        for learner in self._learners.pop(key, ()):
+            self._missing[learner].discard(key)
+            if not self._missing[learner] and learner in self.waiting:
+                heappush(self._ready, (self._order[learner], learner))
 
     def fail(self, key: str, error: str) -> None:
         """A stage failed for good: what learns from it, and only that, is skipped."""
         self.running.pop(key, None)
         self.failed[key] = error
-        lost = {key}
-        changed = True
-        while changed:
-            changed = False
-            for stage in list(self.waiting.values()):
-                if any(teacher.key in lost for teacher in stage.teachers):
-                    lost.add(stage.key)
-                    self.skipped[stage.key] = f"its teacher stage failed: {error}"
-                    del self.waiting[stage.key]
-                    changed = True
+        lost = [key]
+        for one in lost:
+            for learner in self._learners.pop(one, ()):
+                if self.waiting.pop(learner, None) is not None:
+                    self.skipped[learner] = f"its teacher stage failed: {error}"
+                    lost.append(learner)
 
 
 class PlanFeed:
@@ -141,6 +156,8 @@ class PlanFeed:
 
     def __init__(self, plan: Plan, queue: Queue, row_finished: Callable[[str, int], None], console: Console | None = None) -> None:
         self.plan, self.queue, self.row_finished = plan, queue, row_finished
+        self._left = {name: {stage.key for stage in chain} - queue.done for name, chain in plan.chains.items()}
+        """Stages of every chain that are not finished."""
         self.take, self.label = queue.take, plan.label
         self.monitor = Monitor(self, console)
 
@@ -159,9 +176,10 @@ class PlanFeed:
     def finish(self, key: str) -> None:
         self.queue.finish(key)
         self.monitor.finished(self.plan.stages[key])
-        for (row, seed), chain in self.plan.chains.items():
-            keys = {member.key for member in chain}
-            if key in keys and keys <= self.queue.done:
+        for row, seed in self.plan.needed_by.get(key, ()):
+            left = self._left[row, seed]
+            left.discard(key)
+            if not left:
                 self.row_finished(row, seed)
 
     def stop(self, key: str) -> None:

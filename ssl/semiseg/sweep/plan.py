@@ -31,15 +31,23 @@ class Plan:
 
     @cached_property
     def to_train(self) -> tuple[Stage, ...]:
-        """Missing stages, those with the longest chain of missing descendants and then the most of them first."""
+        """Missing stages, those with the longest chain of missing descendants and then the most of them first, then as in `stages`."""
         return tuple(sorted((stage for stage in self.stages.values() if stage.key not in self.done), key=self._urgency))
 
     def label(self, stage: Stage) -> str:
         """row/seed/stage of the first row that needs the stage: what people see of it."""
-        for (row, seed), chain in self.chains.items():
-            if any(member.key == stage.key for member in chain):
-                return f"{row}/seed {seed}/{stage.name}"
-        return f"seed {stage.seed}/{stage.name}"
+        found = self.needed_by.get(stage.key)
+        row = f"{found[0][0]}/seed {found[0][1]}" if found else f"seed {stage.seed}"
+        return f"{row}/{stage.name}"
+
+    @cached_property
+    def needed_by(self) -> dict[str, list[tuple[str, int]]]:
+        """The chains that a stage is part of, by its key, in the order of the table."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for name, chain in self.chains.items():
+            for key in dict.fromkeys(stage.key for stage in chain):
+                found.setdefault(key, []).append(name)
+        return found
 
     def descendants(self, key: str) -> set[str]:
         """Keys of all stages that learn from this one, directly or not."""
@@ -84,9 +92,8 @@ class Plan:
                 height[teacher.key] = max(height[teacher.key], height[stage.key] + 1)
         return height
 
-    def _urgency(self, stage: Stage) -> tuple[int, int, int]:
-        order = list(self.stages).index(stage.key)
-        return (-self._height[stage.key], -len(self._descendants[stage.key]), order)
+    def _urgency(self, stage: Stage) -> tuple[int, int]:
+        return (-self._height[stage.key], -len(self._descendants[stage.key]))
 
 
 def chain_of(line: ResolvedRow, seed: int, *, split: Split, net: Net, train: Train) -> tuple[Stage, ...]:

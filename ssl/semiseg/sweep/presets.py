@@ -6,7 +6,7 @@ from semiseg.augment import RandAugment
 from semiseg.config import Data, Train, Weak
 from semiseg.ema import Ema
 from semiseg.losses import CrossEntropy, Dice
-from semiseg.methods import DMT, MeanTeacher, Supervised, ThreeStage
+from semiseg.methods import DMT, MeanTeacher, PseudoLabel, Supervised, ThreeStage
 from semiseg.nets import DeepLabV2, UNet
 from semiseg.sweep.declaration import Preset
 
@@ -37,9 +37,9 @@ ACDC = Preset(
     method=replace(SHORT, objective=Dice()),
     seeds=(0, 1),
 )
-# Settings not yet chosen: what choices begin with.
-PETS = Preset(data=PETS_DATA, net=FEW_NET, train=FEW, method=SHORT, seeds=(0, 1))
-STREET = Preset(data=STREET_DATA, net=FEW_NET, train=FEW, method=SHORT, seeds=(0, 1))
+# Likewise by docs/evidence/settings_pets.md and settings_street.md.
+PETS = Preset(data=PETS_DATA, net=FEW_NET, train=FEW, method=replace(SHORT, objective=Dice()), seeds=(0, 1))
+STREET = Preset(data=STREET_DATA, net=FEW_NET, train=FEW, method=replace(SHORT, objective=Dice()), seeds=(0, 1))
 
 # ke2020 where it speaks (4.2: its section 4.2), otherwise its authors' code (RK621); docs/paper_presets.md has every value's
 # source.
@@ -77,7 +77,7 @@ CITYSCAPES = Preset(
 )
 VOC = Preset(
     data=Data(name="voc_aug", labelled=212, selection=200),  # 1/50 of 10,582; images keep their sizes
-    net=DEEPLAB,  # Table 3 and the second half of Table 2 start from COCO weights: --net.weights FILE
+    net=DEEPLAB,
     # 4.2: crops of 321, random scales, 1 labelled image of 10; code: out of 0.5, 0.6 ... 1.5 (here any between)
     train=replace(
         FINE_TUNED, batch_labelled=1, batch_unlabelled=9, crop=(321, 321), weak=replace(FINE_TUNED.weak, scale=(0.5, 1.5))
@@ -90,6 +90,7 @@ VOC = Preset(
         perturbation=RandAugment(translate=10 / 321, cutout_size=32 / 321),  # code: in pixels, whatever the crop
     ),
 )
+VOC_COCO = replace(VOC, net=replace(DEEPLAB, weights="coco"))  # 4.2: second scheme, of Table 3, Figure 3 and Table 2's second half
 
 THREE_STAGE = {
     "demo": Preset(method=SHORT, net=UNet(width=8), train=SCENES),
@@ -105,8 +106,10 @@ THREE_STAGE = {
     "street": STREET,
     "paper": CITYSCAPES,
     "paper-voc": VOC,
+    "paper-voc-coco": VOC_COCO,
 }
-"""Of ke2020: built-in scenes, real images on a laptop, few labels of real images, and the paper's own two data sets."""
+"""Of ke2020: built-in scenes, real images on a laptop, few labels of real images, and the paper's own two data sets, the second one
+from either kind of weights."""
 
 MEAN_TEACHER = {
     # three methods on the same ground: one loss of labelled pixels, a teacher that follows within hundreds of steps
@@ -154,3 +157,76 @@ MEAN_TEACHER = {
     ),
 }
 """Of pets_mean_teacher: three methods on the built-in scenes, pets on a laptop, and the paper's own set-up."""
+
+ONLINE = DMT(
+    masks="online",  # 4.2: "online self-training"
+    scope="batch",  # what masks made online can be ranked within
+    ranking="global",  # 2.3: "direct ranking"
+    reduction="separate",  # equations 3 and 5
+    pseudo_on="unlabelled",  # algorithm 1, lines 7 and 8
+)
+"""Mutual training as feng2020_dmt writes it; its other defaults are the paper's too."""
+DST_CBC = DMT(
+    alpha=0.8,
+    teacher_first="a",
+    update="symmetric",
+    ranking="class",
+    scope="dataset",
+    reduction="pooled",
+    masks="phase",
+    pseudo_on="unlabelled",
+)
+"""Mutual training as the code does it that feng2020_dmt builds on."""
+MUTUAL_PAPER = Preset(
+    data=Data(
+        name="oxford_pets", labelled=0.1, size=(64, 64), variant=("split_feng2020_dmt",)
+    ),  # size: pets_mean_teacher's, as feng2020_dmt gives none
+    method=ONLINE,
+    others=(PseudoLabel(pseudo_on="unlabelled"),),
+    net=UNet(width=64, depth=3),  # "U-Net": width and depth are pets_mean_teacher's
+    train=Train(
+        steps=10_000,  # of pretraining; "10,000 epochs" would be 180,000 steps of 18 batches
+        batch_labelled=3,  # 32 in all, such that 558 labelled and 5,027 others last for about as many batches: 186 and 174
+        batch_unlabelled=29,
+        optimiser="sgd",
+        betas=(0.9, 0.999),  # the first is the momentum
+        learning_rate=0.004,
+        weight_decay=5e-4,  # code, as the paper follows its defaults
+        decay="poly",
+        weak=Weak(scale=(0.5, 1.5), flip=0.5),  # code; the paper names no augmentation
+        score="foreground_iou",
+    ),
+    seeds=(0, 1, 2),  # DMT's 3 runs; the others have 5
+)
+MUTUAL = {
+    "demo": Preset(
+        data=Data(labelled=0.1),
+        method=DMT(phase_epochs=5),
+        others=(PseudoLabel(),),
+        net=UNet(width=8),
+        train=Train(steps=700, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3),
+    ),
+    "pets": Preset(
+        data=Data(name="oxford_pets", labelled=0.1, size=(64, 64)),
+        method=DMT(),
+        others=(PseudoLabel(),),
+        net=UNet(width=8),
+        train=Train(steps=600, batch_labelled=4, batch_unlabelled=12, learning_rate=5e-3, score="foreground_iou"),
+        seeds=(0, 1),
+    ),
+    "paper": MUTUAL_PAPER,
+    "paper-dst-cbc": replace(
+        MUTUAL_PAPER,
+        method=DST_CBC,
+        train=replace(MUTUAL_PAPER.train, batch_labelled=8, batch_unlabelled=24),  # a quarter, as its 2 + 6 on Cityscapes
+    ),
+}
+"""Of feng2020_dmt: built-in scenes, pets on a laptop, the report as it is written, and the code that it builds on."""
+SHORT_MUTUAL = {
+    "demo": replace(
+        MUTUAL["demo"], method=DMT(phase_epochs=2), train=replace(MUTUAL["demo"].train, steps=300, evaluations=4), seeds=(0, 1)
+    ),
+    "pets": replace(MUTUAL["pets"], method=DMT(phase_epochs=5)),
+    "paper": MUTUAL_PAPER,
+}
+"""The same with shorter phases, where many rows train on a laptop."""

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import torch
@@ -12,7 +12,7 @@ from semiseg.data import Pack, Splits
 from semiseg.development import is_development
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.provenance import provenance
-from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ScoreRecord, StudyRecord
+from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ReportOptions, ScoreRecord, StudyRecord
 from semiseg.runner import Place
 from semiseg.stage import by_content, plain
 from semiseg.sweep.anchors import Anchored
@@ -43,6 +43,7 @@ def study_record(
     command: str,
     wall_seconds: float | None,
     slots: int,
+    report: ReportOptions,
 ) -> StudyRecord:
     """The record of one run of a table.
 
@@ -57,7 +58,7 @@ def study_record(
         name=name,
         title=table.title,
         question=table.question,
-        paper=_paper(table.paper),
+        paper=paper_record(table.paper),
         rows={**rows, **anchored.words},
         method=name_of(method),
         methods=tuple(METHODS),
@@ -84,15 +85,15 @@ def study_record(
         provenance=_provenance(place, command),
         wall_seconds=wall_seconds,
         slots=slots,
+        report=report,
     )
 
 
-def _paper(paper: Paper | None) -> PaperRecord | None:
+def paper_record(paper: Paper | None) -> PaperRecord | None:
+    """The declared numbers as a study holds them."""
     if paper is None:
         return None
-    return PaperRecord(
-        title=paper.title, url=paper.url, table=paper.table, columns=paper.columns, rows=paper.rows, metrics=paper.metrics
-    )
+    return PaperRecord(**{one.name: getattr(paper, one.name) for one in fields(paper)})
 
 
 def _data(name: str, labelled: Sequence[int], pack: Pack, splits: Splits) -> DataRecord:
@@ -140,10 +141,16 @@ def curve_record(
         return None
     stated = (curve.paper or {}) if own is None else own
     paper = {name: {x: value for x, value in line.items() if x in series.get(name, {})} for name, line in stated.items()}
+    spreads = {
+        name: {x: spread for x, spread in line.items() if spread is not None and x in paper.get(name, {})}
+        for name, line in curve.spreads.items()
+        if own is None
+    }
     return CurveRecord(
         x=curve.x,
         log=curve.log,
         series={name: line for name, line in series.items() if line},
         levels=tuple(row for row in curve.levels if row in rows),
         paper={name: line for name, line in paper.items() if line},
+        spreads={name: line for name, line in spreads.items() if line},
     )

@@ -2,21 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from semiseg.change import Row, with_values
 from semiseg.codec import check_change, method_of
 from semiseg.config import Data, SettingError, Train, require
+from semiseg.data_settings import OF_ROWS
 from semiseg.measures import check_names
 from semiseg.methods import Method
 
 
 @dataclass(frozen=True)
 class ResolvedRow:
-    """A method and, where the row says so, its own number of labelled images and training settings."""
+    """A method and, where the row says so, its own values of the data, such as labelled images, and of training settings."""
 
     method: Method
-    labelled: int | float | Literal["all"] | None
+    data: Mapping[str, Any]
     train: Mapping[str, Any]
 
 
@@ -40,10 +41,13 @@ def _resolved(row: Row, methods: Mapping[str, Method]) -> ResolvedRow:
     method.check_switches()
     check_change(row.data, Data())
     for name, value in row.data.values.items():
-        require(name == "labelled", f"data.{name}", value, "another value for the whole study; a row changes data.labelled alone")
+        own = ", ".join(f"data.{one}" for one in OF_ROWS)
+        require(name in OF_ROWS, f"data.{name}", value, f"another value for the whole study; a row changes {own}")
     check_change(row.train, Train())
     check_train(row.train.values)
-    return ResolvedRow(method, row.data.of(Data()).labelled, dict(row.train.values))
+    data = row.data.of(Data())
+    own = {name: value for name in row.data.values if (value := getattr(data, name)) is not None}  # None: as the study has it
+    return ResolvedRow(method, own, dict(row.train.values))
 
 
 def check_train(train: Mapping[str, Any]) -> None:

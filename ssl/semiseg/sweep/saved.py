@@ -35,13 +35,18 @@ def write_config(file: Path, saved: Saved, about: Mapping[str, Any]) -> None:
 
 WEAK = ("scale", "scale_law", "flip")
 """Settings of the weak augmentation that were fields of Train before they had a place of their own."""
+DELAYED = {True: "delayed", False: "independent"}
+"""What `delayed` of a mean teacher is called since there are three."""
 
 
 def read_config(file: Path) -> Saved:
-    """What `write_config` wrote, now or when WEAK were fields of Train. SettingError, one line, for anything else."""
+    """What `write_config` wrote, now or when WEAK were fields of Train and DELAYED was true or false. SettingError, one line, for
+    anything else."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         method = {"type": values["method"], **values["settings"]}
+        if isinstance(method.get("delayed"), bool):
+            method["delayed"] = DELAYED[method["delayed"]]
         train = dict(values["train"])
         if moved := {name: train.pop(name) for name in WEAK if name in train}:
             train["weak"] = moved | train.get("weak", {})

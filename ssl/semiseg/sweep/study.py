@@ -2,45 +2,52 @@
 
 import json
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from semiseg import report
 from semiseg.codec import write_row
+from semiseg.config import require
 from semiseg.methods import name_of
 from semiseg.outside import writable_folder
 from semiseg.results import StudyRecord, read
+from semiseg.results.records import ReportOptions
 from semiseg.runner import Place
 from semiseg.stage import Stage
 from semiseg.sweep.anchors import Anchored, anchored
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
-from semiseg.sweep.collect import collect
+from semiseg.sweep.collect import Collector, States
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.estimate import estimate
 from semiseg.sweep.feed import PlanFeed, Queue
+from semiseg.sweep.pictures import write_views
 from semiseg.sweep.plan import Plan, chain_of, make_plan
 from semiseg.sweep.record import study_record
+from semiseg.sweep.renewal import Renewal
 from semiseg.sweep.rows import ResolvedRow, resolve_row
 from semiseg.sweep.stop import Stopped
-
-REPORT_EVERY = 20.0
-"""The report of an unfinished study is renewed at most this often, in seconds."""
 
 
 class Study:
     """One run of a table with a resolved preset: everything between the command line and the exit status.
 
-    `words` are those of the command line. With a bench that is open it uses that one's.
+    `words` are those of the command line, `shown` what the page shows. With a bench that is open it uses that one's.
     """
 
     def __init__(
-        self, table: Ablation, preset: Preset, arguments: Common[Any], words: Sequence[str] = (), bench: Bench | None = None
+        self,
+        table: Ablation,
+        preset: Preset,
+        arguments: Common[Any],
+        words: Sequence[str] = (),
+        bench: Bench | None = None,
+        shown: ReportOptions | None = None,
     ) -> None:
         self.table, self.preset, self.arguments, self.words, self.bench = table, preset, arguments, words, bench
+        self.shown = shown or ReportOptions()
         methods, rows = preset.methods(), chosen_rows(table, preset)
         self.lines = {name: resolve_row(table.name, name, row, methods) for name, row in rows.items()}
         self.rows = {name: write_row(row, methods) for name, row in rows.items()}
@@ -50,8 +57,6 @@ class Study:
         self.out = results_folder(arguments, self.name)
         self.unwritten = ""
         """Why results could not be written, if so."""
-        self.refreshing: subprocess.Popen[bytes] | None = None
-        self.refreshed = 0.0
         self.wall, self.slots = self._measured_before()
 
     def _measured_before(self) -> tuple[float | None, int]:
@@ -75,10 +80,15 @@ class Study:
             return DONE
         writable_folder(self.out, "out")
 
+        collector = Collector(self.out, plan, bench.place.open_store())
+
         def write() -> None:
             """Training goes on whatever becomes of the results: the store has all of them."""
             try:
-                collect(self.out, plan, queue, bench.place.open_store(), self._record(plan, bench))
+                states = States.of(queue)
+                collector.write(states, self._record(plan, bench))
+                ends = (chain[-1] for (_, seed), chain in plan.chains.items() if seed == self.preset.seeds[0])
+                write_views(self.out / "samples", [one for one in ends if one.key in states.done], bench.pack, bench.splits)
                 self.unwritten = ""
             except OSError as error:
                 if not self.unwritten:
@@ -89,7 +99,7 @@ class Study:
                     )
                 self.unwritten = f"out: cannot write to {self.out} ({error.strerror or error})"
 
-        stopped = self._train(plan, queue, bench, write) if plan.to_train else 0
+        stopped = self._train(plan, queue, bench, Renewal(self.out, write)) if plan.to_train else 0
         write()
         status = self._close(queue)
         if stopped:
@@ -100,56 +110,40 @@ class Study:
         """The stages of all rows, anchors and seeds; a dry run prints the settings."""
 
         def chain(line: ResolvedRow, seed: int = self.preset.seeds[0]) -> tuple[Stage, ...]:
-            return chain_of(line, seed, split=bench.split(line.labelled), net=bench.net, train=bench.train)
+            return chain_of(line, seed, split=bench.images(line), net=bench.net, train=bench.train)
 
         self.anchored = anchored(self.table, self.lines, self.arguments.anchors, self.preset.methods(), chain)
+        rows = self.rows | self.anchored.words
+        for row in self.shown.sample_rows:
+            require(row in rows, "report.sample_rows", row, ", ".join(rows))
         plan = make_plan(
             self.anchored.lines,
             self.preset.seeds,
-            split=lambda line: bench.split(line.labelled),
+            split=bench.images,
             net=bench.net,
             train=bench.train,
-            has=bench.place.open_store().has,
+            has=bench.place.open_store().listed(),
             anchors=self.anchored.words,
         )
         bench.check_stages(list(plan.stages.values()))
         if self.arguments.dry_run:
             used = {name_of(line.method) for line in self.lines.values()}
-            bench.show_settings(
-                self.rows | self.anchored.words, {name: one for name, one in self.preset.methods().items() if name in used}
-            )
+            bench.show_settings(rows, {name: one for name, one in self.preset.methods().items() if name in used})
         return plan
 
     def _cost(self, plan: Plan, place: Place, slots: int) -> str:
         return f"about {duration(estimate(plan, place, slots))} on {slots} slot{'s' if slots != 1 else ''}"
 
-    def _train(self, plan: Plan, queue: Queue, bench: Bench, write: Callable[[], None]) -> int:
+    def _train(self, plan: Plan, queue: Queue, bench: Bench, renewal: Renewal) -> int:
         began = time.time()
-
-        def row_finished(row: str, seed: int) -> None:
-            write()
-            self._refresh_report()
-
         with bench.cluster() as self.slots:
-            stopped = bench.feed(PlanFeed(plan, queue, row_finished), self.slots)
+            stopped = bench.feed(PlanFeed(plan, queue, lambda row, seed: renewal.news()), self.slots)
         self.wall = time.time() - began
+        renewal.close()
         return stopped
-
-    def _refresh_report(self) -> None:
-        """Renew the page of the unfinished study beside the training, at low priority, unless that happened just now."""
-        running = self.refreshing is not None and self.refreshing.poll() is None
-        if running or time.monotonic() - self.refreshed < REPORT_EVERY:
-            return
-        code = "import os, sys, pathlib, semiseg.report as r; os.nice(15); r.write_report(pathlib.Path(sys.argv[1]))"
-        self.refreshing = subprocess.Popen(
-            [sys.executable, "-c", code, str(self.out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self.refreshed = time.monotonic()
 
     def _close(self, queue: Queue) -> int:
         """Write the report, print the table; the exit status."""
-        if self.refreshing is not None:
-            self.refreshing.wait()
         try:
             if self.unwritten:
                 raise OSError(self.unwritten)
@@ -185,4 +179,5 @@ class Study:
             command=command_line(self.words),
             wall_seconds=self.wall,
             slots=self.slots,
+            report=self.shown,
         )

@@ -15,7 +15,9 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our store keeps the results
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")  # of an experiment that is never restored
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes that trials, which have an environment, do not take
 
 import ray
 from ray import tune
@@ -33,11 +35,14 @@ from semiseg.sweep.address import host_and_port, reached
 from semiseg.sweep.feed import Careful, Feed
 from semiseg.sweep.resources import Ray, check_resources
 from semiseg.sweep.stop import as_user_signal, endings_blocked, halt, stopping
+from semiseg.sweep.turns import Turns
 from semiseg.train import StageError
 from semiseg.waiting import SAY_AFTER, wait_for
 
 REPORT_SECONDS = 2.0
 """A running stage says how it is doing this often."""
+FIRST_REST, LONGEST_REST = 0.02, 1.0
+"""Seconds after which a process without a stage asks for one, first and when it has asked often."""
 LONGEST_FOLDER = 40
 """Characters of a temporary folder below which Ray can make its sockets."""
 RETRIES = 2
@@ -57,23 +62,33 @@ class StageTrial(tune.Trainable):
         self.stage: Stage = new_config["stage"]
         self.label = str(new_config["label"])
         self.run: StageRun | None = None
+        self.last: dict[str, Any] | None = None
+        """What was reported when the stage ended."""
+        self.rest = FIRST_REST
         return True
 
     def step(self) -> dict[str, Any]:
+        """Train for a while and report; once the stage has ended, wait and report the same, until the driver ends the trial."""
+        if self.last is not None:
+            time.sleep(self.rest)
+            self.rest = min(2 * self.rest, LONGEST_REST)
+            return self.last
         try:
             if self.run is None:
                 self.run = StageRun(self.stage, self.place)
             figures: dict[str, Any] = dict(self.run.advance(REPORT_SECONDS))
         except StageError as error:
-            self.run = None
-            return {"done": True, "finished": False, "error_text": str(error)}
+            self.run, self.last = None, {"finished": False, "error_text": str(error)}
+            return self.last
         self._publish_metrics(figures)
-        finished = self.run.finished
-        return figures | {"done": finished, "finished": finished, "error_text": ""}
+        result = figures | {"finished": self.run.finished, "error_text": ""}
+        if self.run.finished:
+            self.run, self.last = None, result
+        return result
 
     def cleanup(self) -> None:
         """Tune stops the trial: when it is not finished, keep what it has done."""
-        if self.run is not None and not self.run.finished:
+        if self.run is not None:
             self.run.checkpoint()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
@@ -103,34 +118,20 @@ class StageTrial(tune.Trainable):
 class FeedSearcher(Searcher):
     """Suggests a stage as soon as its teachers are finished."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, turns: Turns) -> None:
         super().__init__()
-        self.feed = feed
-        self.stages: dict[str, Stage] = {}
-        """By the id of their Tune trial."""
+        self.turns = turns
 
     def suggest(self, trial_id: str) -> Any:
         """Config of the next trial, None to wait, FINISHED when no stage is left."""
-        stage = self.feed.take()
+        stage = self.turns.suggest(trial_id)
         if stage is None:
-            return Searcher.FINISHED if self.feed.exhausted else None
-        self.stages[trial_id] = stage
-        return {"stage": stage, "label": self.feed.label(stage)}
+            return Searcher.FINISHED if self.turns.exhausted else None
+        return {"stage": stage, "label": self.turns.feed.label(stage)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        key = self.stages[trial_id].key
-        if error:  # which `Failures` is told with the cause
-            return
-        if result and result.get("error_text"):
-            self.feed.fail(key, result["error_text"])
-        elif result and result.get("finished"):
-            self.feed.progress(key, result)  # Tune shows the last report to no scheduler
-            self.feed.finish(key)
-        else:
-            self.feed.stop(key)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher with the experiment, which is never restored
+        if not error:  # of which `Processes` is told with the cause
+            self.turns.stopped(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store is the only truth about what is finished."""
@@ -140,33 +141,33 @@ class FeedSearcher(Searcher):
 
 
 class FeedScheduler(FIFOScheduler):
-    """Hands every report to the feed and stops the trials that it no longer wants."""
+    """Hands every report on and ends trials that have no more to do, or that nobody wants."""
 
-    def __init__(self, searcher: FeedSearcher) -> None:
+    def __init__(self, turns: Turns) -> None:
         super().__init__()
-        self.searcher = searcher
+        self.turns = turns
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        key = self.searcher.stages[trial.trial_id].key
-        if result.get("steps") and self.searcher.feed.progress(key, result):
-            return FIFOScheduler.STOP
-        return FIFOScheduler.CONTINUE
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+        return FIFOScheduler.STOP if self.turns.report(trial.trial_id, result) else FIFOScheduler.CONTINUE
 
 
-class Failures(tune.Callback):
-    """Takes note of trials that Tune has given up."""
+class Processes(tune.Callback):
+    """Takes note of trials that have got a process, have lost it, or were given up."""
 
-    def __init__(self, searcher: FeedSearcher) -> None:
-        self.searcher = searcher
+    def __init__(self, turns: Turns) -> None:
+        self.turns = turns
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.turns.started(trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.turns.restarts(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         lines = [line for line in str(trial.get_error() or "").splitlines() if line.strip()]
         cause = lines[-1].strip() if lines else "its process died"
-        stage, feed = self.searcher.stages[trial.trial_id], self.searcher.feed
-        feed.fail(stage.key, f"{feed.label(stage)}: {cause} (tried {RETRIES + 1} times)")
+        label = self.turns.feed.label(self.turns.stages[trial.trial_id])
+        self.turns.failed(trial.trial_id, f"{label}: {cause} (tried {RETRIES + 1} times)")
 
 
 class Starting(tune.Callback):
@@ -262,16 +263,17 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limi
     trainable = tune.with_resources(trainable, {"cpu": settings.cpus_per_trial, "gpu": settings.gpus})
     with temporary_folder() as folder, as_user_signal() as stopped_by:
         careful = Careful(feed, halt)
-        searcher = FeedSearcher(careful)
+        reuse = not settings.dashboard  # Ray fixes an actor's repr when it starts, so the page would name its first stage
+        turns = Turns(careful, reuse=reuse)
         starting = Starting(settings, limit)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=FeedScheduler(searcher),
+                search_alg=FeedSearcher(turns),
+                scheduler=FeedScheduler(turns),
                 num_samples=-1,
                 max_concurrent_trials=count,
-                reuse_actors=not settings.dashboard,  # Ray fixes an actor's repr when it starts, so the page would name its first stage
+                reuse_actors=reuse,
                 trial_name_creator=lambda trial: trial.config["stage"].key[:12],
                 trial_dirname_creator=lambda trial: trial.config["stage"].key[:12],
             ),
@@ -281,7 +283,7 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limi
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Failures(searcher), starting],
+                callbacks=[Processes(turns), starting],
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the monitor and at the end

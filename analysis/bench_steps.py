@@ -7,7 +7,7 @@ median over the blocks, with the interval of order statistics that holds the med
 of a stage, where every term counts, and each is followed by an update of the moving average, if there is one. The numbers of
 docs/measured.md come from
 
-    python analysis/bench.py
+    python analysis/bench_steps.py
 """
 
 import copy

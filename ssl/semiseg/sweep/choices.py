@@ -1,0 +1,108 @@
+"""What the settings of presets are chosen among: declared candidates, for analysis/choose_settings.py."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from semiseg.change import Change, Row, change, within
+from semiseg.config import Data, Train, Weak
+from semiseg.losses import CrossEntropyDice, Dice
+from semiseg.methods import Supervised, ThreeStage
+from semiseg.methods.three_stage import parts
+from semiseg.sweep.declaration import Preset
+from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, SHORT, STREET_DATA, THREE_STAGE, TURNED
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What it changes of the winner so far."""
+
+    row: Row = field(default_factory=Row)
+    data: Change[Data] = field(default_factory=lambda: Change(Data))
+
+    def __or__(self, other: "Proposal") -> "Proposal":
+        return Proposal(self.row | other.row, self.data | other.data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Candidates by name, in rounds; names are distinct."""
+
+    base: Preset
+    """With the steps and seeds of a candidate: budget = steps x seeds x candidates."""
+    start: str
+    """What the base preset is called in the table."""
+    rounds: tuple[Mapping[str, Proposal], ...]
+    row: Row = field(default_factory=lambda: Row(change(Supervised)))
+    """What is trained."""
+    trains: str = "labels alone"
+
+
+def supervised(**values: Any) -> Proposal:
+    """Another loss of labelled pixels."""
+    return Proposal(Row(change(Supervised, **values)))
+
+
+def self_trained(**values: Any) -> Proposal:
+    """Other settings of the three stages."""
+    return Proposal(Row(change(ThreeStage, **values)))
+
+
+def trained(**values: Any) -> Proposal:
+    """Other training settings."""
+    return Proposal(Row(train=change(Train, **values)))
+
+
+def augmented(weak: Weak) -> Proposal:
+    """Another weak augmentation; said by what is not the default."""
+    changed = {one.name: getattr(weak, one.name) for one in fields(Weak) if getattr(weak, one.name) != getattr(Weak(), one.name)}
+    return Proposal(Row(train=within(Train, "weak", Change(Weak, changed))))
+
+
+def given(**values: Any) -> Proposal:
+    """Other values of the images."""
+    return Proposal(data=change(Data, **values))
+
+
+PLAIN = Weak(scale=(1.0, 1.0), flip=0.0)
+LOSSES_AND_RATES: tuple[Mapping[str, Proposal], ...] = (
+    {"Dice": supervised(objective=Dice()), "cross-entropy + Dice": supervised(objective=CrossEntropyDice())},
+    {"rate 1e-3": trained(learning_rate=1e-3), "rate 1e-2": trained(learning_rate=1e-2)},
+)
+LABELS_ALONE: dict[str, Choice] = {
+    name: Choice(
+        base=Preset(data=data, net=FEW_NET, train=replace(FEW, batch_unlabelled=0), method=Supervised()),
+        start="cross-entropy, rate 5e-3",
+        rounds=rounds,
+    )
+    for name, data, rounds in (
+        (
+            "acdc",
+            ACDC_DATA,
+            (
+                *LOSSES_AND_RATES,
+                {"no augmentation": augmented(PLAIN), "SSL4MIS's turns": augmented(TURNED)},
+                {"percentiles of a patient": given(normalise="percentile", normalise_over="group")},
+            ),
+        ),
+        ("pets", PETS_DATA, LOSSES_AND_RATES),
+        ("street", STREET_DATA, LOSSES_AND_RATES),
+    )
+}
+
+CHOICES: dict[str, Choice] = LABELS_ALONE | {
+    "acdc-stages": Choice(
+        base=replace(THREE_STAGE["acdc"], seeds=tuple(range(6)), method=replace(SHORT, objective=Dice())),
+        row=Row(parts("S1", "S2", "CR", "T2", "SA")),
+        trains="stages 1 and 2",
+        start="Dice, both lambdas 1/2, ramp over 0.6",
+        rounds=(
+            {"cross-entropy + Dice": self_trained(objective=CrossEntropyDice())},
+            {"label-only 0.3": self_trained(label_only=0.3), "threshold 0.95": self_trained(threshold=0.95)},
+            {"lambdas 1/4": self_trained(lambda1=0.25, lambda2=0.25), "lambdas 1": self_trained(lambda1=1.0, lambda2=1.0)},
+        ),
+    )
+}
+
+PRESETS = {name: THREE_STAGE[name.removesuffix("-stages")] for name in CHOICES}
+"""The presets whose training is chosen so, once their tables are in docs/evidence."""

@@ -16,8 +16,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,12 +26,13 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 import tyro
-from torch import Tensor, nn
+from torch import Tensor
 
 from semiseg.augment.perturbation import Move, Perturbation
 from semiseg.batches import Batches
 from semiseg.config import Data, Net, SettingError, Train
 from semiseg.ema import Ema
+from semiseg.hard import likeliest
 from semiseg.methods import METHODS, Method
 from semiseg.methods.rule import State
 from semiseg.nets import SMP, SwiftNet, UNet
@@ -42,9 +43,9 @@ from semiseg.train import Trainer
 
 NETWORKS: dict[str, tuple[Net, int]] = {  # with the side of its crops
     "U-Net 8, depth 3": (UNet(), 64),
-    "U-Net 16, depth 5": (UNet(width=16, depth=5), 128),  # the widths of SSL4MIS's, which has 1.81 M with bilinear upsampling
-    "U-Net on Lite0": (SMP(), 128),
-    "SwiftNet": (SwiftNet(), 128),
+    "U-Net 16, depth 5": (UNet(width=16, depth=5), 64),  # the widths of SSL4MIS's, which has 1.81 M with bilinear upsampling
+    "U-Net on Lite0": (SMP(), 96),
+    "SwiftNet": (SwiftNet(), 96),
 }
 PARTS = ("networks", "losses and views", "strong", "weak", "EMA", "optimiser", "evaluation")
 WARM_STEPS = 3
@@ -73,11 +74,10 @@ class Arguments:
 
 
 class Pass(NamedTuple):
-    """A forward pass that a step makes."""
+    """A forward pass that a step makes, by `call` forward or both."""
 
     role: str
     call: str
-    """forward or both."""
     image: Tensor
     learns: bool
 
@@ -106,19 +106,16 @@ class Clock:
     @contextmanager
     def over(self, trainer: Trainer) -> Iterator[None]:
         """Inside, the parts of the trainer's steps are timed."""
-        owners = [(one, ("forward", "both"), "networks") for one in trainer.state.networks().values()]
+        networks = (trainer.state.networks() | trainer.state.fixed).values()
+        owners: list[tuple[Any, tuple[str, ...], str]] = [(one, ("forward", "both"), "networks") for one in networks]
         owners += [(torch.Tensor, ("backward",), "networks"), (Batches, ("make",), "weak"), (State, ("follow",), "EMA")]
         owners += [(kind, ("__call__", "pair", "logits"), "strong") for base in (Perturbation, Move) for kind in family(base)]
         owners += [(one, ("step", "zero_grad"), "optimiser") for one in trainer.optimisers.values()]
         found = [(owner, name, part) for owner, names, part in owners for name in names if has(owner, name)]
-        made = [patch.object(owner, name, self.wrap(part, getattr(owner, name))) for owner, name, part in found]
-        for one in made:
-            one.start()
-        try:
+        with ExitStack() as patches:
+            for owner, name, part in found:
+                patches.enter_context(patch.object(owner, name, self.wrap(part, getattr(owner, name))))
             yield
-        finally:
-            for one in reversed(made):
-                one.stop()
 
 
 def has(owner: Any, name: str) -> bool:
@@ -136,8 +133,11 @@ class Bare:
 
     def __init__(self, trainer: Trainer) -> None:
         self.passes = passes(trainer)
-        self.trained, self.averages = (copy.deepcopy(nets) for nets in (trainer.state.trained, trainer.state.averages))
-        self.follows = trainer.state.follows
+        state = trainer.state
+        self.trained, averages, fixed = (copy.deepcopy(nets) for nets in (state.trained, state.averages, state.fixed))
+        self.networks = self.trained | averages | fixed
+        moved = [(net.state_dict(), self.trained[state.follows[role]].state_dict()) for role, net in averages.items()]
+        self.followed = [[[one for one in of.values() if one.is_floating_point()] for of in pair] for pair in moved]
         parameters = [one for net in self.trained.values() for one in net.parameters() if one.requires_grad]
         self.adam = torch.optim.Adam(parameters, lr=1e-3, fused=True)
         generator, classes = torch.Generator().manual_seed(0), len(trainer.pack.classes)
@@ -146,7 +146,7 @@ class Bare:
         self.masks = [torch.randint(classes, (n, *size), generator=generator) for n, _, *size in shapes]
 
     def run(self, one: Pass) -> tuple[Tensor, ...]:
-        found = getattr((self.trained | self.averages)[one.role], one.call)(one.image)
+        found = getattr(self.networks[one.role], one.call)(one.image)
         return found if isinstance(found, tuple) else (found,)
 
     def step(self) -> None:
@@ -157,18 +157,14 @@ class Bare:
                 terms += [F.cross_entropy(logits, mask) for logits in (learned, *more)]
             else:
                 with torch.no_grad():
-                    guesses.append(self.run(one)[0].max(1).indices)
+                    guesses.append(likeliest(self.run(one)[0]))
         terms += [F.cross_entropy(learned[-len(guess) :], guess) for guess in guesses]
         self.adam.zero_grad(set_to_none=True)
         torch.stack(terms).sum().backward()
         self.adam.step()
         with torch.no_grad():
-            for role, average in self.averages.items():
-                torch._foreach_lerp_(floats(average), floats(self.trained[self.follows[role]]), 0.01)
-
-
-def floats(network: nn.Module) -> list[Tensor]:
-    return [value for value in network.state_dict().values() if value.is_floating_point()]
+            for average, followed in self.followed:
+                torch._foreach_lerp_(average, followed, 0.01)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def passes(trainer: Trainer) -> list[Pass]:
@@ -183,14 +179,12 @@ def passes(trainer: Trainer) -> list[Pass]:
 
         return run
 
-    networks = trainer.state.networks()
-    made = [(role, name, net) for role, net in networks.items() for name in ("forward", "both") if hasattr(net, name)]
-    patches = [patch.object(net, name, seen(role, name, getattr(net, name))) for role, name, net in made]
-    for one in patches:
-        one.start()
-    trainer.train_step()
-    for one in patches:
-        one.stop()
+    networks = (trainer.state.networks() | trainer.state.fixed).items()
+    made = [(role, name, net) for role, net in networks for name in ("forward", "both") if hasattr(net, name)]
+    with ExitStack() as patches:
+        for role, name, net in made:
+            patches.enter_context(patch.object(net, name, seen(role, name, getattr(net, name))))
+        trainer.train_step()
     return found
 
 
@@ -203,18 +197,24 @@ class Measured(NamedTuple):
     interval: tuple[float, float]
     shares: list[float]
 
+    def cells(self, images: int) -> list[str]:
+        ratio = "{:.3f} [{:.3f}, {:.3f}]".format(self.ratio, *self.interval)
+        shares = [f"{share:.1%}" for share in self.shares]
+        return [f"{1000 * self.bare:.1f}", f"{1000 * self.ours:.1f}", ratio, f"{images / self.ours:.1f}", *shares]
+
 
 def measure(trainer: Trainer, blocks: int, steps: int) -> Measured:
     """Both loops of a stage, then the parts of the trainer's."""
-    trainer.progress.step = trainer.train.steps // 2
     for net in trainer.state.trained.values():
         net.train()
+    trainer.progress.step = trainer.train.steps // 2
     bare = Bare(trainer)
     loops = (bare.step, trainer.train_step)
     for loop in loops:
         seconds_of(loop, WARM_STEPS)
     pairs: list[tuple[float, float]] = []
     for block in range(blocks):
+        trainer.progress.step = trainer.train.steps // 2
         first = block % 2
         found = [seconds_of(loops[which], steps) / steps for which in (first, 1 - first)]
         pairs.append((found[first], found[1 - first]))
@@ -227,11 +227,12 @@ def measure(trainer: Trainer, blocks: int, steps: int) -> Measured:
     parts["evaluation"] = seconds_of(trainer._score_selection, 2) / 2 * trainer.train.evaluations / trainer.train.steps
     total = sum(parts.values())
     ratios = [ours / alone for alone, ours in pairs]
-    alone, ours = (statistics.median(one) for one in zip(*pairs, strict=True))
-    return Measured(alone, ours, statistics.median(ratios), of_median(ratios), [parts.get(part, 0.0) / total for part in PARTS])
+    seconds = (statistics.median(one) for one in zip(*pairs, strict=True))
+    return Measured(*seconds, statistics.median(ratios), of_median(ratios), [parts.get(part, 0.0) / total for part in PARTS])
 
 
 def seconds_of(loop: Callable[[], None], times: int) -> float:
+    """CPU seconds of so many steps."""
     started = time.process_time()
     for _ in range(times):
         loop()
@@ -253,31 +254,22 @@ def of_median(values: Sequence[float], confidence: float = 0.95) -> tuple[float,
 
 def stages_of(method: Method, place: Place, net: Net, train: Train) -> list[Stage]:
     """The stages of a method, each followed by its average after every step if it has one."""
-    if any(field.name == "ema" for field in fields(method)):
-        method = replace(method, ema=replace(getattr(method, "ema", Ema()), every="step"))
+    if isinstance(ema := getattr(method, "ema", None), Ema):
+        method = replace(method, ema=replace(ema, every="step"))  # pyright: ignore[reportCallIssue]
     return list(method.stages(split_of(*place.open()), net, train, seed=0))
 
 
 def main(arguments: Arguments) -> int:
     """Print a Markdown table, a line for each network and stage; returns the exit status."""
     torch.set_num_threads(1)
-    print(
-        "| network, crop | method: stage | CPU ms a step: bare | ours | ratio [95 %] | images per CPU s | "
-        + " | ".join(PARTS)
-        + " |"
-    )
-    print("| --- " * (6 + len(PARTS)) + "|", flush=True)
+    head = ("network, crop", "method: stage", "CPU ms a step: bare", "ours", "ratio [95 %]", "images per CPU s", *PARTS)
+    print(line(head), line(["---"] * len(head)), sep="\n", flush=True)
     for name in arguments.networks:
-        net, side = NETWORKS[name]
-        side = arguments.size or side
+        net, own = NETWORKS[name]
+        side = arguments.size or own
         place = Place(data=Data(size=(side, side), labelled=8), cache=arguments.cache.resolve(), store="")
-        train = Train(
-            steps=700,
-            batch_labelled=arguments.labelled,
-            batch_unlabelled=arguments.unlabelled,
-            crop=(side, side),
-            precision="fp32",
-        )
+        batch = {"batch_labelled": arguments.labelled, "batch_unlabelled": arguments.unlabelled}
+        train = Train(steps=700, crop=(side, side), precision="fp32", **batch)
         pack, splits = place.open()
         seen: set[Any] = set()
         for word in arguments.methods:
@@ -291,16 +283,13 @@ def main(arguments: Arguments) -> int:
                 except SettingError as error:
                     print(f"{name}, {word}: skipped: {error}", file=sys.stderr)
                     continue
-                found = measure(trainer, arguments.blocks, arguments.steps)
-                low, high = found.interval
-                print(
-                    f"| {name}, {side} | {word}: {stage.name} | {1000 * found.bare:.1f} | {1000 * found.ours:.1f} "
-                    f"| {found.ratio:.3f} [{low:.3f}, {high:.3f}] | {trainer.images_per_step / found.ours:.1f} | "
-                    + " | ".join(f"{share:.1%}" for share in found.shares)
-                    + " |",
-                    flush=True,
-                )
+                here, found = (f"{name}, {side}", f"{word}: {stage.name}"), measure(trainer, arguments.blocks, arguments.steps)
+                print(line((*here, *found.cells(trainer.images_per_step))), flush=True)
     return 0
+
+
+def line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

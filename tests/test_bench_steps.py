@@ -40,9 +40,9 @@ def test_the_bare_loop_makes_the_passes_of_a_step_and_learns(method: MeanTeacher
     assert [f"{one.role} {one.call}" for one in bare.passes] == expected
     assert all(one.learns == (one.role == "student") for one in bare.passes)
     assert all(one.image.is_contiguous(memory_format=torch.channels_last) for one in bare.passes)
-    before = {role: tiny.flat(net) for role, net in (bare.trained | bare.averages).items()}
+    before = {role: tiny.flat(net) for role, net in bare.networks.items()}
     bare.step()
-    assert not any(tiny.flat(net).equal(before[role]) for role, net in (bare.trained | bare.averages).items())
+    assert not any(tiny.flat(net).equal(before[role]) for role, net in bare.networks.items())
 
 
 def test_parts_add_up_to_the_step_and_nothing_stays_wrapped() -> None:

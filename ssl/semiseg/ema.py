@@ -81,7 +81,9 @@ def ema_update(teacher: nn.Module, student: nn.Module, decay: float, buffers: Bu
         else:
             target.copy_(source)
     if moved:
-        torch._foreach_lerp_(*map(list, zip(*moved, strict=True)), 1 - decay)  # the same to the last bit as one by one
+        targets, sources = [one for one, _ in moved], [one for _, one in moved]
+        # the same to the last bit as one by one
+        torch._foreach_lerp_(targets, sources, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _tensors(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

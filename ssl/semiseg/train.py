@@ -125,7 +125,7 @@ class Trainer:
 
     def _log(self, terms: Mapping[str, Tensor], total: Tensor, step: int) -> None:
         """Note the losses of a step; those of a GPU are read at the end of a window of the curves, before scoring and checkpoints."""
-        self.unread.append((step, (*terms, "total"), torch.stack([*terms.values(), total]).detach()))
+        self.unread.append((step, (*terms, "total"), torch.stack([one.detach() for one in (*terms.values(), total)])))
         if self.device.type == "cpu" or self._ends_window(step):
             self._read_losses()
 

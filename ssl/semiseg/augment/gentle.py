@@ -137,12 +137,13 @@ def blurred(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
     distance = torch.arange(radius + 1, device=image.device)
     weights = torch.exp(-0.5 * (distance / sigma[:, None]) ** 2)
     middle, *sides = (weights / (2 * weights.sum(1, keepdim=True) - weights[:, :1]))[..., None, None, None].unbind(1)
+    pair = torch.empty_like(image)
     for axis, border in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
         size, padded = image.shape[axis], F.pad(image, border, mode="reflect")
         image = image * middle
         for far, weight in enumerate(sides, 1):  # added up one distance after the other: a third of the time of a convolution
-            pair = padded.narrow(axis, radius - far, size) + padded.narrow(axis, radius + far, size)
-            image = torch.addcmul(image, pair, weight)
+            torch.add(padded.narrow(axis, radius - far, size), padded.narrow(axis, radius + far, size), out=pair)
+            image.addcmul_(pair, weight)
     return image
 
 
@@ -155,7 +156,7 @@ def noisy(image: Tensor, std: float, generator: torch.Generator) -> Tensor:
         return image
     count, channels, *size = image.shape
     drawn = torch.randn((count, 3 if channels == 1 else channels, *size), generator=generator)[:, :channels]
-    return image + std * drawn.to(image.device, non_blocking=True)
+    return torch.add(image, drawn.to(image.device, non_blocking=True), alpha=std)
 
 
 def draw_motion(image: Tensor, settings: Gentle, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -136,7 +136,8 @@ class MeanTeacher(OneStage):
         if guess is None:
             return {"segmentation": segmentation, "consistency": torch.zeros_like(segmentation)}
         probs = seen.move(guess) if self.delayed == "delayed" else guess
-        counts = counts & (probs.amax(1) >= self.threshold)
+        if self.threshold > 0:
+            counts = counts & (probs.amax(1) >= self.threshold)
         if self.consistency_on == "unlabelled":
             counts = torch.cat([torch.zeros_like(counts[: batch.labelled]), counts[batch.labelled :]])
         if self.target == "hard":

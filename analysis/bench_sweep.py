@@ -143,7 +143,7 @@ def nodes(number: int) -> Iterator[Sequence[str]]:
     try:
         for _ in range(number - 1):
             cluster.add_node(num_cpus=1)
-        yield ("--ray.address", cluster.address)
+        yield ("--ray.address", str(cluster.address))
     finally:
         cluster.shutdown()
 

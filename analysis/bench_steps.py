@@ -226,9 +226,10 @@ def measure(trainer: Trainer, blocks: int, steps: int) -> Measured:
     trainer._score_selection()
     parts["evaluation"] = seconds_of(trainer._score_selection, 2) / 2 * trainer.train.evaluations / trainer.train.steps
     total = sum(parts.values())
-    ratios = [ours / alone for alone, ours in pairs]
-    seconds = (statistics.median(one) for one in zip(*pairs, strict=True))
-    return Measured(*seconds, statistics.median(ratios), of_median(ratios), [parts.get(part, 0.0) / total for part in PARTS])
+    ratios = [mine / other for other, mine in pairs]
+    alone, ours = (statistics.median(one) for one in zip(*pairs, strict=True))
+    shares = [parts.get(part, 0.0) / total for part in PARTS]
+    return Measured(alone, ours, statistics.median(ratios), of_median(ratios), shares)
 
 
 def seconds_of(loop: Callable[[], None], times: int) -> float:
@@ -268,8 +269,8 @@ def main(arguments: Arguments) -> int:
         net, own = NETWORKS[name]
         side = arguments.size or own
         place = Place(data=Data(size=(side, side), labelled=8), cache=arguments.cache.resolve(), store="")
-        batch = {"batch_labelled": arguments.labelled, "batch_unlabelled": arguments.unlabelled}
-        train = Train(steps=700, crop=(side, side), precision="fp32", **batch)
+        known, others = arguments.labelled, arguments.unlabelled
+        train = Train(steps=700, batch_labelled=known, batch_unlabelled=others, crop=(side, side), precision="fp32")
         pack, splits = place.open()
         seen: set[Any] = set()
         for word in arguments.methods:

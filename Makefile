@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: ablate quick test test-slow check format clean bench-sweep
+.PHONY: ablate quick test test-slow bench bench-sweep check format clean
 ablate: $(VENV)/.installed
 	$(BIN)/python sweeps/ablate_three_stage.py
 
@@ -16,6 +16,9 @@ test: check
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.installed
+	$(BIN)/python analysis/bench_steps.py
 
 bench-sweep: $(VENV)/.installed  # what a sweep costs beyond training; takes minutes
 	$(BIN)/python analysis/bench_sweep.py 30 300

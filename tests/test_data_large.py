@@ -22,10 +22,10 @@ from semiseg.data import DATASETS, DataSet, Item, Pack, Source, split
 from semiseg.data.normalise import Normalisation
 from semiseg.data.packing import stored
 from semiseg.methods import MeanTeacher
+from semiseg.outcome import Outcome
 from semiseg.pseudo import Learned
 from semiseg.published import write_outcome
 from semiseg.runner import split_of
-from semiseg.train import Outcome
 
 
 def test_published_pictures_of_a_large_image_are_as_small_as_its_masks(tmp_path: Path) -> None:

@@ -20,8 +20,22 @@ from semiseg.losses import (
     squared_dice,
     summed_squared_error,
 )
+from semiseg.losses.distances import squared_ratio
 
 EVERY_DISTANCE = pytest.mark.parametrize("distance", DISTANCES.values(), ids=DISTANCES.keys())
+
+
+def test_the_ratio_of_squares_has_the_gradient_of_its_formula() -> None:
+    """By finite differences of both maps, with an image where one class is in neither, and with a gradient of one map alone."""
+    p, t = (torch.rand((2, 3, 4, 5), generator=torch.Generator().manual_seed(seed)).double() for seed in range(2))
+    p[1, 2], t[1, 2] = 0, 0
+    for over in ((2, 3), (0, 2, 3)):
+        expected = 1 - 2 * (p * t).sum(over) / (p.square() + t.square()).sum(over)
+        torch.testing.assert_close(squared_ratio(p, t, over), expected.nan_to_num(0), atol=1e-12, rtol=0)
+    p[1, 2], t[1, 2] = 0.3, 0.2
+    for p_learns, t_learns in ((True, True), (True, False), (False, True)):
+        given = p.clone().requires_grad_(p_learns), t.clone().requires_grad_(t_learns)
+        assert torch.autograd.gradcheck(lambda a, b: squared_ratio(a, b, (2, 3)), given)
 
 
 def test_soft_cross_entropy_and_mse_equal_slow_loops() -> None:

@@ -1,6 +1,7 @@
 """Predictions on images of any size, whole and in windows, and their scores."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +12,13 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, jaccard_score
 from torch import nn
 
+from semiseg.batch import IGNORE
 from semiseg.config import Data
 from semiseg.data import Pack, load
 from semiseg.device import autocast
 from semiseg.evaluate import evaluate, predict, thinned_masks, windows
 from semiseg.measures import ALWAYS
+from semiseg.metrics import confusion_matrices
 from semiseg.nets import BlockNet, UNet, build
 
 MIDDLES = [0.1, 0.305, 0.507, 0.702, 0.9]  # no 8-bit value lies half way between two
@@ -202,7 +205,18 @@ def test_pictures_of_windows_are_those_of_whole_images_thinned_where_these_are_l
         assert (thin[row] == mask[::step, ::step]).mean() > 0.999
 
 
-def test_windows_are_predicted_a_million_pixels_at_a_time(large: Pack) -> None:
+def test_matrices_of_a_batch_are_those_of_its_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted, mask = (torch.randint(0, 3, (5, 4, 6), generator=generator) for _ in range(2))
+    mask[0, 0], mask[3], predicted[0, 0] = IGNORE, IGNORE, 99
+    found = confusion_matrices(predicted, mask, 3)
+    for matrix, one, other in zip(found, predicted, mask, strict=True):
+        pairs = zip(other.flatten().tolist(), one.flatten().tolist(), strict=True)
+        expected = Counter(pair for pair in pairs if pair[0] != IGNORE)
+        assert {(t, p): int(matrix[t, p]) for t in range(3) for p in range(3) if matrix[t, p]} == expected
+
+
+def test_a_cpu_predicts_as_many_pixels_at_a_time_as_its_caches_hold(large: Pack) -> None:
     network = Reddest()
     train = replace(tiny.TRAIN, sliding_window=(224, 224), window_overlap=64)
     wide = next(row for row in range(len(large)) if large.widths[row] == 411)
@@ -211,7 +225,8 @@ def test_windows_are_predicted_a_million_pixels_at_a_time(large: Pack) -> None:
     network.sizes.clear()
     small = next(row for row in range(len(large)) if large.widths[row] == 50)
     list(predict(network, large, [small] * 400, train, batch=1000, device=tiny.CPU))
-    assert [size[0] for size in network.sizes] == [(1 << 20) // 3000, 400 - (1 << 20) // 3000]
+    most = (1 << 17) // 3000
+    assert [size[0] for size in network.sizes] == [most] * (400 // most) + [400 % most]
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -132,7 +132,7 @@ def test_no_average_looks_at_images_in_label_only_steps(name: str) -> None:
         average.register_forward_hook(lambda *_: calls.append(1))
     found = terms(replace(rule, label_only=0.5), state, 19)
     assert (found["consistency"].item(), calls) == (0, [])
-    terms(replace(rule, label_only=0.5), state, 20)
+    terms(replace(ramped(rule, 0.0), label_only=0.5), state, 20)
     assert bool(calls) == bool(state.averages)
 
 

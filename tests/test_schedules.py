@@ -1,7 +1,8 @@
 """Schedules and the moving average against their closed forms."""
 
 import math
-from typing import Literal
+from copy import deepcopy
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -95,6 +96,24 @@ def test_buffers_are_averaged_copied_or_left_alone_and_counters_never_averaged()
         ema_update(teacher, student, 0.75, buffers)
         found[buffers] = teacher.values()
     assert found == {"average": (1, 1, 4), "copy": (1, 4, 4), "own": (1, 0, 0)}
+
+
+@pytest.mark.parametrize("buffers", ["average", "copy", "own"])
+def test_an_update_is_to_the_last_bit_that_of_a_loop_over_tensors(buffers: Any) -> None:
+    """Tensors that several modules share are moved once."""
+    torch.manual_seed(0)
+    teacher, student = (nn.Sequential(nn.Linear(7, 7), nn.BatchNorm1d(7), nn.Linear(7, 7)) for _ in range(2))
+    for net in (teacher, student):
+        net[2].weight = net[0].weight
+        net(torch.randn(9, 7))
+    slow = deepcopy(teacher)
+    ema_update(teacher, student, 0.93, buffers)
+    with torch.no_grad():
+        for target, source in zip(slow.parameters(), student.parameters(), strict=True):
+            target.lerp_(source, 1 - 0.93)
+        for target, source in zip(slow.buffers(), student.buffers(), strict=True) if buffers != "own" else ():
+            target.copy_(target.lerp(source, 1 - 0.93) if buffers == "average" and target.is_floating_point() else source)
+    assert all(one.equal(other) for one, other in zip(teacher.state_dict().values(), slow.state_dict().values(), strict=True))
 
 
 def test_the_average_touches_the_teacher_alone_and_leaves_no_graph() -> None:

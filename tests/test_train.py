@@ -114,6 +114,24 @@ def test_every_step_is_in_the_mean_of_exactly_one_point_of_a_loss_curve() -> Non
     assert points == [*((step, step - 1.5) for step in range(2, 101, 2)), (101, 100.0)]
 
 
+def test_losses_of_a_gpu_are_read_once_a_window_and_by_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stage of 200 steps a window is four; the curve is the same."""
+    read: list[int] = []
+    trainer = Trainer(supervised(steps=200), *tiny.opened(), tiny.CPU)
+    trainer.device = torch.device("cuda")  # where losses stay until they are read; here they lie on the CPU
+    reading = Trainer._read_losses
+    monkeypatch.setattr(Trainer, "_read_losses", lambda self: (read.append(len(self.unread)), reading(self))[1])
+    for step in range(10):
+        trainer._log({"a": torch.tensor(float(step))}, torch.tensor(float(step)), step)
+    assert read == [4, 4]
+    assert [point["value"] for point in trainer.progress.curves if point["name"] == "loss/a"] == [1.5, 5.5]
+    assert trainer.checkpoint()["progress"]["sums"] == {"a": 17.0, "total": 17.0}
+    assert read == [4, 4, 2]
+    trainer._log({"a": torch.tensor(math.nan)}, torch.tensor(0.0), 10)
+    with pytest.raises(StageError, match="the a loss is nan at step 10$"):
+        trainer._log({"a": torch.tensor(0.0)}, torch.tensor(0.0), 11)
+
+
 def test_both_roles_are_scored_with_last_and_best_weights_on_selection_and_test() -> None:
     finished = tiny.run(semi())
     outcome = finished.finish()

@@ -88,12 +88,12 @@ class Batches:
 
     def draw(self, name: str, rows: np.ndarray, step: int, count: int) -> list[int]:
         """The next `count` rows of an endless sequence of permutations, as a function of the step."""
-        drawn = []
-        for position in range(step * count, (step + 1) * count):
-            epoch, place = divmod(position, len(rows))
-            order = _permutation(stream(self.stage.seed, "order", self.stage.number, epoch), name, len(rows))
-            drawn.append(int(rows[order[place]]))
-        return drawn
+        first, last = step * count, (step + 1) * count
+        epochs = range(first // len(rows), -(-last // len(rows)))
+        seeds = [stream(self.stage.seed, "order", self.stage.number, epoch) for epoch in epochs]
+        order = np.concatenate([_permutation(seed, name, len(rows)) for seed in seeds])
+        begin = first - epochs.start * len(rows)
+        return rows[order[begin : begin + count]].tolist()
 
     def _mask(self, row: int) -> np.ndarray:
         mask = self.pack.mask(row)

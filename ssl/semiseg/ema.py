@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from semiseg.config import require, require_choices
 from semiseg.schedules import Moment, piecewise
@@ -73,12 +73,22 @@ def ema_update(teacher: nn.Module, student: nn.Module, decay: float, buffers: Bu
     those that the teacher's own forward passes gathered. Integer buffers (num_batches_tracked) are copied, because a counter has no
     average; they stay with "own".
     """
-    for target, source in zip(teacher.parameters(), student.parameters(), strict=True):
-        target.lerp_(source, 1 - decay)
-    if buffers == "own":
-        return
-    for target, source in zip(teacher.buffers(), student.buffers(), strict=True):
+    (mine, kept), (theirs, given) = _tensors(teacher), _tensors(student)
+    moved = list(zip(mine, theirs, strict=True))
+    for target, source in zip(kept, given, strict=True) if buffers != "own" else ():
         if buffers == "average" and target.is_floating_point():
-            target.lerp_(source, 1 - decay)
+            moved.append((target, source))
         else:
             target.copy_(source)
+    if moved:
+        targets, sources = [one for one, _ in moved], [one for _, one in moved]
+        # the same to the last bit as one by one
+        torch._foreach_lerp_(targets, sources, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _tensors(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Parameters and buffers, each once: as `parameters()` and `buffers()`, which make names on the way and take thrice as long."""
+    modules = list(network.modules())
+    parameters = {id(one): one for module in modules for one in module._parameters.values() if one is not None}
+    buffers = {id(one): one for module in modules for one in module._buffers.values() if one is not None}
+    return list(parameters.values()), list(buffers.values())

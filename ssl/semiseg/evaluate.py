@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from semiseg.augment.views import unaugmented
+from semiseg.batch import IGNORE
 from semiseg.config import ALIGNED, Train, require
 from semiseg.data.pack import Pack
 from semiseg.device import autocast
 from semiseg.gauges import GAUGES, numbered
 from semiseg.measures import METRICS
-from semiseg.metrics import confusion_matrix, decide, scores
+from semiseg.metrics import confusion_matrices, decide, scores
 
-MOST_WHOLE, MOST_WINDOWS = 1 << 23, 1 << 20
-"""Pixels of images, or of windows, that are predicted at a time; of a single one more."""
+MOST_WHOLE, MOST_WINDOWS, MOST_CPU = 1 << 23, 1 << 20, 1 << 17
+"""Pixels of images, or of windows, that are predicted at a time, and on a CPU, beyond whose caches they would be slower; of a single one
+more."""
 
 Place = tuple[slice, slice]
 """Rows and columns of an image."""
@@ -62,8 +64,16 @@ def predict(
     Images or windows are batched with their neighbours of the same size, at most `batch` and some million pixels at a time. Only what
     the network is shown is read from the pack.
     """
+    for group, probs in _predicted(network, pack, rows, train, batch=batch, device=device):
+        yield from _tiles(group, probs)
+
+
+def _predicted(
+    network: nn.Module, pack: Pack, rows: Sequence[int] | np.ndarray, train: Train, *, batch: int, device: torch.device
+) -> Iterator[tuple[list[tuple[int, Window]], Tensor]]:
+    """Windows of one size with their rows, and the probabilities (N,C,h,w) of all that they see."""
     most = MOST_WHOLE if train.sliding_window is None else MOST_WINDOWS
-    for group in _same_size(_seen(pack, rows, train), batch, most):
+    for group in _same_size(_seen(pack, rows, train), batch, min(most, MOST_CPU) if device.type == "cpu" else most):
         views = unaugmented(
             [pack.image(row)[window.seen] for row, window in group],
             [],
@@ -72,8 +82,12 @@ def predict(
         )
         with evaluating(network), autocast(device, train.precision):
             probs = network(views.image).float().softmax(1)
-        for (row, window), found in zip(group, probs, strict=True):
-            yield Tile(row, window.kept, found if window.seen == window.kept else found[:, *_inside(window)])
+        yield group, probs
+
+
+def _tiles(group: list[tuple[int, Window]], probs: Tensor) -> Iterator[Tile]:
+    for (row, window), found in zip(group, probs, strict=True):
+        yield Tile(row, window.kept, found if window.seen == window.kept else found[:, *_inside(window)])
 
 
 def windows(height: int, width: int, size: tuple[int, int] | None, overlap: int) -> list[Window]:
@@ -135,28 +149,42 @@ def evaluate(
     confusions: dict[int, Tensor] = {}
     canvas = np.zeros((0, 0), np.uint8)
     missing = 0
-    for row, place, probs in predict(network, pack, rows, train, batch=batch, device=device):
-        mask = pack.mask(row)
-        assert mask is not None, pack.ids[row]
-        part = mask[:1, :1] if pack.image_level else mask[place]
-        truth = torch.from_numpy(part.astype(np.int64)).to(device)
-        predicted = decide(probs[None], train.threshold)[0]
-        found = confusion_matrix(predicted, truth, count)
-        confusions[row] = confusions[row] + found if row in confusions else found
-        for gauge in gauges.values():
-            gauge.add(probs, truth)
-        if whole:
-            if missing == 0:
-                canvas, missing = np.empty(mask.shape, np.uint8), mask.size
-            canvas[place] = spread_over(predicted.to("cpu", torch.uint8).numpy(), place)
-            missing -= part.size
-            for gauge in whole if missing == 0 else ():
-                gauge.add_image(row, canvas, mask)
+    for group, probs in _predicted(network, pack, rows, train, batch=batch, device=device):
+        truths = torch.from_numpy(np.stack([_truth(pack, row, window) for row, window in group])).to(device)
+        matrices = confusion_matrices(decide(probs, train.threshold), truths.long(), count)
+        for (row, _), matrix in zip(group, matrices, strict=True):
+            confusions[row] = confusions[row] + matrix if row in confusions else matrix
+        for row, place, shown in _tiles(group, probs) if gauges else ():
+            mask = pack.mask(row)
+            assert mask is not None
+            part = mask[:1, :1] if pack.image_level else mask[place]
+            truth = torch.from_numpy(part.astype(np.int64)).to(device)
+            for gauge in gauges.values():
+                gauge.add(shown, truth)
+            if whole:
+                if missing == 0:
+                    canvas, missing = np.empty(mask.shape, np.uint8), mask.size
+                predicted = decide(shown[None], train.threshold)[0].to("cpu", torch.uint8)
+                canvas[place] = spread_over(predicted.numpy(), place)
+                missing -= part.size
+                for gauge in whole if missing == 0 else ():
+                    gauge.add_image(row, canvas, mask)
     volumes = torch.tensor(list(numbered(pack, confusions).values()), dtype=torch.int64)
     found = scores(torch.stack(list(confusions.values())).cpu(), train.empty_images, volumes)
     for gauge in gauges.values():
         found |= gauge.scores()
     return {(pack.classes[int(index)] if index else "", metric): value for (index, metric), value in found.items()}
+
+
+def _truth(pack: Pack, row: int, window: Window) -> np.ndarray:
+    """The true mask of what a window sees, IGNORE where its answer does not count, or the class (1,1) of a whole image."""
+    mask = pack.mask(row)
+    assert mask is not None, pack.ids[row]
+    if pack.image_level:
+        return mask[:1, :1]
+    seen = np.full([part.stop - part.start for part in window.seen], IGNORE, np.uint8)
+    seen[_inside(window)] = mask[window.kept]
+    return seen
 
 
 def thinned_masks(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from semiseg.batch import IGNORE
 from semiseg.config import require
+from semiseg.hard import likeliest
 from semiseg.measures import ALWAYS
 
 EMPTY: Mapping[str, float] = {"skip": math.nan, "zero": 0.0, "one": 1.0}
@@ -25,7 +26,7 @@ def decide(probs: Tensor, threshold: float) -> Tensor:
     require(0 < threshold < 1, "threshold", threshold, "above 0 and below 1")
     if probs.shape[1] == 2 and threshold != 0.5:  # at 0.5 rounding could put both probabilities on one side of it
         return (probs[:, 1] > threshold).long()
-    return probs.max(1).indices
+    return likeliest(probs)
 
 
 def confusion_matrix(predicted: Tensor, mask: Tensor, classes: int) -> Tensor:
@@ -33,9 +34,14 @@ def confusion_matrix(predicted: Tensor, mask: Tensor, classes: int) -> Tensor:
 
     Args: predicted, mask of one shape, int64, ids 0..classes-1 (mask also IGNORE). Returns: (classes, classes) int64.
     """
-    counts = mask != IGNORE
-    index = mask[counts] * classes + predicted[counts]
-    return torch.bincount(index, minlength=classes * classes).reshape(classes, classes)
+    return confusion_matrices(predicted[None], mask[None], classes)[0]
+
+
+def confusion_matrices(predicted: Tensor, mask: Tensor, classes: int) -> Tensor:
+    """`confusion_matrix` of each of N images (N,...), all counted at once: (N, classes, classes) int64."""
+    image = torch.arange(len(mask), device=mask.device).reshape(-1, *[1] * (mask.ndim - 1))
+    index = (mask + classes * image).mul_(classes).add_(predicted)[mask != IGNORE]
+    return torch.bincount(index, minlength=len(mask) * classes**2).reshape(-1, classes, classes)
 
 
 def scores(

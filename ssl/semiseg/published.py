@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 
 from semiseg.data.pack import Pack
 from semiseg.methods.rule import Pick
+from semiseg.outcome import Outcome
 from semiseg.results import write_table
 from semiseg.stage import Stage
 from semiseg.store import Store
-from semiseg.train import Outcome
 
 WEIGHTS_FILE = "weights.safetensors"
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from semiseg.measures import METRICS, TRACED
 from semiseg.nets import BlockNet, MultiTask
 from semiseg.nets.optimiser import optimiser
 from semiseg.norms import recomputed
+from semiseg.outcome import Outcome, Progress
 from semiseg.pseudo import Learned, load_role, network
 from semiseg.quality import quality_lines, watch, watched_rows
 from semiseg.schedules import DECAYS, Moment, warmed_up
@@ -42,43 +42,6 @@ class StageError(RuntimeError):
     """A stage that cannot go on, and would not when tried again; the message names step and cause."""
 
 
-@dataclass
-class Outcome:
-    """All that a finished stage leaves behind."""
-
-    weights: dict[str, Tensor]
-    """"best.student.NAME", "last.teacher.NAME" ... on the CPU."""
-    metrics: list[dict[str, Any]]
-    """A score each: key, role, weights, split, step, class, metric, and value in [0,1] or nan."""
-    curves: list[dict[str, Any]]
-    """A point each: key, step, name, such as "loss/total", and value."""
-    samples: dict[int, np.ndarray]
-    """Predicted masks uint8 by row of the pack, of SAMPLES images, by the reported weights, with the rows and columns of `Pack.picture`."""
-    chosen_step: int
-    """Steps after which the reported weights were taken."""
-    seconds: float
-    """Wall time of training and scoring."""
-    images: int
-    """Images that its mini-batches held in all."""
-    targets: list[dict[str, Any]] = field(default_factory=list)
-    """How good the targets are that its own networks make of unlabelled images at the last step; lines of the table `pseudo`."""
-
-
-@dataclass
-class Progress:
-    """What changes while a stage runs, besides its networks, their optimisers and the best weights; a checkpoint holds all of it."""
-
-    step: int = 0
-    best_score: float = -1.0
-    best_step: int = 0
-    selection: float = float("nan")
-    seconds: float = 0.0
-    curves: list[dict[str, Any]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    summed: int = 0
-    targets: list[dict[str, Any]] = field(default_factory=list)
-
-
 class Trainer:
     """One stage, from its initial weights or a checkpoint to an `Outcome`.
 
@@ -95,6 +58,8 @@ class Trainer:
         self.optimisers = {role: optimiser(net, self.train) for role, net in self.state.trained.items()}
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self.unread: list[tuple[int, tuple[str, ...], Tensor]] = []
+        """Losses of steps, with their names, that are still on the device: to read them is to wait for it."""
         self.sample = watched_rows(pack, splits, self.train)
 
     @property
@@ -132,7 +97,11 @@ class Trainer:
         # batch
         generator = torch.Generator().manual_seed(stream(self.stage.seed, "augment", self.stage.number, step))
         batch = self.batches.make(step, generator)
-        torch.manual_seed(stream(self.stage.seed, "dropout", self.stage.number, step))  # it knows no other generator
+        seed = stream(self.stage.seed, "dropout", self.stage.number, step)  # it knows no other generator
+        if self.device.type == "cpu":  # for all kinds of devices it takes a tenth of a millisecond
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
         # loss
         with autocast(self.device, self.train.precision):
@@ -155,17 +124,26 @@ class Trainer:
         return [(line["step"], line["value"]) for line in self.progress.curves if line["name"] == name]
 
     def _log(self, terms: Mapping[str, Tensor], total: Tensor, step: int) -> None:
-        values = {name: term.item() for name, term in terms.items()} | {"total": total.item()}
-        for name, value in values.items():
-            if not np.isfinite(value):
-                raise StageError(f"{self.stage.name}, seed {self.stage.seed}: the {name} loss is {value} at step {step}")
-            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
-        self.progress.summed += 1
-        window = max(self.train.steps // 50, 1)
-        if (step + 1) % window == 0 or step + 1 == self.train.steps:
-            for name, value in self.progress.sums.items():
-                self._record(f"loss/{name}", value / self.progress.summed, step + 1)
-            self.progress.sums, self.progress.summed = {}, 0
+        """Note the losses of a step; those of a GPU are read at the end of a window of the curves, before scoring and checkpoints."""
+        self.unread.append((step, (*terms, "total"), torch.stack([one.detach() for one in (*terms.values(), total)])))
+        if self.device.type == "cpu" or self._ends_window(step):
+            self._read_losses()
+
+    def _ends_window(self, step: int) -> bool:
+        return (step + 1) % max(self.train.steps // 50, 1) == 0 or step + 1 == self.train.steps
+
+    def _read_losses(self) -> None:
+        for step, names, losses in self.unread:
+            for name, value in zip(names, losses.tolist(), strict=True):
+                if not np.isfinite(value):
+                    raise StageError(f"{self.stage.name}, seed {self.stage.seed}: the {name} loss is {value} at step {step}")
+                self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+            self.progress.summed += 1
+            if self._ends_window(step):
+                for name, value in self.progress.sums.items():
+                    self._record(f"loss/{name}", value / self.progress.summed, step + 1)
+                self.progress.sums, self.progress.summed = {}, 0
+        self.unread = []
 
     def _record(self, name: str, value: float, step: int) -> None:
         self.progress.curves.append({"key": self.stage.key, "step": step, "name": name, "value": value})
@@ -175,6 +153,7 @@ class Trainer:
         return done * count // steps > (done - 1) * count // steps
 
     def _score_selection(self) -> None:
+        self._read_losses()
         self._record("epoch", self.progress.step / self.batches.epoch_steps, self.progress.step)
         with self._scored_norms():
             for role, net in self.state.scored().items():
@@ -240,6 +219,7 @@ class Trainer:
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that a later `restore` needs to go on as if training had not stopped."""
+        self._read_losses()
         return {
             "key": self.stage.key,
             "networks": {role: net.state_dict() for role, net in self.state.networks().items()},

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from kornia.color import hsv_to_rgb, rgb_to_hsv
-from kornia.filters import gaussian_blur2d
+import torch.nn.functional as F
 from torch import Tensor
 
+from semiseg.augment.hsv import to_hsv, to_rgb
 from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View, as_maps, like, nothing
 from semiseg.augment.warp import GREY, affine_grid, resample
 from semiseg.config import require
@@ -123,12 +123,27 @@ def colours(image: Tensor, settings: Gentle, generator: torch.Generator) -> Tens
     image = image.float()
     with torch.autocast(image.device.type, enabled=False):
         if image.shape[1] == 3 and (settings.hue > 0 or settings.saturation != (1.0, 1.0)):
-            h, s, v = rgb_to_hsv(image).unbind(1)  # hue in radians
-            image = hsv_to_rgb(torch.stack([h + 2 * math.pi * turn, (s * factor).clamp(max=1), v], 1))
+            h, s, v = to_hsv(image)
+            image = to_rgb(h + 6 * turn, (s * factor).clamp(max=1), v)
         if settings.blur[1] > 0:
             radius = min(math.ceil(3 * settings.blur[1]), *(side - 1 for side in image.shape[2:]))  # reflection reaches no further
             # the least sigma leaves an image as it is, where 0 would be 0/0
-            image = gaussian_blur2d(image, 2 * radius + 1, sigma[:, 0].expand(-1, 2).clamp(min=1e-3))
+            image = blurred(image, sigma.flatten().clamp(min=1e-3), radius)
+    return image
+
+
+def blurred(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
+    """Each image (N,C,H,W) with a Gaussian of its own (N,), cut off at `radius` pixels, which is below H and W; borders are reflected."""
+    distance = torch.arange(radius + 1, device=image.device)
+    weights = torch.exp(-0.5 * (distance / sigma[:, None]) ** 2)
+    middle, *sides = (weights / (2 * weights.sum(1, keepdim=True) - weights[:, :1]))[..., None, None, None].unbind(1)
+    pair = torch.empty_like(image)
+    for axis, border in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
+        size, padded = image.shape[axis], F.pad(image, border, mode="reflect")
+        image = image * middle
+        for far, weight in enumerate(sides, 1):  # added up one distance after the other: a third of the time of a convolution
+            torch.add(padded.narrow(axis, radius - far, size), padded.narrow(axis, radius + far, size), out=pair)
+            image.addcmul_(pair, weight)
     return image
 
 
@@ -141,7 +156,7 @@ def noisy(image: Tensor, std: float, generator: torch.Generator) -> Tensor:
         return image
     count, channels, *size = image.shape
     drawn = torch.randn((count, 3 if channels == 1 else channels, *size), generator=generator)[:, :channels]
-    return image + std * drawn.to(image.device, non_blocking=True)
+    return torch.add(image, drawn.to(image.device, non_blocking=True), alpha=std)
 
 
 def draw_motion(image: Tensor, settings: Gentle, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from kornia.color import hsv_to_rgb, rgb_to_hsv
 from torch import Tensor
 
+from semiseg.augment.hsv import to_hsv, to_rgb
 from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View, as_maps, like, nothing
 from semiseg.augment.tps import Spline, frame, invert, random_spline, spline_at, warp, warp_valid
 from semiseg.config import require, require_choices
@@ -113,8 +113,8 @@ def photometric(image: Tensor, uniform: Tensor, order: Tensor, settings: PhTPS) 
     if image.shape[1] != 3:
         return (image.float() + shift[:, None]) * scale[:, None]
     with torch.autocast(image.device.type, enabled=False):
-        h, s, v = rgb_to_hsv(image.float()).unbind(1)  # hue in radians
-        changed = hsv_to_rgb(torch.stack([h + 2 * math.pi * turn, s * saturation, (v + shift) * scale], 1))
+        h, s, v = to_hsv(image.float())
+        changed = to_rgb(h + 6 * turn, s * saturation, (v + shift) * scale)
     if not settings.permute:
         return changed
     return changed.index_select(1, order.to(image.device, non_blocking=True))

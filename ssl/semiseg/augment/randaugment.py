@@ -108,15 +108,17 @@ def apply_draws(image: Tensor, draws: Draws, translate: float) -> tuple[Tensor, 
     every = torch.tensor([row for _, _, group in groups for row in group], dtype=torch.long)
     rows = every.to(device, non_blocking=True).split([len(group) for _, _, group in groups])
     level = draws.level.to(device, non_blocking=True)
-    matrices = [_matrix(draws, row, slot, translate) for slot, name, group in groups if name == "warp" for row in group]
-    matrix = torch.tensor(matrices, dtype=torch.float32).view(-1, 2, 3).to(device, non_blocking=True)
+    places = [(row, slot) for slot, name, group in groups if name == "warp" for row in group]
+    matrix = torch.tensor(_matrices(draws, places, translate), dtype=torch.float32).view(-1, 2, 3)
+    grids, insides = affine_grid(matrix.to(device, non_blocking=True), (image.shape[2], image.shape[3]))
 
     image = image.clamp(0, 1)  # a step before it may have left the range of Pillow's operations
     warps: list[Warp] = []
     warped = 0
     for (slot, name, group), index in zip(groups, rows, strict=True):
         if name == "warp":
-            warp = Warp(index, *affine_grid(matrix[warped : warped + len(group)], (image.shape[2], image.shape[3])))
+            here = slice(warped, warped + len(group))
+            warp = Warp(index, grids[here], insides[here])
             image.index_copy_(0, index, resample(image[index], warp.grid, warp.inside, fill=GREY))
             warps.append(warp)
             warped += len(group)
@@ -167,6 +169,7 @@ def _groups(draws: Draws) -> list[tuple[int, str, list[int]]]:
     return [(slot, name, group) for (slot, name), group in sorted(groups.items())]
 
 
-def _matrix(draws: Draws, row: int, slot: int, translate: float) -> Matrix:
-    level = int(draws.level[row, slot]) * int(draws.sign[row, slot])
-    return GEOMETRIC[list(OPS)[int(draws.op[row, slot])]](level, translate)
+def _matrices(draws: Draws, places: list[tuple[int, int]], translate: float) -> list[Matrix]:
+    """Those of the geometric operations drawn for (sample, slot)."""
+    names, op, level = list(OPS), draws.op.tolist(), (draws.level * draws.sign).tolist()
+    return [GEOMETRIC[names[op[row][slot]]](level[row][slot], translate) for row, slot in places]

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from semiseg.batch import IGNORE, Shares
 from semiseg.config import require
+from semiseg.hard import one_hot
 from semiseg.losses.distances import squared_ratio
 from semiseg.losses.loss import Loss, Weighted, check_mask
 from semiseg.losses.pixelwise import CrossEntropy
@@ -36,7 +36,8 @@ class Dice(Loss):
     def __call__(self, logits: Tensor, mask: Tensor, shares: Shares | None = None) -> Tensor:
         check_mask(logits, mask.shape)
         counts, first = mask != IGNORE, 0 if self.background else 1
-        p, t = (one[:, first:] * counts[:, None] for one in (logits.float().softmax(1), _one_hot(mask, logits.shape[1])))
+        p = logits.float().contiguous().softmax(1)[:, first:] * counts[:, None]
+        t = one_hot(mask, logits.shape[1])[:, first:].float()
         if self.pooled:
             return squared_ratio(p, t, (0, 2, 3)).mean() * counts.any()
         shown = counts.flatten(1).any(1)
@@ -56,7 +57,8 @@ class SoftDice(Loss):
     def __call__(self, logits: Tensor, mask: Tensor, shares: Shares | None = None) -> Tensor:
         check_mask(logits, mask.shape)
         counts = (mask != IGNORE)[:, None]
-        p, y = (one[:, 1:] * counts for one in (logits.float().softmax(1), _one_hot(mask, logits.shape[1])))
+        p = logits.float().contiguous().softmax(1)[:, 1:] * counts
+        y = one_hot(mask, logits.shape[1])[:, 1:].float()
         each = -(2 * (p * y).sum((0, 2, 3)) + SMOOTH) / (p.sum((0, 2, 3)) + y.sum((0, 2, 3)) + SMOOTH)
         return each.mean() * counts.any()
 
@@ -86,8 +88,3 @@ class CrossEntropyDice(Weighted):
     def __call__(self, logits: Tensor, mask: Tensor, shares: Shares | None = None) -> Tensor:
         pixels = CrossEntropy(weights=self.weights)(logits, mask, shares)
         return self.ce * pixels + self.dice * Dice(pooled=self.pooled, background=self.background)(logits, mask)
-
-
-def _one_hot(mask: Tensor, classes: int) -> Tensor:
-    """(N,C,H,W) float32; class 0 where the mask is IGNORE."""
-    return F.one_hot(mask.masked_fill(mask == IGNORE, 0), classes).movedim(-1, 1).float()

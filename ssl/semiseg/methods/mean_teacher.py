@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from semiseg.augment.gentle import Gentle
@@ -15,6 +14,7 @@ from semiseg.augment.perturbation import Perturbation, View, perturb_batch
 from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
+from semiseg.hard import likeliest, one_hot
 from semiseg.losses import DISTANCES, Dice, Loss
 from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
 from semiseg.schedules import Moment, sigmoid_ramp
@@ -130,21 +130,39 @@ class MeanTeacher(OneStage):
         else:
             seen = perturb_batch(self.perturbation, view, generator)
             shown, counts = seen.clean if self.delayed == "delayed" else seen.shared(view.image), seen.valid
-        guess = None if now.after(self.label_only) is None else self._guess(state, shown)
+        guess = self._counted_guess(state, shown, batch.labelled) if self._consistent(now, batch) else None
         logits = state.student(seen.image)
         segmentation = self.objective(logits, seen.labels(batch.mask), batch.shares)
         if guess is None:
             return {"segmentation": segmentation, "consistency": torch.zeros_like(segmentation)}
         probs = seen.move(guess) if self.delayed == "delayed" else guess
-        counts = counts & (probs.amax(1) >= self.threshold)
+        if self.threshold > 0:
+            counts = counts & (probs.amax(1) >= self.threshold)
         if self.consistency_on == "unlabelled":
             counts = torch.cat([torch.zeros_like(counts[: batch.labelled]), counts[batch.labelled :]])
         if self.target == "hard":
-            probs = F.one_hot(probs.max(1).indices, probs.shape[1]).movedim(-1, 1)
+            probs = one_hot(likeliest(probs), probs.shape[1])
         return {
             "segmentation": segmentation,
             "consistency": self.weight_at(now) * DISTANCES[self.distance](logits, probs, counts),
         }
+
+    def _consistent(self, now: Moment, batch: Batch) -> bool:
+        """Whether the teacher's output changes this step: that of one in mode train, whose BatchNorm gathers statistics of what it
+        sees and whose dropout draws random numbers, always after the label-only steps."""
+        if self.ema.mode == "train":
+            return now.after(self.label_only) is not None
+        return self.weight_at(now) > 0 and (self.consistency_on == "all" or batch.labelled < len(batch.image))
+
+    def _counted_guess(self, state: State, image: Tensor, labelled: int) -> Tensor:
+        """The teacher's probabilities (N,C,H,W), 0 for the labelled images that it need not see: whose output does not count, and of
+        which none that counts takes pixels."""
+        if self.consistency_on == "all" or self.ema.mode == "train":
+            return self._guess(state, image)
+        taken_from = self.delayed == "delayed" and self.perturbation.partner  # the one before each
+        first = max(labelled - taken_from, 0)
+        probs = self._guess(state, image[first:])
+        return torch.cat([probs.new_zeros(first, *probs.shape[1:]), probs])
 
     def _guess(self, state: State, image: Tensor) -> Tensor:
         assert state.teacher is not None

@@ -186,6 +186,8 @@ class StudyRecord:
     """Rows that are anchors and nothing else: the table does not declare them."""
     headroom: float = 2.0
     """Points that all labels must add to an anchor before a difference that is not seen says anything."""
+    margin: float = 1.0
+    """Points: a difference whose interval lies within plus and minus this is called equivalent."""
     metrics: tuple[str, ...] = ()
     """Metrics of a second table."""
     curve: CurveRecord | None = None

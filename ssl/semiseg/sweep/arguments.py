@@ -45,6 +45,8 @@ class Common(Generic[M]):
     labelled ones in the place of its unlabelled ones too; the first one also with all labels. none: no such rows."""
     headroom: float = 2.0
     """Points that all labels must add to an anchor: with fewer, a difference that is not seen says nothing of a method."""
+    margin: float = 1.0
+    """Points: a difference whose interval lies within plus and minus this is called equivalent."""
     quick: bool = False
     """Very few steps and one or two seeds, to see everything work within a minute."""
     development: bool = False
@@ -162,6 +164,7 @@ def flagged(preset: Preset, arguments: Common[Any]) -> Preset:
     require(bool(a.store.strip()), "store", a.store, "a folder or a URI of pyarrow.fs")
     check_names(a.train)
     require(0 <= a.headroom < math.inf, "headroom", a.headroom, "points >= 0")
+    require(0 < a.margin < math.inf, "margin", a.margin, "points > 0")
     check_kinds(a.anchors)
     seeds, data = checked_seeds("seeds", a.seeds, a.development), a.data
     if a.development:

@@ -170,6 +170,7 @@ class Study:
             rows=self.rows,
             anchored=self.anchored,
             headroom=self.arguments.headroom,
+            margin=self.arguments.margin,
             method=self.preset.method,
             net=bench.net,
             train=bench.train,

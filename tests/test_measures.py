@@ -177,6 +177,7 @@ def test_what_is_asked_for_is_in_the_second_table_behind_what_the_table_declares
             rows=dict.fromkeys(table.rows, ""),
             anchored=Anchored(lines, {}, {}, None),
             headroom=2.0,
+            margin=1.0,
             train=train,
             method=Supervised(),
             net=tiny.NET,

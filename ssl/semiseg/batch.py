@@ -1,9 +1,13 @@
 """The shapes that travel through a training step."""
 
-from typing import Any, NamedTuple, Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IGNORE = 255
 """Class id of a pixel that no loss and no metric counts."""
@@ -68,5 +72,5 @@ class Batch(NamedTuple):
     valid: Tensor
     labelled: int
     confidence: Tensor | None = None
-    partner: "Batch | None" = None
+    partner: Batch | None = None
     shares: Shares | None = None

@@ -1,14 +1,17 @@
 """The teacher as an exponential moving average of the student."""
 
+from __future__ import annotations
+
 import copy
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal
 
 from semiseg.config import require, require_choices
+from semiseg.lazy import nn, torch
 from semiseg.schedules import Moment, piecewise
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Buffers = Literal["average", "copy", "own"]
 
@@ -65,7 +68,6 @@ def warm_decay(decay: float, updates: int) -> float:
     return min(decay, 1 - 1 / (updates + 1))
 
 
-@torch.no_grad()
 def ema_update(teacher: nn.Module, student: nn.Module, decay: float, buffers: Buffers = "average") -> None:
     """teacher <- decay * teacher + (1 - decay) * student, in place, for every parameter.
 
@@ -75,15 +77,16 @@ def ema_update(teacher: nn.Module, student: nn.Module, decay: float, buffers: Bu
     """
     (mine, kept), (theirs, given) = _tensors(teacher), _tensors(student)
     moved = list(zip(mine, theirs, strict=True))
-    for target, source in zip(kept, given, strict=True) if buffers != "own" else ():
-        if buffers == "average" and target.is_floating_point():
-            moved.append((target, source))
-        else:
-            target.copy_(source)
-    if moved:
-        targets, sources = [one for one, _ in moved], [one for _, one in moved]
-        # the same to the last bit as one by one
-        torch._foreach_lerp_(targets, sources, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+    with torch.no_grad():
+        for target, source in zip(kept, given, strict=True) if buffers != "own" else ():
+            if buffers == "average" and target.is_floating_point():
+                moved.append((target, source))
+            else:
+                target.copy_(source)
+        if moved:
+            targets, sources = [one for one, _ in moved], [one for _, one in moved]
+            # the same to the last bit as one by one
+            torch._foreach_lerp_(targets, sources, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _tensors(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

@@ -1,7 +1,13 @@
 """Hard decisions between classes, and their way back to one number per class."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def likeliest(probs: Tensor) -> Tensor:

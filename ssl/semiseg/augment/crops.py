@@ -1,15 +1,19 @@
 """Where the pixels of a weakly augmented crop come from: drawn numbers to windows of an image and positions in them."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semiseg.batch import Plane
 from semiseg.config import Weak
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Draw(NamedTuple):

@@ -1,13 +1,17 @@
 """CutMix and Cutout of French et al. 2020 (arXiv:1906.01916), the baselines of grubisic2021 and ke2020: one random box per image."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View
 from semiseg.augment.warp import GREY
 from semiseg.config import require
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

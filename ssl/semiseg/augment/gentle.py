@@ -1,16 +1,19 @@
 """Mild random changes of a batch: colours, blur and noise (pets_mean_teacher), small affine motions and noise (perone2018)."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from semiseg.augment.hsv import to_hsv, to_rgb
 from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View, as_maps, like, nothing
 from semiseg.augment.warp import GREY, affine_grid, resample
 from semiseg.config import require
+from semiseg.lazy import F, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,14 @@
 """RGB images as hue, saturation and value, and back: planes of their own, without the steps between that a library's images take."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 TINY = 1e-8
 """Beside the value that saturation is divided by, which black has 0 of."""

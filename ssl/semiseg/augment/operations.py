@@ -1,11 +1,16 @@
 """The table of 14 operations of RandAugment (Cubuk et al. 2020), as ke2020 uses it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from kornia import enhance
-from torch import Tensor
+from semiseg.lazy import enhance, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Rows (a, b, c): source coordinate = a*x + b*y + c, in pixels from the centre of the frame; as Pillow's AFFINE, but centred."""

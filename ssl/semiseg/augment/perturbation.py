@@ -9,15 +9,18 @@ more than three, are changed each on its own, and what there is of colours alone
 they are. The random numbers are the same whatever the channels, except of noise.
 """
 
+from __future__ import annotations
+
 import abc
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from semiseg.batch import IGNORE
 from semiseg.config import require
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class View(NamedTuple):
@@ -62,7 +65,7 @@ class Move:
         """As a call, for images (N,C,H,W): other only where the perturbed image shows nothing, or is read in another way than maps."""
         return self(own, partner)
 
-    def meet(self, other: "Move") -> "Move":
+    def meet(self, other: Move) -> Move:
         """The move to this view from another perturbed view of the same images. ValueError where the two do not show the same pixels."""
         if type(self) is type(other) is Move:
             return self

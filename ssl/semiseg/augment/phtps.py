@@ -1,17 +1,19 @@
 """PhTPS, the perturbation of grubisic2021: random colours in HSV and reordered channels, then a random thin-plate-spline warp."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from semiseg.augment.hsv import to_hsv, to_rgb
 from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View, as_maps, like, nothing
 from semiseg.augment.tps import Spline, frame, invert, random_spline, spline_at, warp, warp_valid
 from semiseg.config import require, require_choices
+from semiseg.lazy import F, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,17 +4,20 @@ Every random number is drawn before anything is computed, the same amount for ev
 augmentation on every device, and what happens to a sample does not depend on its neighbours.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from semiseg.augment.operations import GEOMETRIC, OPS, PHOTOMETRIC, Matrix
 from semiseg.augment.perturbation import STAY, Move, Perturbation, Perturbed, View, as_maps, like, nothing
 from semiseg.augment.squares import grey_squares
 from semiseg.augment.warp import GREY, affine_grid, resample
 from semiseg.config import require
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

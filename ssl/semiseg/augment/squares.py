@@ -1,9 +1,14 @@
 """Grey squares over an image: the Cutout of DeVries and Taylor 2017 (arXiv:1708.04552)."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from semiseg.augment.warp import GREY
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def grey_squares(image: Tensor, centres: Tensor, side: int) -> Tensor:

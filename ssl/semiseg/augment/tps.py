@@ -5,12 +5,16 @@ code), whatever the aspect: one grid serves the image, the logits and `valid`. A
 per sample, and the small linear system is solved there too, in float64: one seed, one warp on every device.
 """
 
-import math
-from typing import NamedTuple
+from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from semiseg.lazy import F, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 CONTROLS = {"as_coded": (0.75, 1.25), "quarter": (0.25, 0.75), "corners": (0.0, 1.0)}
 """Low and high coordinate of the four control points, in image sides from the top left corner (vidlu v0.1.0, inputwise.py:615)."""

@@ -3,16 +3,21 @@
 Random numbers come from a CPU generator whatever the device, a fixed amount per sample: one seed, one augmentation.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semiseg.augment.crops import Crop, coordinates, draw, rotated
 from semiseg.augment.warp import GREY, resample
 from semiseg.batch import IGNORE, Plane, Views
 from semiseg.config import Weak
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Images = Sequence[np.ndarray]
 """N arrays, an image (H,W,C) or a map (H,W) of uint8 or uint16 each; sizes may differ, channels and types of images may not."""

@@ -1,8 +1,14 @@
 """Reading maps at the points of a sampling grid: what moves images and, over the same grid, all that belongs to them."""
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from semiseg.lazy import F, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 GREY = 0.5
 """What the image shows where no source pixel lands (the authors' 127.5 of 255)."""

@@ -1,8 +1,9 @@
 """Pixel losses, which count only the pixels that are given: of labelled pixels as settings, of consistency as plain functions."""
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from semiseg.losses.distances import (
     binary_cross_entropy,
@@ -15,6 +16,9 @@ from semiseg.losses.distances import (
 from semiseg.losses.loss import Loss
 from semiseg.losses.pixelwise import CrossEntropy, Focal, Ohem, cross_entropy
 from semiseg.losses.regions import CrossEntropyDice, Dice, SoftDice
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "DISTANCES",

@@ -1,12 +1,14 @@
 """Distances between a student's logits and a teacher's probabilities: plain functions that count only the pixels that are given."""
 
-from typing import Any
+from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
+from semiseg.lazy import F, torch
 from semiseg.losses.loss import check_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def soft_cross_entropy(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
@@ -75,30 +77,9 @@ def squared_dice(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
 
 def squared_ratio(p: Tensor, t: Tensor, over: tuple[int, ...]) -> Tensor:
     """1 - 2 sum(p t) / (sum p^2 + sum t^2), which is sum (p - t)^2 / (sum p^2 + sum t^2), sums over those axes; 0 where p and t are 0."""
+    from semiseg.losses.squared_ratio import SquaredRatio
+
     return SquaredRatio.apply(p, t, over)
-
-
-class SquaredRatio(torch.autograd.Function):
-    """`squared_ratio` with a gradient that passes over the maps twice, where autograd's passes eight times."""
-
-    @staticmethod
-    def forward(ctx: Any, p: Tensor, t: Tensor, over: tuple[int, ...]) -> Tensor:
-        # the numerator as a square keeps what 1 - 2pt/(pp + tt) would cancel; the tiny floor makes 0/0 a 0 with a finite gradient
-        apart = (p - t).square_().sum(over, keepdim=True)
-        both = (p.square().sum(over, keepdim=True) + t.square().sum(over, keepdim=True)).clamp(min=1e-12)
-        ctx.save_for_backward(p, t, apart / both, both)
-        return (apart / both).squeeze(over)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Of a / b by p: (2 (p - t) - a / b 2 p) / b; by t likewise."""
-        p, t, ratio, both = ctx.saved_tensors
-        grad = 2 * grads[0].reshape(both.shape) / both
-        own = grad * (1 - ratio)
-        return tuple(
-            torch.addcmul(one * own, other, grad, value=-1) if wanted else None
-            for one, other, wanted in ((p, t, ctx.needs_input_grad[0]), (t, p, ctx.needs_input_grad[1]))
-        ) + (None,)
 
 
 def _mean(values: Tensor, counts: Tensor) -> Tensor:

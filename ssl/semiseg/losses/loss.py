@@ -1,20 +1,24 @@
 """What every loss of labelled pixels is: a frozen settings value that is called with logits and a mask."""
 
+from __future__ import annotations
+
 import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from semiseg.batch import IGNORE, Shares
 from semiseg.config import require
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Balance = Literal["equal", "inverse", "median"]
 Weights = tuple[float, ...] | Balance
-TINY = torch.finfo(torch.float32).tiny
+TINY = 2.0**-126
+"""The smallest normal float32 number."""
 
 
 @dataclass(frozen=True, kw_only=True)

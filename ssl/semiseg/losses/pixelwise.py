@@ -1,16 +1,18 @@
 """Losses of labelled pixels that are a mean over pixels: cross-entropy and what weighs or chooses its pixels."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from semiseg.batch import IGNORE, Shares
 from semiseg.config import require
+from semiseg.lazy import F, torch
 from semiseg.losses.loss import Weighted, check_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FLAT = 1e-12
 """Probability of the other classes below which a focal factor has no gradient: that of x^gamma at 0 is infinite for gamma < 1."""

@@ -1,10 +1,10 @@
 """Losses of labelled pixels that compare regions, and their sum with cross-entropy."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from semiseg.batch import IGNORE, Shares
 from semiseg.config import require
@@ -12,6 +12,9 @@ from semiseg.hard import one_hot
 from semiseg.losses.distances import squared_ratio
 from semiseg.losses.loss import Loss, Weighted, check_mask
 from semiseg.losses.pixelwise import CrossEntropy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SMOOTH = 1e-4
 """eps of soft Dice (perone2018's authors' code)."""

@@ -1,13 +1,15 @@
 """Dynamic mutual training (feng2020_dmt, after Feng et al. 2020): two models that differ take turns in teaching each other."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-import torch
 
 from semiseg.config import Net, Train, require, require_choices
+from semiseg.lazy import torch
 from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.mutual import MutualTraining
 from semiseg.methods.rule import Method, Needs, Pick, PseudoOn, Rule, learned_from

@@ -1,13 +1,12 @@
 """Mean teacher for segmentation: pets_mean_teacher (Pets) and perone2018 (Perone & Cohen-Adad, spinal cord) are two settings of
 it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from semiseg.augment.gentle import Gentle
 from semiseg.augment.perturbation import Perturbation, View, perturb_batch
@@ -15,10 +14,14 @@ from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
 from semiseg.hard import likeliest, one_hot
+from semiseg.lazy import torch
 from semiseg.losses import DISTANCES, Dice, Loss
 from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
 from semiseg.schedules import Moment, sigmoid_ramp
 from semiseg.stage import AS_BEFORE, IN_KEYS, Split, Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

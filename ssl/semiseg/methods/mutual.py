@@ -1,20 +1,23 @@
 """A phase of dynamic mutual training: a student learns the pseudo-masks of another model, weighted by how both judge each pixel."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from semiseg.batch import IGNORE, Batch
+from semiseg.lazy import F, torch
 from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.kept import Kept
 from semiseg.methods.rule import Build, Masks, Needs, Pick, PseudoMasks, PseudoOn, Rule, State, with_teacher
 from semiseg.schedules import Moment, sigmoid_ramp
 from semiseg.stage import AS_BEFORE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEVELS = 65536
 """Steps of a stored confidence; LEVELS - 1 is probability 1."""
@@ -145,7 +148,6 @@ def lowest_kept(counts: Tensor, share: float) -> Tensor:
     return found.masked_fill(kept < 1, 0)
 
 
-@torch.no_grad()
 def dynamic_weight(logits: Tensor, pseudo: Tensor, confidence: Tensor, gamma1: float, gamma2: float) -> Tensor:
     """Weight w_u of every pseudo-labelled pixel, without a gradient (feng2020_dmt, equation 2).
 
@@ -156,10 +158,11 @@ def dynamic_weight(logits: Tensor, pseudo: Tensor, confidence: Tensor, gamma1: f
     Args: student's logits (N,C,H,W), of the augmented crop in training mode; pseudo (N,H,W) int64, class ids or IGNORE; confidence
     (N,H,W) in [0,1], the teacher's c_A. Returns: (N,H,W) float32 in [0,1]; 0 where pseudo is IGNORE.
     """
-    probs = logits.float().softmax(1)
-    own, predicted = probs.max(1)
-    counted = pseudo != IGNORE
-    label = pseudo.masked_fill(~counted, 0)
-    probability = probs.gather(1, label[:, None])[:, 0]
-    disagreeing = torch.where(confidence >= own, probability**gamma2, 0.0)
-    return torch.where(predicted == label, probability**gamma1, disagreeing) * counted
+    with torch.no_grad():
+        probs = logits.float().softmax(1)
+        own, predicted = probs.max(1)
+        counted = pseudo != IGNORE
+        label = pseudo.masked_fill(~counted, 0)
+        probability = probs.gather(1, label[:, None])[:, 0]
+        disagreeing = torch.where(confidence >= own, probability**gamma2, 0.0)
+        return torch.where(predicted == label, probability**gamma1, disagreeing) * counted

@@ -1,26 +1,29 @@
 """One-way consistency: the student under perturbation agrees with a teacher that sees clean images (grubisic2021)."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
-
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from typing import TYPE_CHECKING, Literal
 
 from semiseg.augment.perturbation import Perturbation, View, perturb_batch
 from semiseg.augment.phtps import PhTPS
 from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
 from semiseg.ema import Ema
+from semiseg.lazy import nn, torch
 from semiseg.losses import DISTANCES, CrossEntropy, Loss
 from semiseg.methods.rule import Build, Needs, OneStage, State, with_teacher
 from semiseg.schedules import Moment, sigmoid_ramp
 from semiseg.stage import AS_BEFORE, Split, Stage
 
-TINY = torch.finfo(torch.float32).tiny
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TINY = 2.0**-126
+"""The smallest normal float32 number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +165,9 @@ class OneWay(OneStage):
 @contextmanager
 def held_statistics(network: nn.Module) -> Iterator[None]:
     """BatchNorm in training mode goes on to normalise by the batch, but leaves its running statistics and counter alone."""
-    layers = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    layers = [
+        module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
     for layer in layers:
         layer.track_running_stats = False
     try:

@@ -1,16 +1,17 @@
 """Pseudo-labels (Lee 2013; the baseline of feng2020_dmt): a model learns its own argmax masks with a weight that rises from 0."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semiseg.batch import Batch
 from semiseg.config import Net, Train, require, require_choices
+from semiseg.lazy import torch
 from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.kept import Kept
 from semiseg.methods.rule import Masks, Method, Needs, Pick, PseudoMasks, PseudoOn, Rule, State, keep_all, learned_from
@@ -18,6 +19,9 @@ from semiseg.methods.stage_train import StageTrain
 from semiseg.methods.supervised import Supervised
 from semiseg.schedules import Moment
 from semiseg.stage import AS_BEFORE, Split, Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PREVIOUS = Pick(weights="best")
 

@@ -1,20 +1,24 @@
 """What a training rule says: what its batches hold, the networks it keeps, the loss of one step, and whom to score."""
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from semiseg.augment.perturbation import Perturbation
 from semiseg.batch import Batch, Plane
 from semiseg.config import Net, Train, require
 from semiseg.ema import Ema
+from semiseg.lazy import nn, torch
 from semiseg.schedules import Moment
 from semiseg.stage import Split, Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Masks = Mapping[int, Plane]
 """Maps (H,W) by row of the pack: masks uint8, confidences uint16 with 65535 for 1."""

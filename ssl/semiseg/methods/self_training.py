@@ -1,23 +1,24 @@
 """One stage of self-training: supervised, consistency and pseudo-mask terms in a two-task network (ke2020, equations 1-5)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from semiseg.augment.perturbation import Perturbation, View, perturb_batch
 from semiseg.batch import IGNORE, Batch
 from semiseg.config import require
 from semiseg.ema import Ema
 from semiseg.hard import likeliest
+from semiseg.lazy import F, torch
 from semiseg.losses import DISTANCES, CrossEntropy, Loss, cross_entropy
 from semiseg.methods.rule import Build, Needs, Pick, PseudoMasks, Rule, State, with_teacher
-from semiseg.nets import MultiTask
 from semiseg.schedules import Moment, sigmoid_ramp
 from semiseg.stage import AS_BEFORE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,8 @@ class SelfTraining(Rule):
             return torch.cat([own[:known], seen.move(own[known:])])
 
         image, counts = torch.cat([batch.image[:known], seen.image]), torch.cat([valid[:known], seen.valid])
+        from semiseg.nets.multitask import MultiTask
+
         if isinstance(state.student, MultiTask):
             logits, auxiliary = state.student.both(image)
         else:

@@ -1,18 +1,22 @@
 """Training on the labelled images alone: the lower bound of every study, with all labels the upper one, and stage 1 of
 self-training."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from semiseg.augment.perturbation import Perturbation, View, perturb_batch
 from semiseg.batch import Batch
 from semiseg.config import require_choices
+from semiseg.lazy import torch
 from semiseg.losses import CrossEntropy, Loss
 from semiseg.methods.rule import OneStage, State
 from semiseg.schedules import Moment
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

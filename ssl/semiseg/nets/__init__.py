@@ -1,18 +1,16 @@
 """Networks by name: for segmentation, and for data sets with one class per image."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from semiseg.config import Net, SettingError, Train, require
+from semiseg.lazy import nn, torch
 from semiseg.machine import need_memory
-from semiseg.nets.blocks import BlockNet, freeze_norm, set_momentum
 from semiseg.nets.deeplabv2 import DeepLabV2
-from semiseg.nets.multitask import MultiTask
 from semiseg.nets.own import OwnNet, file_of, function, reason, takes_channels
 from semiseg.nets.room import FLOAT, need_room
 from semiseg.nets.smp import SMP
@@ -22,6 +20,10 @@ from semiseg.nets.unet import UNet
 from semiseg.nets.unet_mri import UNetMRI
 from semiseg.nets.weights import brief, load_weights, located
 from semiseg.nets.wide_resnet import WideResNet
+
+if TYPE_CHECKING:
+    from semiseg.nets.blocks import BlockNet
+    from semiseg.nets.multitask import MultiTask
 
 __all__ = [
     "NETS",
@@ -50,6 +52,19 @@ NETS: Mapping[str, type[Net]] = {
     "wide_resnet": WideResNet,
 }
 """Name -> the settings that the network has, which make its blocks. A name FAMILY:ONE stands for all of its family."""
+
+
+def __getattr__(name: str) -> Any:
+    """The two classes of networks, whose modules import torch."""
+    if name == "BlockNet":
+        from semiseg.nets.blocks import BlockNet
+
+        return BlockNet
+    if name == "MultiTask":
+        from semiseg.nets.multitask import MultiTask
+
+        return MultiTask
+    raise AttributeError(name)
 
 
 def net_kind(name: str) -> type[Net]:
@@ -81,6 +96,9 @@ def build(
     this process from here on (`guard_backward`). Raises SettingError for a branch that is too long, one output for other than two
     classes, or weights that do not fit.
     """
+    from semiseg.nets.blocks import BlockNet, freeze_norm, set_momentum
+    from semiseg.nets.multitask import MultiTask
+
     load = partial(load_if_named, net=net)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -107,6 +125,8 @@ def load_if_named(blocks: dict[str, nn.Module], net: Net) -> None:
 
 
 def sample(net: Net, classes: int, channels: int) -> BlockNet:
+    from semiseg.nets.blocks import BlockNet
+
     network = build(net, classes, mean=(0.5,) * channels, std=(0.25,) * channels, seed=0)
     assert isinstance(network, BlockNet)
     return network

@@ -110,13 +110,6 @@ class Head(Last):
         return (logits if self.outputs == "classes" else torch.cat([torch.zeros_like(logits), logits], 1),)
 
 
-def require_layers(*, width: int, dropout: float, depth: int = 1) -> None:
-    """Raise SettingError for channels, a share of dropped ones or levels that no network can have."""
-    require(width >= 1, "net.width", width, "a whole number >= 1")
-    require(1 <= depth <= 6, "net.depth", depth, "a whole number in 1..6")
-    require(0 <= dropout < 1, "net.dropout", dropout, "a share in [0, 1)")
-
-
 def is_image_level(blocks: list[nn.Module]) -> bool:
     return isinstance(blocks[-1], Last) and blocks[-1].image_level
 

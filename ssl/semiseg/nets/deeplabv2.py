@@ -1,21 +1,17 @@
 """DeepLabv2 (Chen et al. 2018, arXiv:1606.00915) on ResNet-101, as grubisic2021 and ke2020 train it: one scale, no CRF."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor, nn
-from torchvision.models import ResNet, ResNet101_Weights, WeightsEnum
-from torchvision.models.resnet import Bottleneck, resnet101
+from typing import TYPE_CHECKING, Literal
 
 from semiseg.config import Net
-from semiseg.nets.blocks import Features, Last
-from semiseg.nets.resnet import ENCODER, Layer, encoder
+from semiseg.nets.limits import ENCODER
 
-DILATIONS = (6, 12, 18, 24)
-CHANNELS = 2048  # after conv5x
-HALF_PLANES = 256  # of 512 in f's conv5x
-INITIAL_SD = 0.01
+if TYPE_CHECKING:
+    from torch import nn
+    from torchvision.models import WeightsEnum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +39,11 @@ class DeepLabV2(Net):
         in the first 1x1 convolution of a bottleneck and rounds the max-pooling's size up, which gives one row and column more
         unless a side is 8 n + 1 pixels.
         """
+        from torchvision.models import resnet101
+
+        from semiseg.nets.deeplabv2_layers import CHANNELS, Aspp, caffe_stride, dilate
+        from semiseg.nets.resnet import encoder
+
         resnet = resnet101()
         if self.caffe_stride:
             caffe_stride(resnet)
@@ -59,12 +60,14 @@ class DeepLabV2(Net):
         all convolutions from N(0, 0.01) and leaves each BatchNorm the identity. `aux_width` "half" halves the channels of conv5x
         when it is the first own block.
         """
+        from semiseg.nets.deeplabv2_layers import HALF_CHANNELS, Aspp, half_conv5x, initialise
+
         blocks = self.blocks(classes + self.aux_dummy, channels)
         if self.aux_init == "same":
             load(blocks)
         if self.aux_width == "half" and own == 2:
             blocks["conv5x"] = half_conv5x()
-            blocks["aspp"] = Aspp(HALF_PLANES * Bottleneck.expansion, classes + self.aux_dummy, self.aspp_branches)
+            blocks["aspp"] = Aspp(HALF_CHANNELS, classes + self.aux_dummy, self.aspp_branches)
         blocks = dict(list(blocks.items())[-own:])
         if self.aux_init == "normal":
             for block in blocks.values():
@@ -72,63 +75,6 @@ class DeepLabV2(Net):
         return blocks
 
     def pretrained(self) -> WeightsEnum:
+        from torchvision.models import ResNet101_Weights
+
         return ResNet101_Weights.IMAGENET1K_V1
-
-
-def caffe_stride(resnet: ResNet) -> None:
-    """Move the stride of conv3x from the 3x3 to the first 1x1 convolution, and round the max-pooling's size up, as in Caffe."""
-    first = resnet.layer2[0]
-    assert isinstance(first, Bottleneck)
-    first.conv1.stride, first.conv2.stride = (2, 2), (1, 1)
-    resnet.maxpool.ceil_mode = True
-
-
-def dilate(layer: nn.Module, dilation: int) -> None:
-    """Give every 3x3 convolution of the layer the dilation, and every convolution stride 1."""
-    for conv in layer.modules():
-        if isinstance(conv, nn.Conv2d):
-            conv.stride = (1, 1)
-            if conv.kernel_size == (3, 3):
-                conv.dilation = conv.padding = (dilation, dilation)
-
-
-def half_conv5x() -> Layer:
-    """conv5x of half the width: three bottlenecks to 1024 channels, the first one with a projection, as ke2020's code has it."""
-    channels = HALF_PLANES * Bottleneck.expansion
-    project = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
-    layer = nn.Sequential(*(Bottleneck(channels, HALF_PLANES, downsample=project if i == 0 else None) for i in range(3)))
-    for conv in layer.modules():
-        if isinstance(conv, nn.Conv2d):
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
-    dilate(layer, 4)
-    return Layer(layer, "layer4", keep=False)
-
-
-def initialise(module: nn.Module) -> None:
-    """Weights of all convolutions from N(0, 0.01), their biases 0."""
-    for conv in module.modules():
-        if isinstance(conv, nn.Conv2d):
-            nn.init.normal_(conv.weight, std=INITIAL_SD)
-            if conv.bias is not None:
-                nn.init.zeros_(conv.bias)
-
-
-class Aspp(Last):
-    """(x,) -> (logits,): the sum of 3x3 convolutions to the classes, of dilations 6, 12, 18, 24 ("atrous spatial pyramid pooling").
-
-    With 2 `branches` the sum ends after dilation 12, which is all that many published codes add up: they return inside the loop.
-    """
-
-    align_corners = True
-
-    def __init__(self, channels: int, classes: int, branches: int) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(channels, classes, 3, padding=d, dilation=d) for d in DILATIONS[:branches])
-        initialise(self)
-
-    def forward(self, features: Features) -> Features:
-        first, *others = self.convs
-        logits: Tensor = first(features[-1])
-        for conv in others:
-            logits = logits + conv(features[-1])
-        return (logits,)

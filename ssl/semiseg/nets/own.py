@@ -1,5 +1,7 @@
 """A network from a file of the user's own: `--net.name my_file.py:build`."""
 
+from __future__ import annotations
+
 import inspect
 import sys
 import traceback
@@ -9,10 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import Tensor, nn
-
 from semiseg.config import Net, SettingError, require
-from semiseg.nets.blocks import Features, Last
+from semiseg.lazy import nn
 
 
 def file_of(name: str) -> Path | None:
@@ -32,6 +32,8 @@ class OwnNet(Net):
         return own_network(self.name, classes, channels)
 
     def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
+        from semiseg.nets.own_layers import OwnLast
+
         *_, last = blocks.values()
         assert isinstance(last, OwnLast)
         return last.encoder
@@ -48,6 +50,8 @@ def own_network(name: str, classes: int, channels: int = 3) -> dict[str, nn.Modu
     file may import what is installed, but none of its neighbours: keys depend on its content alone. Raises SettingError when the
     file has no such function or the function no such result.
     """
+    from semiseg.nets.own_layers import Block, OwnLast
+
     try:
         make = function(name)
         module = make(classes, channels=channels) if takes_channels(make) else make(classes)
@@ -106,37 +110,3 @@ def reason(error: Exception, name: str) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file_of(name))]
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"line {lines[-1]}: {text}" if lines else text
-
-
-class Block(nn.Module):
-    """(x,) -> (module(x),), whatever the user's blocks hand to each other."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, features: Features) -> Features:
-        return (self.module(features[-1]),)
-
-
-class OwnLast(Last):
-    """The last block, whose logits are checked: SettingError when they are not (N,C,h,w), or (N,C) of a whole image.
-
-    It keeps what the user's module says of itself: whether it is `image_level`, and how many blocks are its `encoder`.
-    """
-
-    def __init__(self, module: nn.Module, classes: int, name: str, image_level: bool, encoder: int) -> None:
-        super().__init__()
-        self.module, self.classes, self.name, self.image_level, self.encoder = module, classes, name, image_level, encoder
-
-    def forward(self, features: Features) -> Features:
-        found = self.module(features[-1])
-        logits: Any = found["out"] if isinstance(found, Mapping) and "out" in found else found
-        if isinstance(logits, Tensor) and self.image_level and logits.ndim == 2:
-            logits = logits[:, :, None, None]
-        fits = isinstance(logits, Tensor) and logits.ndim == 4 and logits.shape[1] == self.classes
-        if not fits or (self.image_level and logits.shape[2:] != (1, 1)):
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            allowed = f"(N,{self.classes}) of whole images" if self.image_level else f"(N,{self.classes},height,width)"
-            raise SettingError(f"net.name: {self.name} gave {got}; allowed: logits {allowed}")
-        return (logits,)

@@ -6,8 +6,7 @@ from torch import nn
 from torchvision.models import ResNet
 
 from semiseg.nets.blocks import Features
-
-ENCODER = ("conv1", "conv2x", "conv3x", "conv4x", "conv5x")
+from semiseg.nets.limits import ENCODER
 
 
 def encoder(resnet: ResNet, channels: int = 3, *, skips: bool = False) -> dict[str, nn.Module]:

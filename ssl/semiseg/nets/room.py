@@ -1,12 +1,16 @@
 """What a network needs to see a whole image, and that it is refused where that does not fit."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
+from semiseg.lazy import nn, torch
 from semiseg.machine import need_memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FLOAT = 4
 """Bytes of a float32 number."""
@@ -18,7 +22,7 @@ def widest_layer(network: nn.Module) -> Iterator[list[int]]:
     found: list[int] = []
 
     def count(_: nn.Module, given: tuple[object, ...], made: object) -> None:
-        found.append(sum(one.numel() for one in (*given, made) if isinstance(one, Tensor)))
+        found.append(sum(one.numel() for one in (*given, made) if isinstance(one, torch.Tensor)))
 
     handles = [layer.register_forward_hook(count) for layer in network.modules() if not list(layer.children())]
     try:

@@ -1,5 +1,7 @@
 """Networks of segmentation_models_pytorch on its own and timm's encoders, with weights of ImageNet: `--net.name smp:unet`."""
 
+from __future__ import annotations
+
 import difflib
 import importlib
 import urllib.error
@@ -9,14 +11,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from semiseg.config import Net, SettingError, require
-from semiseg.nets.cut import Cut, Model, cut_of, model_blocks
-from semiseg.nets.pieces import Decoder, SegmentationHead, Step
+from semiseg.lazy import nn, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from semiseg.nets.cut import Cut, Model
 
 PREFIX = "smp:"
 LITE0 = "lite0"
@@ -46,6 +49,8 @@ class SMP(Net):
         `unet`, `linknet` and `manet` have a block for each step of the decoder, the others one. Images are continued at the bottom
         and on the right by their last row and column to the size that the network takes, and logits cut to theirs.
         """
+        from semiseg.nets.cut import model_blocks
+
         options, cut = found_cut(self.name, self.encoder)
         return model_blocks(made(self.name, self.encoder, classes, channels, options), cut)
 
@@ -53,6 +58,8 @@ class SMP(Net):
         return tuple(blocks)[: self.encoder_blocks(blocks)]
 
     def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
+        from semiseg.nets.pieces import Decoder, SegmentationHead, Step
+
         return sum(not isinstance(block, Step | Decoder | SegmentationHead) for block in blocks.values())
 
     def named_weights(self) -> Mapping[str, Tensor] | None:
@@ -107,6 +114,8 @@ def found_cut(name: str, encoder: str) -> tuple[Mapping[str, Any], Cut]:
 
     SettingError for an encoder that the architecture does not take.
     """
+    from semiseg.nets.cut import cut_of
+
     errors = []
     for options in SIZES:
         try:

@@ -1,11 +1,16 @@
 """A backward pass of torch's that corrupts the heap on some CPUs, kept out of this process."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from semiseg.lazy import nn, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 SAFE_CHANNELS = 16
 """Input channels from which the pass is fine: as many float32 values as a register of AVX-512 has (of AVX2: 8)."""

@@ -1,15 +1,16 @@
 """U-Net (Ronneberger et al. 2015) in the shape of pets_mean_teacher: depth 3, width 64 there, smaller by default here."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-
-import torch
-import torch.nn.functional as F
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
 from semiseg.config import AS_BEFORE, Net
-from semiseg.nets.blocks import Features, Head, drawn, require_layers
+from semiseg.nets.limits import require_layers
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,55 +40,19 @@ class UNet(Net):
         BatchNorm follows every 3x3 convolution (pets_mean_teacher does not mention it; training from random weights needs it). Any
         image size of at least 2^(D-1) pixels works: a decoder level is padded to its skip's size when a pooling rounded down.
         """
+        from semiseg.nets.blocks import Head, drawn
+        from semiseg.nets.unet_layers import Decode, Encode, double_conv, doubled
+
         widths = [self.width * 2**level for level in range(self.depth)]
         blocks: dict[str, nn.Module] = {"enc1": Encode(double_conv(channels, widths[0], self.dropout), pool=False)}
         for level in range(1, self.depth):
             blocks[f"enc{level + 1}"] = Encode(double_conv(widths[level - 1], widths[level], self.dropout), pool=True)
         for level in range(self.depth - 1, 0, -1):
             below, width = widths[level], widths[level - 1]
-            up = nn.ConvTranspose2d(below, width, 2, stride=2)
+            up = doubled(below, width)
             blocks[f"dec{level}"] = Decode(up, double_conv(2 * width, width, self.dropout))
         blocks["head"] = Head(widths[0], classes, self.outputs)
         return drawn(blocks, self.init)
 
     def encoder_blocks(self, blocks: Mapping[str, nn.Module]) -> int:
         return self.depth
-
-
-def double_conv(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential:
-    """Twice 3x3 convolution, BatchNorm, ReLU and, where `dropout` is not 0, dropout of channels; keeps height and width."""
-    layers: list[nn.Module] = []
-    for source in (channels_in, channels_out):
-        layers += [nn.Conv2d(source, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
-        layers += [nn.Dropout2d(dropout)] if dropout else []
-    return nn.Sequential(*layers)
-
-
-class Encode(nn.Module):
-    """(..., x) -> (..., x, convs(maxpool(x))); the first level drops its input image instead of keeping it as a skip."""
-
-    def __init__(self, convs: nn.Module, *, pool: bool) -> None:
-        super().__init__()
-        self.pool = pool
-        self.convs = convs
-
-    def forward(self, features: Features) -> Features:
-        if not self.pool:
-            return (self.convs(features[-1]),)
-        return (*features, self.convs(F.max_pool2d(features[-1], 2)))
-
-
-class Decode(nn.Module):
-    """(..., skip, x) -> (..., convs([skip, up(x)])) with a module `up` that doubles height and width."""
-
-    def __init__(self, up: nn.Module, convs: nn.Module) -> None:
-        super().__init__()
-        self.up = up
-        self.convs = convs
-
-    def forward(self, features: Features) -> Features:
-        *pending, skip, x = features
-        x = self.up(x)
-        if x.shape[-2:] != skip.shape[-2:]:
-            x = F.pad(x, (0, skip.shape[-1] - x.shape[-1], 0, skip.shape[-2] - x.shape[-2]), mode="replicate")
-        return (*pending, self.convs(torch.cat([skip, x], 1)))

@@ -1,14 +1,14 @@
 """U-Net of perone2018 (Perone & Cohen-Adad 2018): 15 convolutions, BatchNorm after ReLU, dropout after every BatchNorm."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from torch import nn
-
 from semiseg.config import AS_BEFORE, Net
-from semiseg.nets.blocks import Head, drawn, require_layers
-from semiseg.nets.unet import Decode, Encode
+from semiseg.lazy import nn
+from semiseg.nets.limits import require_layers
 
 WIDTHS = (1, 2, 4, 4)  # of the levels, in units of the width
 
@@ -38,6 +38,9 @@ class UNetMRI(Net):
         medicaltorch (models.py). Any image of at least 8 x 8 pixels works: a decoder level is padded to its skip's size when a
         pooling rounded down.
         """
+        from semiseg.nets.blocks import Head, drawn
+        from semiseg.nets.unet_layers import Decode, Encode
+
         widths = [self.width * factor for factor in WIDTHS]
         blocks: dict[str, nn.Module] = {"enc1": Encode(norm_last_convs(channels, widths[0], self.dropout), pool=False)}
         for level in range(1, len(widths)):

@@ -1,21 +1,21 @@
 """Initial weights from a file or from torchvision, and the files that a network's settings mean."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
-from torchvision.models import WeightsEnum
+from typing import TYPE_CHECKING, Any
 
 from semiseg.config import Net, SettingError
+from semiseg.lazy import nn, torch
 from semiseg.nets.own import OwnNet, file_of
-from semiseg.nets.pieces import original_names
-from semiseg.nets.resnet import torchvision_names
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchvision.models import WeightsEnum
 
 IMAGENET, COCO = "imagenet", "coco"
 """Weights with a name: torchvision's, and those that a preset means but nobody offers for download, in whose place goes a file."""
@@ -40,7 +40,7 @@ def located(net: Net) -> Net:
     return replace(net, name=name, weights=weights, digest=digest.hexdigest() if found else "")
 
 
-def update_with(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None:
+def update_with(digest: hashlib._Hash, tensors: Mapping[str, Tensor]) -> None:
     """Add names, types, shapes and values to a digest."""
     for name, value in tensors.items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
@@ -57,6 +57,8 @@ def content(file: Path, setting: str) -> bytes:
 
 def read_weights(file: Path) -> dict[str, Tensor]:
     """Tensors by name from a safetensors file or a torch state dict, which is loaded with weights_only."""
+    from safetensors.torch import load_file
+
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
@@ -67,7 +69,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         ) from None
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(found, Mapping) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise SettingError(f"net.weights: {file} holds no tensors by name; allowed: safetensors or a torch state dict")
     return dict(found)
 
@@ -84,6 +86,9 @@ def load_weights(blocks: Mapping[str, nn.Module], net: Net) -> None:
     are taken, the teacher's where there is one, of f alone. The mean and standard deviation of a file's images are left out. Raises
     SettingError naming the first tensor that does not fit.
     """
+    from semiseg.nets.pieces import original_names
+    from semiseg.nets.resnet import torchvision_names
+
     smp = {name: PREFIXES.sub("", theirs) for name, theirs in original_names(blocks).items()}
     encoder = torchvision_names(blocks) | {name: smp[name] for name in smp if name.partition(".")[0] in net.backbone(blocks)}
     named = net.named_weights()

@@ -1,17 +1,22 @@
 """The mini-batch of a step, as a function of the step: which images, weakly augmented, with what the teacher stages made of them."""
 
+from __future__ import annotations
+
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semiseg.augment.views import weak
 from semiseg.batch import IGNORE, Batch, Plane, Shares
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
+from semiseg.lazy import torch
 from semiseg.pseudo import Learned
 from semiseg.stage import Stage, stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Batches:

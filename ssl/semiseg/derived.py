@@ -1,19 +1,22 @@
 """What follows from a finished stage's weights, in files beside them: made by who first needs it, then kept."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from semiseg.batches import unlabelled_rows
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
+from semiseg.lazy import torch
 from semiseg.pseudo import pseudo_masks
 from semiseg.quality import Quality
 from semiseg.stage import Stage
 from semiseg.store import Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Read = TypeVar("Read")
 

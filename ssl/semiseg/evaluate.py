@@ -1,13 +1,13 @@
 """Scoring a network on images of the pack, and predicting their class probabilities, whole or in windows."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from semiseg.augment.views import unaugmented
 from semiseg.batch import IGNORE
@@ -15,8 +15,12 @@ from semiseg.config import ALIGNED, Train, require
 from semiseg.data.pack import Pack
 from semiseg.device import autocast
 from semiseg.gauges import GAUGES, numbered
+from semiseg.lazy import nn, torch
 from semiseg.measures import METRICS
 from semiseg.metrics import confusion_matrices, decide, scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_WHOLE, MOST_WINDOWS, MOST_CPU = 1 << 23, 1 << 20, 1 << 17
 """Pixels of images, or of windows, that are predicted at a time, and on a CPU, beyond whose caches they would be slower; of a single one

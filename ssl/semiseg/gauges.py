@@ -1,19 +1,22 @@
 """Metrics that take more than a confusion matrix, measured while images are predicted: at boundaries, along surfaces, of confidences."""
 
+from __future__ import annotations
+
 import abc
 import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from scipy.ndimage import minimum_filter1d
-from torch import Tensor
 
 from semiseg.batch import IGNORE
 from semiseg.data.pack import Pack
+from semiseg.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DILATION = 0.02
 """Width of a boundary as a share of the image's diagonal (Cheng et al. 2021, section 4.2)."""
@@ -170,6 +173,8 @@ def _measured(
 
 def near_boundary(mask: np.ndarray, reach: int) -> np.ndarray:
     """The pixels of a mask (H,W) bool within `reach` steps of a pixel that is not in it, or outside."""
+    from scipy.ndimage import minimum_filter1d
+
     inner = mask.view(np.uint8)
     for axis in (0, 1):  # a square is eroded along one side, then along the other
         inner = minimum_filter1d(inner, 2 * reach + 1, axis=axis, mode="constant", cval=0)

@@ -1,16 +1,19 @@
 """Decisions from probabilities, and scores from confusion matrices of images."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from semiseg.batch import IGNORE
 from semiseg.config import require
 from semiseg.hard import likeliest
+from semiseg.lazy import torch
 from semiseg.measures import ALWAYS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EMPTY: Mapping[str, float] = {"skip": math.nan, "zero": 0.0, "one": 1.0}
 """What 0/0 counts by rule; nan does not enter a mean."""

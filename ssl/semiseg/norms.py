@@ -1,17 +1,21 @@
 """Statistics of BatchNorm as they are after the last step, in place of moving averages that still hold earlier ones."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from semiseg.lazy import nn, torch
 
-from semiseg.nets import MultiTask
-from semiseg.nets.blocks import Frozen
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     """The layers of BatchNorm that gather statistics."""
+    from semiseg.nets.blocks import Frozen
+
     return [one for one in network.modules() if isinstance(one, nn.BatchNorm2d) and not isinstance(one, Frozen)]
 
 
@@ -23,6 +27,8 @@ def recomputed(networks: Iterable[nn.Module], images: Iterable[Tensor], autocast
     The rest of a network is in evaluation mode, so dropout is off as in scoring (`torch.optim.swa_utils.update_bn` has it on). With
     momentum m and n steps a moving average keeps (1 - m)^n of its initial values: 0.37 with SwiftNet's 0.005 after 200.
     """
+    from semiseg.nets.multitask import MultiTask
+
     networks = list(networks)
     layers = [layer for network in networks for layer in norms(network)]
     modes = [(module, module.training) for network in networks for module in network.modules()]

@@ -1,20 +1,28 @@
 """Where results come from: device, versions of libraries, revision of the code."""
 
+from __future__ import annotations
+
 import contextlib
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
+from semiseg.lazy import torch
 
 LIBRARIES = ("torch", "torchvision", "kornia", "numpy", "pyarrow", "ray")
 
 
 def provenance(device: torch.device, git: str) -> dict[str, Any]:
     """Where a stage was trained: device, versions of the libraries, git revision, host's CPU count."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(torch.cpu.get_capabilities().get("cpu_name", "CPU"))
-    return {"device": name, "git": git, "versions": versions(), "threads": torch.get_num_threads()}
+    return {"device": device_name(device), "git": git, "versions": versions(), "threads": torch.get_num_threads()}
+
+
+def device_name(device: torch.device) -> str:
+    """What the maker calls it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return str(torch.cpu.get_capabilities().get("cpu_name", "CPU"))
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,7 @@
 """What a stage takes from its teacher stages: pseudo-masks with their confidences, and weights to start from."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
@@ -7,17 +9,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semiseg.data.pack import Pack
 from semiseg.evaluate import Place, Tile, predict, spread_over
+from semiseg.lazy import torch
 from semiseg.methods.rule import Masks, Rule
-from semiseg.nets import BlockNet, MultiTask, build
+from semiseg.nets import build
 from semiseg.stage import Stage, stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from semiseg.nets import BlockNet, MultiTask
 
 KIND = "pseudo-masks 1"
 """What the first line of a file of pseudo-masks says that it is."""

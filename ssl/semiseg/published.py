@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
-from safetensors.torch import save_file
 
 from semiseg.data.pack import Pack
 from semiseg.methods.rule import Pick
@@ -22,6 +21,8 @@ def write_outcome(folder: Path, outcome: Outcome, pack: Pack) -> None:
 
     Equal outcomes give equal bytes.
     """
+    from safetensors.torch import save_file
+
     save_file(outcome.weights, folder / WEIGHTS_FILE)
     write_table(folder, "metrics", outcome.metrics)
     write_table(folder, "curves", outcome.curves)

@@ -3,16 +3,16 @@
 For reports alone: nothing here draws a random number, moves a network or a statistic of one, or chooses weights.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semiseg.batch import IGNORE
 from semiseg.batches import unlabelled_rows
@@ -20,9 +20,13 @@ from semiseg.config import Train
 from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.evaluate import Tile, predict
+from semiseg.lazy import torch
 from semiseg.methods.rule import Masks, Rule, State
 from semiseg.metrics import confusion_matrix, scores
 from semiseg.stage import hash_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST, COST, LITTLE = 64, 0.04, 1 << 14
 """Images of a sample at most; pixels that are predicted in it during a stage as a share of those that are trained on; pixels of it that
@@ -116,7 +120,7 @@ class Quality:
         sums = {"ids": self.ids, "confusion": self.confusion.tolist(), "sums": self.sums.tolist()}
         path.write_text(json.dumps(sums), encoding="utf-8")
 
-    def read(self, path: Path) -> "Quality":
+    def read(self, path: Path) -> Quality:
         """Take the sums of a file. Raises ValueError or KeyError for one that is cut or of other images."""
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict) or found["ids"] != self.ids:

@@ -1,5 +1,7 @@
 """One stage from the plan to the store: open the data, go on from a checkpoint, train, publish. Needs no ray."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors.torch import load_file
 
 from semiseg.batches import unlabelled_rows
 from semiseg.config import Data
@@ -18,6 +18,7 @@ from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.data_settings import OF_MASKS
 from semiseg.derived import derived, derived_name, quality_of
+from semiseg.lazy import torch
 from semiseg.methods.rule import Masks, Pick, PseudoMasks, keep_all
 from semiseg.nets import located
 from semiseg.provenance import provenance
@@ -197,6 +198,8 @@ class StageRun:
         return teacher, f"{pick.weights}.{role}."
 
     def _weights(self, teacher: Stage) -> dict[str, torch.Tensor]:
+        from safetensors.torch import load_file
+
         return load_file(self.store.folder(teacher.key) / WEIGHTS_FILE)
 
     def _masks(self, wanted: PseudoMasks, pack: Pack, splits: Splits) -> tuple[Masks, Masks]:

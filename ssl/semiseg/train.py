@@ -1,13 +1,13 @@
 """The training loop of one stage. It asks nothing about the method it runs; every random number is a function of (seed, step)."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semiseg.batches import Batches
 from semiseg.data.pack import Pack
@@ -15,8 +15,8 @@ from semiseg.data.splits import Splits
 from semiseg.development import is_development
 from semiseg.device import autocast
 from semiseg.evaluate import evaluate, thinned_masks
+from semiseg.lazy import torch
 from semiseg.measures import METRICS, TRACED
-from semiseg.nets import BlockNet, MultiTask
 from semiseg.nets.optimiser import optimiser
 from semiseg.norms import recomputed
 from semiseg.outcome import Outcome, Progress
@@ -24,6 +24,11 @@ from semiseg.pseudo import Learned, load_role, network
 from semiseg.quality import quality_lines, watch, watched_rows
 from semiseg.schedules import DECAYS, Moment, warmed_up
 from semiseg.stage import Stage, stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from semiseg.nets import BlockNet, MultiTask
 
 SAMPLES = 4
 """Test images (selection images with a development seed), the first ones, whose predictions are kept for the report."""

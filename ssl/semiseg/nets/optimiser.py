@@ -1,11 +1,9 @@
 """The optimiser of a network, in which the backbone has a learning rate and weight decay of its own."""
 
-import torch
-from torch import nn
+from __future__ import annotations
 
 from semiseg.config import Train
-from semiseg.nets.blocks import BlockNet
-from semiseg.nets.multitask import MultiTask
+from semiseg.lazy import nn, torch
 
 
 def optimiser(net: torch.nn.Module, train: Train) -> torch.optim.Optimizer:
@@ -38,6 +36,9 @@ def decayed_or_not(found: list[nn.Parameter], kind: str) -> tuple[list[nn.Parame
 
 def parameters(network: nn.Module) -> tuple[list[list[nn.Parameter]], list[nn.Parameter]]:
     """Trained parameters of the backbone by block, and all others; an auxiliary branch is not part of the backbone."""
+    from semiseg.nets.blocks import BlockNet
+    from semiseg.nets.multitask import MultiTask
+
     segmentation = network.segmentation if isinstance(network, MultiTask) else network
     backbone = [segmentation.blocks[name] for name in segmentation.backbone] if isinstance(segmentation, BlockNet) else []
     first = [[one for one in block.parameters() if one.requires_grad] for block in backbone]

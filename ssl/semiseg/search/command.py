@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from semiseg.search.arguments import parse_search
 from semiseg.search.declaration import Search
-from semiseg.search.study import SearchStudy
 from semiseg.sweep.command import guarded
 
 
@@ -13,6 +12,8 @@ def main(search: Search, argv: Sequence[str] | None = None) -> int:
 
     def run(words: list[str]) -> int:
         arguments, preset, space = parse_search(search, words)
+        from semiseg.search.study import SearchStudy  # `--help` and refused arguments do not wait for it
+
         return SearchStudy(search, preset, arguments, space, words).run()
 
     return guarded(run, argv)

@@ -1,5 +1,7 @@
 """One run of a search: train what the ledger asks for, compare the best configuration with the default, write the results."""
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Sequence
@@ -9,12 +11,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-import torch
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from semiseg.change import Row
 from semiseg.codec import difference, write_row
 from semiseg.development import reported_data
+from semiseg.lazy import torch
 from semiseg.methods import Method, name_of
 from semiseg.outside import writable_folder
 from semiseg.provenance import provenance

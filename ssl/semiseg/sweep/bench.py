@@ -1,6 +1,8 @@
 """What an ablation and a search share between their arguments and their training: the data opened, the settings that were left to the
 machine, the cost, the cluster."""
 
+from __future__ import annotations
+
 import math
 import os
 import shlex
@@ -11,12 +13,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from semiseg.change import with_values
 from semiseg.config import SettingError, Train, require
 from semiseg.data import Pack, Splits, understood
-from semiseg.device import resolve
+from semiseg.device import gpus, resolve
 from semiseg.evaluate import check_scoring
 from semiseg.losses import Loss
 from semiseg.machine import usable_cpus
@@ -58,7 +58,7 @@ class Bench:
     def _open(self) -> tuple[Place, Pack, Splits]:
         a, data = self.arguments, self.preset.data
         if self.ray.address is None:  # of a joined cluster the resources are known only when it is joined
-            check_resources(self.ray, usable_cpus(), torch.cuda.device_count())
+            check_resources(self.ray, usable_cpus(), gpus())
         places = {name: path for name in ("root", "labelled_list") if (path := getattr(data, name)) is not None}
         data = replace(data, **{name: local_path(path, f"data.{name}") for name, path in places.items()})
         cache, store = local_folder(a.cache, "cache"), store_location(a.store)
@@ -77,7 +77,7 @@ class Bench:
 
     def _resolved(self) -> Train:
         sizes = set(zip(self.pack.heights.tolist(), self.pack.widths.tolist(), strict=True))
-        return resolve(self.preset.train, sizes.pop() if len(sizes) == 1 else None, torch.device(self.place.device))
+        return resolve(self.preset.train, sizes.pop() if len(sizes) == 1 else None, self.place.device)
 
     def split(self, **changes: Any) -> Split:
         """The images of the preset's data, or with a row's other values of it."""
@@ -126,7 +126,7 @@ class Bench:
 
     def cost(self, measure: Callable[[int], str]) -> str:
         """What `measure(slots)` says of the time that training takes, or why that is unknown."""
-        if self.place.device == "cuda" and not torch.cuda.is_available():
+        if self.place.device == "cuda" and not gpus():
             return "cost unknown: no GPU on this machine to measure on"
         try:
             return measure(self.ray.expected_slots())

@@ -9,10 +9,8 @@ from typing import Any
 
 from semiseg.config import SettingError
 from semiseg.sweep.arguments import parse
-from semiseg.sweep.bench import FAILED
 from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.stop import Stopped, stopping
-from semiseg.sweep.study import Study
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a disk that may come at any time, whatever was tried before: it is full, or has become read-only."""
@@ -29,6 +27,8 @@ def main(table: Ablation, argv: Sequence[str] | None = None) -> int:
 
     def run(words: list[str]) -> int:
         arguments, preset = parse(table, words)
+        from semiseg.sweep.study import Study  # `--help` and refused arguments do not wait for it
+
         return Study(table, preset, arguments, words, shown=arguments.report).run()
 
     return guarded(run, argv)
@@ -83,6 +83,8 @@ def guarded(run: Callable[[list[str]], int], argv: Sequence[str] | None) -> int:
     except OSError as error:
         if error.errno not in FULL:
             raise
+        from semiseg.sweep.bench import FAILED
+
         again = "the same command again, which trains nothing twice, or another disk"
         print(f"error: cannot write to {error.filename or 'a disk'} ({error.strerror}); allowed: {again}", file=sys.stderr)
         return FAILED

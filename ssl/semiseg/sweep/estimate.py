@@ -1,5 +1,7 @@
 """How long a plan will take, from a few measured steps of every kind of stage in it."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,9 +9,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from semiseg.device import autocast
+from semiseg.lazy import torch
 from semiseg.machine import usable_cpus
 from semiseg.pseudo import blank
 from semiseg.quality import watched_rows

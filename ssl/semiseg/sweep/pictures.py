@@ -1,24 +1,23 @@
 """What the student of a stage sees of the sample images: written by the driver, so that a report needs neither data nor torch, and so
 that stages which another version trained have it too."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn.functional import one_hot
 
 from semiseg.augment.perturbation import View, perturb_batch
 from semiseg.augment.views import pictures, weak
 from semiseg.batch import IGNORE
 from semiseg.data import Pack, Splits
+from semiseg.lazy import F, torch
 from semiseg.results import write_bytes
 from semiseg.stage import Stage, stream
 from semiseg.train import sampled_rows
-
-CPU = torch.device("cpu")
 
 
 def write_views(folder: Path, stages: Iterable[Stage], pack: Pack, splits: Splits) -> None:
@@ -56,7 +55,7 @@ def student_views(stage: Stage, pack: Pack, rows: Sequence[int]) -> list[np.ndar
         ranges=pack.ranges_of(rows),
         crop=stage.train.crop,
         generator=generator,
-        device=CPU,
+        device=torch.device("cpu"),
     )
     valid, labels = views.valid, views.masks[0]
     if pack.image_level:
@@ -65,6 +64,6 @@ def student_views(stage: Stage, pack: Pack, rows: Sequence[int]) -> list[np.ndar
     view = View(views.image, valid)
     if perturbation is not None and perturbation.guided:
         count = len(pack.classes)
-        view = view._replace(probs=one_hot(labels.clamp(max=count - 1), count).movedim(-1, 1).float())
+        view = view._replace(probs=F.one_hot(labels.clamp(max=count - 1), count).movedim(-1, 1).float())
     step = max(-(-max(stage.train.crop) // 1024), 1)
     return [picture[::step, ::step] for picture in pictures(perturb_batch(perturbation, view, generator).image)]

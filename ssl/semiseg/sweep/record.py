@@ -1,17 +1,18 @@
 """What a study writes into study.json: its table, its settings, its data and its plan as one record."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 
-import torch
-
 from semiseg.config import Net, Train
 from semiseg.data import Pack, Splits
 from semiseg.development import is_development
+from semiseg.lazy import torch
 from semiseg.methods import METHODS, Method, name_of
-from semiseg.provenance import provenance
+from semiseg.provenance import device_name, versions
 from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ReportOptions, ScoreRecord, StudyRecord
 from semiseg.runner import Place
 from semiseg.stage import by_content, plain
@@ -42,6 +43,7 @@ def study_record(
     seeds: Sequence[int],
     curve_paper: Mapping[str, Mapping[float, float]] | None,
     command: str,
+    device: str = "",
     wall_seconds: float | None,
     slots: int,
     report: ReportOptions,
@@ -50,7 +52,7 @@ def study_record(
 
     Args: rows are the declared ones of this run, as words; method is what rows mean that name none; asked are
     the metrics that the training settings of all rows name; curve_paper is what the paper states for
-    this preset's network, in place of the table's own; wall_seconds and slots are of the last run that trained something.
+    this preset's network, in place of the table's own; wall_seconds, slots and device ("": this machine's) are of the last run that trained something.
     """
     finals = [chain[-1] for (row, _), chain in plan.chains.items() if row in rows]
     development = any(is_development(stage.seed) for stage in finals)
@@ -84,7 +86,7 @@ def study_record(
             rule=_rule(train.weights, {one.rule.evaluated for one in finals}, development),
         ),
         plan=plan.counts(),
-        provenance=_provenance(place, command),
+        provenance=_provenance(place, command, device),
         wall_seconds=wall_seconds,
         slots=slots,
         report=report,
@@ -122,11 +124,12 @@ def _rule(weights: str, evaluated: set[str], development: bool) -> str:
     return "; ".join(said)
 
 
-def _provenance(place: Place, command: str) -> ProvenanceRecord:
-    about = provenance(torch.device(place.device), place.git)
+def _provenance(place: Place, command: str, device: str) -> ProvenanceRecord:
     written = datetime.now(UTC).isoformat(timespec="seconds")
-    versions = about["versions"] | {"python": ".".join(map(str, sys.version_info[:3]))}
-    return ProvenanceRecord(command=command, git=place.git, versions=versions, device=about["device"], written=written)
+    known = versions() | {"python": ".".join(map(str, sys.version_info[:3]))}
+    return ProvenanceRecord(
+        command=command, git=place.git, versions=known, device=device or device_name(torch.device(place.device)), written=written
+    )
 
 
 def curve_record(

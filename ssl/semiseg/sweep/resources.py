@@ -1,10 +1,11 @@
 """Resources of a run, without importing ray: what stages may take, and how many of them fit at a time."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
-import torch
-
 from semiseg.config import require
+from semiseg.device import gpus
 from semiseg.machine import usable_cpus
 
 
@@ -31,13 +32,13 @@ class Ray:
     @property
     def gpus(self) -> float:
         """GPUs of a stage."""
-        return self.gpus_per_trial if self.gpus_per_trial is not None else float(torch.cuda.is_available())
+        return self.gpus_per_trial if self.gpus_per_trial is not None else float(gpus() > 0)
 
     def expected_slots(self) -> int:
         """Stages that this machine would run at a time."""
         fit = max(usable_cpus() // self.cpus_per_trial, 1)
         if self.gpus > 0:
-            fit = min(fit, max(int(torch.cuda.device_count() / self.gpus), 1))
+            fit = min(fit, max(int(gpus() / self.gpus), 1))
         return min(fit, self.trials or fit)
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from semiseg import report
 from semiseg.codec import write_row
 from semiseg.config import require
 from semiseg.methods import name_of
@@ -57,15 +56,15 @@ class Study:
         self.out = results_folder(arguments, self.name)
         self.unwritten = ""
         """Why results could not be written, if so."""
-        self.wall, self.slots = self._measured_before()
+        self.wall, self.slots, self.device = self._measured_before()
 
-    def _measured_before(self) -> tuple[float | None, int]:
-        """Wall seconds and slots of the last run that trained something, which one with nothing to do must not forget."""
+    def _measured_before(self) -> tuple[float | None, int, str]:
+        """Wall seconds, slots and device of the last run that trained something, which one with nothing to do must not forget."""
         try:
             about = json.loads((self.out / "study.json").read_text(encoding="utf-8"))
-            return about["wall_seconds"], about["slots"]
+            return about["wall_seconds"], about["slots"], about["provenance"]["device"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None, 0
+            return None, 0, ""
 
     def run(self) -> int:
         """Plan, train what is missing, write results and report."""
@@ -125,7 +124,8 @@ class Study:
             has=bench.place.open_store().listed(),
             anchors=self.anchored.words,
         )
-        bench.check_stages(list(plan.stages.values()))
+        if plan.to_train:  # what is finished has been trained with these settings
+            bench.check_stages(list(plan.stages.values()))
         if self.arguments.dry_run:
             used = {name_of(line.method) for line in self.lines.values()}
             bench.show_settings(rows, {name: one for name, one in self.preset.methods().items() if name in used})
@@ -138,12 +138,14 @@ class Study:
         began = time.time()
         with bench.cluster() as self.slots:
             stopped = bench.feed(PlanFeed(plan, queue, lambda row, seed: renewal.news()), self.slots)
-        self.wall = time.time() - began
+        self.wall, self.device = time.time() - began, ""
         renewal.close()
         return stopped
 
     def _close(self, queue: Queue) -> int:
         """Write the report, print the table; the exit status."""
+        from semiseg import report  # a dry run has no use for it
+
         try:
             if self.unwritten:
                 raise OSError(self.unwritten)
@@ -178,6 +180,7 @@ class Study:
             seeds=self.preset.seeds,
             curve_paper=self.preset.curve_paper,
             command=command_line(self.words),
+            device=self.device,
             wall_seconds=self.wall,
             slots=self.slots,
             report=self.shown,

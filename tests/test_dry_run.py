@@ -19,7 +19,7 @@ from semiseg.data import IGNORE, split
 from semiseg.data.known import StandIn
 from semiseg.methods import ThreeStage
 from semiseg.stage import plain
-from semiseg.sweep import estimate
+from semiseg.sweep import costs, estimate
 from semiseg.sweep.command import main
 from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.dry_run import by_dotted_name
@@ -128,6 +128,8 @@ class Clock:
         self.now += 1.0
         return self.now
 
+    thread_time = perf_counter
+
 
 def test_a_slow_step_is_scaled_up_from_a_small_one_in_images_and_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second for 1 + 1 images of 16 x 16, so 4 x 3 seconds for 2 + 4 of 32 x 32; a second per network for 16 x 16 scored."""
@@ -162,12 +164,12 @@ def test_scoring_of_images_that_take_long_is_scaled_up_from_a_small_one(tmp_path
 def test_a_stage_costs_its_steps_and_scorings(tmp_path: Path) -> None:
     """4 selection and 5 test images; 8 evaluations, then both at the end with the last and the best weights."""
     (stage,) = tiny.chain(ThreeStage().with_switches("S1"), train=replace(tiny.TRAIN, steps=1000, evaluations=8))
-    assert estimate.stage_seconds(stage, tiny.place(tmp_path), estimate.Cost(2.0, 10.0)) == 2000 + 10 * (8 * 4 + 2 * (4 + 5))
+    assert estimate.stage_seconds(stage, tiny.place(tmp_path), costs.Cost(2.0, 10.0)) == 2000 + 10 * (8 * 4 + 2 * (4 + 5))
 
 
 def test_kinds_that_differ_in_real_numbers_alone_are_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = []
-    monkeypatch.setattr(estimate, "timed_stage", lambda stage, place: timed.append(stage.name) or estimate.Cost(1.0, 0.0))
+    monkeypatch.setattr(estimate, "timed_stage", lambda stage, place: timed.append(stage.name) or costs.Cost(1.0, 0.0))
     chains = {
         ("half", 0): tiny.chain(),
         ("quarter", 0): tiny.chain(ThreeStage(lambda1=0.25)),
@@ -182,4 +184,4 @@ def test_kinds_that_differ_in_real_numbers_alone_are_timed_once(tmp_path: Path, 
     ("value", "expected"), [(0.5, True), (0.0, False), (3, 3), ("a", "a"), ({"x": [0.1, 2]}, {"x": [True, 2]}), (None, None)]
 )
 def test_signs_keep_everything_but_real_numbers(value: Any, expected: Any) -> None:
-    assert estimate.signs(value) == expected
+    assert costs.signs(value) == expected

@@ -1,6 +1,7 @@
 """What of this machine the process may use: CPUs and memory, as affinity, control groups and the system allow. Imports no torch."""
 
 import os
+import platform
 from pathlib import Path
 
 from semiseg.config import SettingError
@@ -56,6 +57,14 @@ def available_memory() -> int:
     except (OSError, ValueError, IndexError):  # another system than Linux
         free = []
     return min([usable_memory(), *free])
+
+
+def cpu_kind(file: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor of this machine: what it is called, its family, model and stepping where the system says so."""
+    said = dict(line.partition(":")[::2] for line in _text(file).split("\n\n")[0].splitlines())
+    known = {name.strip(): value.strip() for name, value in said.items()}
+    parts = [known[name] for name in ("model name", "cpu family", "model", "stepping") if name in known]
+    return " ".join(parts) or platform.processor() or platform.machine()
 
 
 def need_memory(name: str, value: object, needed: int, what: str) -> None:

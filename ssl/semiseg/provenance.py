@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from semiseg.lazy import torch
+from semiseg.machine import cpu_kind
 
 LIBRARIES = ("torch", "torchvision", "kornia", "numpy", "pyarrow", "ray")
 
 
 def provenance(device: torch.device, git: str) -> dict[str, Any]:
     """Where a stage was trained: device, versions of the libraries, git revision, host's CPU count."""
-    return {"device": device_name(device), "git": git, "versions": versions(), "threads": torch.get_num_threads()}
+    threads = torch.get_num_threads()
+    about = {"device": device_name(device), "machine": machine(device.type, threads)}
+    return about | {"git": git, "versions": versions(), "threads": threads}
+
+
+def machine(device: str, threads: int) -> str:
+    """What decides how long a step takes, but the model of a GPU: stages are alike fast where this is the same. Needs no torch."""
+    return f"{cpu_kind()}, {device}, threads {threads}, torch {version('torch')}"
 
 
 def device_name(device: torch.device) -> str:

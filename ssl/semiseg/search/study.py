@@ -35,7 +35,7 @@ from semiseg.search.space import Space, extent, first_points, grid_points, share
 from semiseg.stage import Stage, by_content, for_key, of_training, plain
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.declaration import Ablation, Preset
-from semiseg.sweep.estimate import stage_seconds, timed_stage
+from semiseg.sweep.estimate import costs_of, stage_seconds
 from semiseg.sweep.saved import Saved, write_config
 from semiseg.sweep.stop import Stopped
 from semiseg.sweep.study import Study
@@ -196,7 +196,8 @@ class SearchStudy:
 
     def _cost(self, slots: int) -> str:
         chain, place = self.chain_of(self.default, self.arguments.search_seeds[0]), self.bench.place
-        seconds = [stage_seconds(stage, place, timed_stage(stage, place)) for stage in chain]
+        costs = costs_of(chain, place)
+        seconds = [stage_seconds(stage, place, costs[stage.key]) for stage in chain]
         once, each = sum(seconds[: self.shared]), sum(seconds[self.shared :])
         alone = duration(self.arguments.trials * (once + each))
         full = duration((once + self.arguments.trials * each) / slots)

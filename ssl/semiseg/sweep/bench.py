@@ -29,6 +29,7 @@ from semiseg.runner import Place, split_of
 from semiseg.stage import Split, Stage
 from semiseg.sweep.anchors import learns_unlabelled
 from semiseg.sweep.arguments import Common
+from semiseg.sweep.costs import Costs
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.dry_run import KnownPlace, absent, notice, offline, printed, sections
 from semiseg.sweep.feed import Feed
@@ -107,7 +108,13 @@ class Bench:
             print(understood(self.pack, self.splits), flush=True)
 
     def check_stages(self, stages: Sequence[Stage]) -> None:
-        """Raise SettingError for a network that cannot be trained with these stages on the data, or scored as they ask."""
+        """Raise SettingError for a network that cannot be trained with these stages on the data, or scored as they ask. Kinds of stages
+        with a remembered cost have been trained so; their weights need not have been there."""
+        for train in {stage.train for stage in stages}:
+            check_scoring(train, self.pack)
+        memory = Costs(self.place)
+        if not self.net.weights and all(memory.of(stage) is not None for stage in stages):
+            return
         branch = max(stage.rule.own_blocks for stage in stages)
         net = offline(self.net) if self.arguments.dry_run else self.net
         sizes = list(zip(self.pack.heights.tolist(), self.pack.widths.tolist(), strict=True))
@@ -115,8 +122,6 @@ class Bench:
         whole = any(stage.train.sliding_window is None for stage in stages)
         largest = max(sizes, key=math.prod) if whole else None
         check_network(net, len(self.pack.classes), self.train, self.pack.image_level, branch, scored, len(self.pack.mean), largest)
-        for train in {stage.train for stage in stages}:
-            check_scoring(train, self.pack)
 
     def show_settings(self, rows: Mapping[str, str], used: Mapping[str, Method]) -> None:
         """Print all settings as a dry run does: rows as words, and of the methods those that are used."""

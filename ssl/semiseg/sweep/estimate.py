@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,62 +16,72 @@ from semiseg.machine import usable_cpus
 from semiseg.pseudo import blank
 from semiseg.quality import watched_rows
 from semiseg.runner import Place
-from semiseg.stage import Stage, hash_of, plain
+from semiseg.stage import Stage
+from semiseg.sweep.costs import STAGE, Cost, Costs, told
 from semiseg.sweep.feed import Queue
 from semiseg.sweep.plan import Plan
 from semiseg.train import Trainer
 
-WARM_STEPS, STEPS, SCORED = 1, 4, 8
+WARM_STEPS, STEPS, SCORED = 1, 3, 8
 PROBE, SLOW, LONG = 128, 0.5, 10.0
 """Longest side of the crops of a first, small step; seconds from which a step of the stage, and the scoring of its largest image, is not
 timed as a whole."""
 
 
-class Cost(NamedTuple):
-    """Seconds of an optimiser step, and of scoring an image with all networks of the stage."""
-
-    step: float
-    image: float
-
-
 def estimate(plan: Plan, place: Place, slots: int) -> float:
-    """Seconds until the last stage of the plan ends, when `slots` stages run at a time.
-
-    Every kind of stage (rule, network, training settings, whatever the value of real numbers in them other than 0) is timed on this
-    machine with empty pseudo-masks and random weights; the plan is then played through.
-    """
-    kinds: dict[str, Cost] = {}
-    cost = {}
-    for stage in plan.to_train:
-        kind = hash_of(
-            [type(stage.rule).__name__, *(signs(plain(part)) for part in (stage.rule, stage.net, settings_of_a_step(stage)))]
-        )
-        if kind not in kinds:
-            kinds[kind] = timed_stage(stage, place)
-        cost[stage.key] = stage_seconds(stage, place, kinds[kind])
-    return simulate(plan, cost, slots)
+    """Seconds until the last stage of the plan ends, when `slots` stages run at a time: the plan is played through with `costs_of`."""
+    costs = costs_of(plan.to_train, place, [stage for key, stage in plan.stages.items() if key in plan.done])
+    return simulate(plan, {stage.key: stage_seconds(stage, place, costs[stage.key]) for stage in plan.to_train}, slots)
 
 
-def settings_of_a_step(stage: Stage) -> Any:
-    """Training settings without those that say how often."""
-    return replace(stage.train, steps=1, evaluations=1)
+def costs_of(stages: Iterable[Stage], place: Place, done: Iterable[Stage] = ()) -> dict[str, Cost]:
+    """Costs by key: as remembered of the kind (`Costs`), as a finished stage of it among `done` tells, or measured here and now, with
+    empty pseudo-masks and random weights, and remembered."""
+    memory = Costs(place)
+    learn(memory, done)
+    found = {}
+    for stage in stages:
+        cost = memory.of(stage)
+        if cost is None:
+            cost = timed_stage(stage, place)
+            memory.keep(stage, cost, f"{STEPS} steps")
+        found[stage.key] = cost
+    return found
 
 
-def signs(value: Any) -> Any:
-    """Plain values with real numbers as whether they are 0."""
-    if isinstance(value, dict):
-        return {name: signs(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [signs(item) for item in value]
-    return value != 0 if isinstance(value, float) else value
+def learn(memory: Costs, done: Iterable[Stage]) -> None:
+    """Remember what finished stages took, of each kind the first one that a machine of this kind trained; it counts for more than a
+    few steps."""
+    store = memory.place.open_store()
+    known: set[str] = set()
+    for stage in done:
+        kind = memory.kind(stage)
+        if kind in known or memory.by(stage).startswith(STAGE) or stage.train.steps == 0:
+            continue
+        info = store.info(stage.key)
+        if info["provenance"].get("machine") != memory.machine:
+            continue
+        known.add(kind)
+        pack, _ = memory.place.reopen(stage.split)
+        seconds = info["cpu_seconds" if alone(memory.place) else "seconds"]
+        memory.keep(stage, told(stage, seconds, scorings(stage, memory.place), pack), f"{STAGE} {stage.key[:12]}")
+
+
+def alone(place: Place) -> bool:
+    """Whether a stage computes in one thread of the CPU, whose time does not depend on what else the machine does."""
+    return place.device == "cpu" and place.threads == 1
 
 
 def stage_seconds(stage: Stage, place: Place, cost: Cost) -> float:
     """Seconds of all steps and scorings of the stage, the final ones on selection and test among them."""
+    return stage.train.steps * cost.step + scorings(stage, place) * cost.image
+
+
+def scorings(stage: Stage, place: Place) -> int:
+    """How often an image is scored in a stage."""
     pack, splits = place.reopen(stage.split)
     looked_at = len(watched_rows(pack, splits, stage.train)) if stage.rule.needs.unlabelled else 0
-    images = stage.train.evaluations * (len(splits.selection) + looked_at) + 2 * (len(splits.selection) + len(splits.test))
-    return stage.train.steps * cost.step + images * cost.image
+    return stage.train.evaluations * (len(splits.selection) + looked_at) + 2 * (len(splits.selection) + len(splits.test))
 
 
 def timed_stage(stage: Stage, place: Place) -> Cost:
@@ -87,7 +97,7 @@ def timed_stage(stage: Stage, place: Place) -> Cost:
     trainer = small(stage, place, steps=WARM_STEPS + STEPS)
     times = []
     while not trainer.finished:
-        times.append(timed(partial(trainer.advance, 0.0)))  # one step; the last one also scores the selection images
+        times.append(timed(partial(trainer.advance, 0.0), place))  # one step; the last one also scores the selection images
     step = float(np.median(times[WARM_STEPS:-1]))
     return Cost(step, max(times[-1] - step, 0.0) / len(trainer.splits.selection))
 
@@ -99,23 +109,24 @@ def probed(stage: Stage, place: Place) -> Cost | None:
     trainer = small(stage, place, steps=2, batch_labelled=1, batch_unlabelled=min(stage.train.batch_unlabelled, 1), crop=crop)
     height, width = int(trainer.pack.heights.max()), int(trainer.pack.widths.max())
     try:
-        step = timed(trainer.train_step)
-        step = step if step > SLOW else timed(trainer.train_step)  # the first one takes longer
+        step = timed(trainer.train_step, place)
+        step = step if step > SLOW else timed(trainer.train_step, place)  # the first one takes longer
     except ValueError:  # of BatchNorm, about a single value per channel
         return None
     with torch.no_grad(), autocast(trainer.device, stage.train.precision):
         image = torch.zeros(1, len(trainer.pack.mean), *crop)
-        seconds = sum(timed(partial(network.eval(), image)) for network in trainer.state.scored().values())
+        seconds = sum(timed(partial(network.eval(), image), place) for network in trainer.state.scored().values())
     area = crop[0] * crop[1]
     whole = (stage.train.batch_labelled + stage.train.batch_unlabelled) * stage.train.crop[0] * stage.train.crop[1]
     return Cost(step * whole / (trainer.images_per_step * area), seconds * height * width / area)
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Seconds that the call takes."""
-    started = time.perf_counter()
+def timed(call: Callable[[], object], place: Place) -> float:
+    """Seconds that the call takes: of this thread's CPU where it is `alone`, as other work, such as Ray's start, is none of its."""
+    clock = time.thread_time if alone(place) else time.perf_counter
+    started = clock()
     call()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def small(stage: Stage, place: Place, **changes: Any) -> Trainer:

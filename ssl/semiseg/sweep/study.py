@@ -125,7 +125,7 @@ class Study:
             anchors=self.anchored.words,
         )
         if plan.to_train:  # what is finished has been trained with these settings
-            bench.check_stages(list(plan.stages.values()))
+            bench.check_stages(list(plan.to_train))
         if self.arguments.dry_run:
             used = {name_of(line.method) for line in self.lines.values()}
             bench.show_settings(rows, {name: one for name, one in self.preset.methods().items() if name in used})

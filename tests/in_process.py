@@ -24,5 +24,6 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
                 feed.finish(stage.key)
         return 0
 
+    monkeypatch.setattr(Bench, "begin", lambda _: None)
     monkeypatch.setattr(Bench, "cluster", cluster)
     monkeypatch.setattr(Bench, "feed", feed)

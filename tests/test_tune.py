@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from semiseg.config import SettingError
-from semiseg.sweep import tune
+from semiseg.sweep import awaited
 from semiseg.sweep.feed import Careful, Feed
 from semiseg.sweep.resources import Ray
 from semiseg.sweep.tune import Starting, connected
@@ -31,7 +31,7 @@ def test_whatever_keeps_ray_from_starting_is_one_line(kind: type[Exception], mon
 def test_a_busy_cluster_is_named_and_given_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
-    monkeypatch.setattr(tune, "SAY_AFTER", 0.0)
+    monkeypatch.setattr(awaited, "SAY_AFTER", 0.0)
     starting = Starting(Ray(address="auto", cpus_per_trial=2, gpus_per_trial=0.5), limit=9)
     starting.on_step_begin(0, [])  # no trial yet: nothing is awaited
     assert capsys.readouterr().err == ""
@@ -51,7 +51,7 @@ def test_a_busy_cluster_is_named_and_given_up(monkeypatch: pytest.MonkeyPatch, c
 def test_a_cluster_on_which_a_stage_has_started_is_not_given_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tune, "SAY_AFTER", 0.0)
+    monkeypatch.setattr(awaited, "SAY_AFTER", 0.0)
     joined, own = Starting(Ray(address="auto"), limit=0), Starting(Ray(), limit=0)
     joined.on_trial_start(0, [object()], object())
     for starting in (joined, own):

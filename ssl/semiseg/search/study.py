@@ -60,10 +60,19 @@ class SearchStudy:
         """Open the data, and refuse a default that cannot be trained on them."""
         self.bench = Bench(self.preset, self.arguments, self.search.name)
         self.bench.check_data({DEFAULT: self.default})
+        if not self.arguments.dry_run and not (self.out / JOURNAL).exists():
+            self.bench.begin()
         self.bench.check_stages([stage for seed in self.preset.seeds for stage in self.chain_of(self.default, seed)])
 
     def run(self) -> int:
         """Search, compare, report; the exit status."""
+        try:
+            return self._run()
+        finally:
+            if "bench" in vars(self):  # the data could be opened
+                self.bench.end()
+
+    def _run(self) -> int:
         self.open()
         if self.arguments.dry_run:
             name = name_of(self.default)

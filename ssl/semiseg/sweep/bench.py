@@ -27,6 +27,7 @@ from semiseg.outside import local_folder, local_path, store_location
 from semiseg.provenance import git_revision
 from semiseg.runner import Place, split_of
 from semiseg.stage import Split, Stage
+from semiseg.sweep.ahead import Ahead
 from semiseg.sweep.anchors import learns_unlabelled
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.costs import Costs
@@ -54,6 +55,7 @@ class Bench:
         self.name = run_name(name, preset, arguments)
         self.place, self.pack, self.splits = self._open()
         self.train = self._resolved()
+        self._ahead: Ahead | None = None
         self._splits: dict[tuple[tuple[str, Any], ...], Split] = {}
 
     def _open(self) -> tuple[Place, Pack, Splits]:
@@ -147,8 +149,25 @@ class Bench:
         """Ray, started, joined or as it runs already; how many stages it trains at a time."""
         from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
 
-        with tune.cluster(self.ray, self.arguments.wait_seconds):
-            yield tune.slots(self.ray)
+        if self._ahead is not None:
+            self._ahead.wait()
+        try:
+            with tune.cluster(self.ray, self.arguments.wait_seconds):
+                yield tune.slots(self.ray)
+        finally:
+            self.end()
+
+    def begin(self) -> None:
+        """There is something to train: a private cluster starts beside what is still to be done, until `cluster` has been left, or
+        `end`."""
+        if self.ray.address is None and self._ahead is None:
+            self._ahead = Ahead(self.ray, self.arguments.wait_seconds)
+
+    def end(self) -> None:
+        """Of what `begin` has started."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.close()
 
     def feed(self, feed: Feed, slots: int) -> int:
         """Train what the feed gives on the running cluster; the signal that stopped it, or 0."""

@@ -45,7 +45,7 @@ class Costs:
         if stage.key not in self._kinds:
             pack, _ = self.place.reopen(stage.split)
             parts = [signs(plain(part)) for part in (stage.rule, stage.net, settings_of_a_step(stage))]
-            self._kinds[stage.key] = hash_of([type(stage.rule).__name__, *parts, sizes(pack), self.machine])
+            self._kinds[stage.key] = hash_of([type(stage.rule).__name__, *parts, image_sizes(pack), self.machine])
         return self._kinds[stage.key]
 
     def of(self, stage: Stage) -> Cost | None:
@@ -89,7 +89,7 @@ def told(stage: Stage, seconds: float, scored: int, pack: Pack) -> Cost:
     return Cost(step, step * ratio)
 
 
-def sizes(pack: Pack) -> list[Any]:
+def image_sizes(pack: Pack) -> list[Any]:
     """What of images makes a step, or scoring, take longer or fail."""
     sides = sorted({(int(height), int(width)) for height, width in zip(pack.heights, pack.widths, strict=True)})
     return [len(pack.classes), pack.channels, pack.image_level, sides[0], sides[-1], max(sides, key=math.prod)]

@@ -142,3 +142,19 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def parts_of(label: str) -> tuple[str, str, str]:
+    """Row, seed and stage of a label (`Plan.label`)."""
+    row, _, rest = label.partition("/seed ")
+    seed, _, stage = rest.partition("/")
+    return row, seed, stage
+
+
+def shown_by_metrics(figures: Mapping[str, float]) -> dict[str, float]:
+    """What the dashboard's metrics show of a running stage."""
+    return {
+        "selection_score": figures["selection_score"],
+        "images_per_second": figures["images_per_second"],
+        "progress": figures["training_step"] / max(figures["steps"], 1),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from semiseg.config import require
@@ -46,3 +47,13 @@ def check_resources(settings: Ray, cpus: float, gpus: float) -> None:
     """Raise SettingError when not even one stage fits on a cluster with these resources; Ray would wait for ever."""
     require(settings.cpus_per_trial <= cpus, "ray.cpus_per_trial", settings.cpus_per_trial, f"at most {cpus:g}, the CPUs there are")
     require(settings.gpus <= gpus, "ray.gpus_per_trial", settings.gpus, f"at most {gpus:g}, the GPUs there are")
+
+
+def slots_of(settings: Ray, resources: Mapping[str, float]) -> int:
+    """Stages that fit at once on a cluster with these resources. Raises SettingError when not even one does."""
+    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+    check_resources(settings, cpus, gpus)
+    fit = int(cpus // settings.cpus_per_trial)
+    if settings.gpus > 0:
+        fit = min(fit, int(gpus / settings.gpus + 1e-9))
+    return min(fit, settings.trials or fit)

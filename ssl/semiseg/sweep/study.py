@@ -68,7 +68,15 @@ class Study:
 
     def run(self) -> int:
         """Plan, train what is missing, write results and report."""
-        bench = self.bench or Bench(self.preset, self.arguments, self.table.name)
+        if self.bench is not None:
+            return self._run(self.bench)
+        bench = Bench(self.preset, self.arguments, self.table.name)
+        try:
+            return self._run(bench)
+        finally:
+            bench.end()
+
+    def _run(self, bench: Bench) -> int:
         bench.check_data({name: line.method for name, line in self.lines.items()})
         plan = self.plan(bench)
         queue = Queue(plan.to_train, plan.done)
@@ -125,6 +133,8 @@ class Study:
             anchors=self.anchored.words,
         )
         if plan.to_train:  # what is finished has been trained with these settings
+            if not self.arguments.dry_run:
+                bench.begin()
             bench.check_stages(list(plan.to_train))
         if self.arguments.dry_run:
             used = {name_of(line.method) for line in self.lines.values()}

@@ -4,9 +4,8 @@ import contextlib
 import logging
 import math
 import os
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -21,6 +20,7 @@ os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes that
 
 import ray
 from ray import tune
+from ray._private.node import Node
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.util.metrics import Gauge
@@ -32,12 +32,14 @@ from semiseg.outside import temporary_folder, temporary_place
 from semiseg.runner import Place, StageRun
 from semiseg.stage import Stage
 from semiseg.sweep.address import host_and_port, reached
+from semiseg.sweep.awaited import Awaited
 from semiseg.sweep.feed import Careful, Feed
-from semiseg.sweep.resources import Ray, check_resources
+from semiseg.sweep.monitor import parts_of, shown_by_metrics
+from semiseg.sweep.resources import Ray, slots_of
 from semiseg.sweep.stop import as_user_signal, endings_blocked, halt, stopping
 from semiseg.sweep.turns import Turns
 from semiseg.train import StageError
-from semiseg.waiting import SAY_AFTER, wait_for
+from semiseg.waiting import wait_for
 
 REPORT_SECONDS = 2.0
 """A running stage says how it is doing this often."""
@@ -102,15 +104,8 @@ class StageTrial(tune.Trainable):
         return f"{self.study}/{self.label}"
 
     def _publish_metrics(self, figures: Mapping[str, float]) -> None:
-        row, _, rest = self.label.partition("/seed ")
-        seed, _, stage = rest.partition("/")
-        tags: dict[str, str] = dict(zip(TAGS, (self.study, row, seed, stage), strict=True))
-        values = {
-            "selection_score": figures["selection_score"],
-            "images_per_second": figures["images_per_second"],
-            "progress": figures["training_step"] / max(figures["steps"], 1),
-        }
-        for name, value in values.items():
+        tags = dict(zip(TAGS, (self.study, *parts_of(self.label)), strict=True))
+        for name, value in shown_by_metrics(figures).items():
             if not math.isnan(value):  # a stage has no selection score before its first evaluation
                 _gauge(f"semiseg_{name}").set(value, tags)
 
@@ -170,31 +165,8 @@ class Processes(tune.Callback):
         self.turns.failed(trial.trial_id, f"{label}: {cause} (tried {RETRIES + 1} times)")
 
 
-class Starting(tune.Callback):
-    """Says when a cluster has no resources free for a first stage, and gives up after a while; Tune itself waits without a word."""
-
-    def __init__(self, settings: Ray, limit: float) -> None:
-        cpus, gpus = settings.cpus_per_trial, settings.gpus
-        self.needs = f"{cpus} CPU{'s' * (cpus > 1)}" + (f" and {gpus:g} GPU{'s' * (gpus > 1)}" if gpus else "")
-        self.limit, self.began, self.said = limit, time.monotonic(), False
-        self.started = settings.address is None  # a cluster of one's own has nobody else on it
-        self.gave_up = ""
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.started = True
-
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        waited = time.monotonic() - self.began
-        if self.started or self.gave_up or not trials:
-            return
-        if waited >= SAY_AFTER and not self.said:
-            self.said = True
-            print(f"waiting for {self.needs} free on the cluster, for at most {self.limit:.0f} s", file=sys.stderr, flush=True)
-        if waited >= self.limit:
-            self.gave_up = (
-                f"ray: {self.needs} did not become free on the cluster within {self.limit:.0f} s; allowed: a larger --wait-seconds"
-            )
-            halt()
+class Starting(Awaited, tune.Callback):
+    """`Awaited` as Tune calls it."""
 
 
 def connected(address: str | None, options: dict[str, Any], limit: float) -> Any:
@@ -213,18 +185,13 @@ def connected(address: str | None, options: dict[str, Any], limit: float) -> Any
 
 def slots(settings: Ray) -> int:
     """Stages that fit on the cluster at once. Raises SettingError when not even one does."""
-    resources = ray.cluster_resources()
-    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-    check_resources(settings, cpus, gpus)
-    fit = int(cpus // settings.cpus_per_trial)
-    if settings.gpus > 0:
-        fit = min(fit, int(gpus / settings.gpus + 1e-9))
-    return min(fit, settings.trials or fit)
+    return slots_of(settings, ray.cluster_resources())
 
 
-@contextlib.contextmanager
-def cluster(settings: Ray, limit: float) -> Iterator[None]:
-    """Ray, started or joined, for the time of a with block. SettingError when that does not work within `limit` seconds."""
+def begin(settings: Ray, limit: float) -> Callable[[], None]:
+    """Start Ray, or join it, unless that has been done; what ends it. SettingError when that does not work within `limit` seconds."""
+    if ray.is_initialized():
+        return lambda: None
     if settings.address is None and not os.access(os.path.expanduser("~"), os.W_OK):
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # Ray keeps its token at home; the private cluster is loopback only
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
@@ -233,22 +200,45 @@ def cluster(settings: Ray, limit: float) -> Iterator[None]:
         if len(temporary_place()) > LONGEST_FOLDER:  # Ray's sockets lie below, whose paths have at most 107 characters
             options["_temp_dir"] = "/tmp/ray"
     logging.getLogger("ray").setLevel(logging.ERROR)
-    joined = ray.is_initialized()
     try:
-        if not joined:
-            # `timeout`, systemd and slurm send SIGTERM to the whole process group: Ray's processes inherit the mask, so that the
-            # trials live on until they have saved their checkpoints
-            with endings_blocked():
-                context = connected(settings.address, options, limit)
-            if settings.dashboard:
-                url = context.dashboard_url or "not offered by the cluster"
-                url = url if "://" in url else f"http://{url}"
-                print(f"Ray dashboard: {url} (it asks for a token: `ray get-auth-token` prints it)", flush=True)
+        # `timeout`, systemd and slurm send SIGTERM to the whole process group: Ray's processes inherit the mask, so that the
+        # trials live on until they have saved their checkpoints
+        with endings_blocked(), contextlib.nullcontext() if settings.dashboard or settings.address else few_daemons():
+            context = connected(settings.address, options, limit)
+    except BaseException:
+        ray.shutdown()
+        raise
+    if settings.dashboard:
+        url = context.dashboard_url or "not offered by the cluster"
+        url = url if "://" in url else f"http://{url}"
+        print(f"Ray dashboard: {url} (it asks for a token: `ray get-auth-token` prints it)", flush=True)
+    return ray.shutdown
+
+
+@contextlib.contextmanager
+def few_daemons() -> Iterator[None]:
+    """Ray starts what trains and no more: no autoscaler, no tailing of logs, no server of a dashboard, which take a CPU second and
+    80 to 120 MiB each."""
+    kept = {name: getattr(Node, name) for name in ("start_monitor", "start_log_monitor", "start_api_server") if hasattr(Node, name)}
+    for name in kept:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)
+
+
+@contextlib.contextmanager
+def cluster(settings: Ray, limit: float) -> Iterator[None]:
+    """Ray, started, joined or as it runs already, for the time of a with block. SettingError when that does not work within `limit`
+    seconds."""
+    end = begin(settings, limit)
+    try:
         with stopping():  # Ray has put a SIGTERM handler of its own over ours
             yield
     finally:
-        if not joined:
-            ray.shutdown()
+        end()
 
 
 def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limit: float) -> int:

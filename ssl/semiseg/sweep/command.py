@@ -11,6 +11,7 @@ from semiseg.config import SettingError
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.bench import FAILED
 from semiseg.sweep.declaration import Ablation
+from semiseg.sweep.effects import planned_effects
 from semiseg.sweep.stop import Stopped, stopping
 from semiseg.sweep.study import Study
 
@@ -29,7 +30,8 @@ def main(table: Ablation, argv: Sequence[str] | None = None) -> int:
 
     def run(words: list[str]) -> int:
         arguments, preset = parse(table, words)
-        return Study(table, preset, arguments, words, shown=arguments.report).run()
+        effects = planned_effects(table, preset, arguments.effects)
+        return Study(table, preset, arguments, words, shown=arguments.report, effects=effects).run()
 
     return guarded(run, argv)
 

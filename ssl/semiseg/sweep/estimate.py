@@ -38,6 +38,11 @@ def estimate(plan: Plan, place: Place, slots: int) -> float:
     Every kind of stage (rule, network, training settings, whatever the value of real numbers in them other than 0) is timed on this
     machine with empty pseudo-masks and random weights; the plan is then played through.
     """
+    return simulate(plan, stage_costs(plan, place), slots)
+
+
+def stage_costs(plan: Plan, place: Place) -> dict[str, float]:
+    """Seconds of every stage that is to be trained, by its key."""
     kinds: dict[str, Cost] = {}
     cost = {}
     for stage in plan.to_train:
@@ -47,7 +52,7 @@ def estimate(plan: Plan, place: Place, slots: int) -> float:
         if kind not in kinds:
             kinds[kind] = timed_stage(stage, place)
         cost[stage.key] = stage_seconds(stage, place, kinds[kind])
-    return simulate(plan, cost, slots)
+    return cost
 
 
 def settings_of_a_step(stage: Stage) -> Any:

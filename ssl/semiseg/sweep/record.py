@@ -12,6 +12,7 @@ from semiseg.data import Pack, Splits
 from semiseg.development import is_development
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.provenance import provenance
+from semiseg.results.effects import EffectsRecord
 from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ReportOptions, ScoreRecord, StudyRecord
 from semiseg.runner import Place
 from semiseg.stage import by_content, plain
@@ -45,6 +46,7 @@ def study_record(
     wall_seconds: float | None,
     slots: int,
     report: ReportOptions,
+    effects: EffectsRecord | None = None,
 ) -> StudyRecord:
     """The record of one run of a table.
 
@@ -88,6 +90,7 @@ def study_record(
         wall_seconds=wall_seconds,
         slots=slots,
         report=report,
+        effects=effects,
     )
 
 

@@ -184,16 +184,13 @@ class _Game:
     def feasible(self) -> list[Coalition]:
         """Sets that the method accepts and in which no part is idle: without it the training would be another.
 
-        SettingError where the set of none or of all is not among them.
+        SettingError where the set of all is not among them; that of none is.
         """
         found = self._keys = {one: self._trained(self.row(one)) for one in _subsets(self.players)}
-        whole, none = frozenset(self.players), frozenset()
-        for one in (none, whole):
-            if found[one] is None:
-                resolve_row(
-                    self.table.name, "with none of the parts" if one is none else "with all parts", self.row(one), self.methods
-                )
-                raise SettingError(f"effects: got {' '.join(self.players)}; allowed: parts that can be all on and all off")
+        whole = frozenset(self.players)
+        if found[whole] is None:
+            resolve_row(self.table.name, "with all parts", self.row(whole), self.methods)
+            raise SettingError(f"effects: got {' '.join(self.players)}; allowed: parts that can all be on")
         for part in self.players:
             if found[whole - {part}] == found[whole]:
                 rest = [name for name in self.players if name != part]

@@ -18,7 +18,8 @@ from semiseg.report.figures import FIGURES
 from semiseg.results import SCHEMAS, write_table
 
 ROOT = Path(__file__).parents[1]
-SHOWN = [one.anchor for one in FIGURES if one.anchor != "curve"]  # the curve is for studies that ask for it
+OTHERS = ("curve", "shapley", "dumbbell", "interactions")  # are for studies that ask for them
+SHOWN = [one.anchor for one in FIGURES if one.anchor not in OTHERS]
 
 
 @pytest.fixture(scope="module")

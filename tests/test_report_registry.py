@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effects_studies import all_kinds
 from optuna.trial import TrialState
 from search_studies import make_search
 from test_report_comparisons import SCORES, make_comparison
@@ -78,7 +79,18 @@ def without_scores(folder: Path) -> Path:
 
 STUDIES = {
     one.__name__: one
-    for one in (make_study, make_comparison, waiting, without_lines, failed, partial, one_seed, many_roles, without_scores)
+    for one in (
+        make_study,
+        make_comparison,
+        waiting,
+        without_lines,
+        failed,
+        partial,
+        one_seed,
+        many_roles,
+        without_scores,
+        all_kinds,
+    )
 }
 WHOLE = ("make_study", "make_comparison", "many_roles")
 
@@ -89,9 +101,11 @@ def studies(tmp_path_factory) -> dict[str, ReportData]:
 
 
 def left_out(data: ReportData) -> set[str]:
-    """Anchors of figures that a study has no use for: a curve that nobody asks for, variances of fewer than three seeds."""
+    """Anchors of figures that a study has no use for: a curve or effects that nobody asks for, variances of fewer than three seeds."""
     few = max((row.delta.n for row in data.table.rows if row.delta is not None), default=0) < 3
-    return {name for name, out in (("curve", data.study.curve is None), ("variances", few)) if out}
+    effects = {"shapley", "dumbbell", "interactions"} if data.study.effects is None else set()
+    absent = {"curve": data.study.curve is None, "variances": few, "beside": data.study.paper is None}
+    return effects | {name for name, out in absent.items() if out}
 
 
 def check(drawn: Drawn | str | None, whole: bool) -> None:

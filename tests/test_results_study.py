@@ -62,6 +62,7 @@ def test_a_file_that_is_read_and_written_keeps_its_content(tmp_path):
     asked["paper"] = PAPER | {"metrics": None, "spreads": {"S1": [None, behind | {"kind": "sd", "n": 10}]}}
     asked["provenance"] |= {"written": ""}
     asked |= {"anchors": {"full": {"row": "S1", "all_labels": None, "beside": []}}, "added": ["S1"], "headroom": 2.0}
+    asked |= {"margin": 1.0, "effects": None}
     asked["report"] = {"axis": "epoch", "sample_rows": ["full", "S1"]}
     write_json(tmp_path, asked)
     assert json.loads(write_study(tmp_path, read_study(tmp_path)).read_text()) == asked

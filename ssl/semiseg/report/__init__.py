@@ -7,6 +7,7 @@ from textwrap import fill
 from semiseg.report import tables
 from semiseg.report.answer import answer
 from semiseg.report.data import report_data
+from semiseg.report.effects_table import effects_csv, effects_markdown
 from semiseg.report.weights import weights_cells, weights_grid, weights_info
 from semiseg.results import Results, read, write_bytes
 from semiseg.results.records import ReportOptions
@@ -25,7 +26,7 @@ def text_table(results: Results, width: int | None = None) -> str:
 
 
 def write_report(folder: Path, options: ReportOptions | None = None) -> Path:
-    """Write `table.md`, `table.tex`, `table.csv` and `report.html` into a results folder; returns the page's path. `options` stand in
+    """Write `table.md`, `table.tex`, `table.csv`, `report.html` and, of a study of effects, `effects.csv` into a results folder; returns the page's path. `options` stand in
     place of those of study.json.
 
     Raises ValueError naming the file when the folder cannot be read, and for rows in the options that the study has not.
@@ -39,9 +40,14 @@ def write_report(folder: Path, options: ReportOptions | None = None) -> Path:
     folder, table, label, rule, more = data.results.folder, data.table, data.label, data.study.score.rule, data.metrics
     ends = weights_info(data.results, table)
     drawn = weights_grid(ends, label)
-    write_bytes(folder / "table.md", tables.markdown(table, label, rule, more, drawn).encode())
+    effects = effects_markdown(data)
+    write_bytes(
+        folder / "table.md", "\n".join([tables.markdown(table, label, rule, more, drawn), *([effects] * bool(effects))]).encode()
+    )
     write_bytes(folder / "table.tex", tables.latex(table, label, rule, more, drawn).encode())
     write_bytes(folder / "table.csv", tables.comma_separated(table, more, weights_cells(ends)).encode())
+    if effects:
+        write_bytes(folder / "effects.csv", effects_csv(data).encode())
     path = folder / "report.html"
     write_bytes(path, page.study_page(data).encode())
     return path

@@ -9,6 +9,7 @@ from semiseg.report.curve import draw_curve
 from semiseg.report.data import ReportData
 from semiseg.report.deltas import draw_deltas
 from semiseg.report.disagreement import draw_disagreement
+from semiseg.report.effects_figures import draw_dumbbell, draw_interactions, draw_shapley
 from semiseg.report.markup import PageFigure
 from semiseg.report.pseudo import draw_pseudo
 from semiseg.report.roles import draw_roles
@@ -18,6 +19,9 @@ from semiseg.report.variances import draw_variances
 
 FIGURES: tuple[PageFigure[ReportData], ...] = (
     PageFigure("curve", "Curve", draw_curve, first=True),
+    PageFigure("shapley", "Shapley values", draw_shapley, first=True),
+    PageFigure("dumbbell", "Left out and left in", draw_dumbbell, first=True),
+    PageFigure("interactions", "Main effects and interactions", draw_interactions, first=True),
     PageFigure("beside", "Beside the paper", draw_beside),
     PageFigure("deltas", "Deltas", draw_deltas),
     PageFigure("variances", "Variances", draw_variances),

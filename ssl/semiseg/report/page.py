@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from semiseg.report.answer import Sharing, answer, gaps, outcome, sharing
 from semiseg.report.data import ReportData
+from semiseg.report.effects_page import effects_section
+from semiseg.report.effects_table import effects_how
 from semiseg.report.figures import FIGURES
 from semiseg.report.grid import Grid, percent
 from semiseg.report.headroom import Headroom
@@ -43,6 +45,7 @@ def study_page(data: ReportData) -> str:
     """The whole page as text."""
     results, study = data.results, data.study
     made = [("answer", "Answer", _answer(data.table, data.label)), ("table", "Table", _table(data))]
+    made += effects_section(data)
     made += figure_sections([one for one in FIGURES if one.first], data)
     made += _metrics(data.metrics)
     made += _ends(data)
@@ -73,9 +76,10 @@ def _answer(table: ScoredTable, label: str) -> str:
     seeds = len(table.seeds)
     if said.parts:
         heading = "Which parts earn their place"
-        how = f"What each part adds: '{table.reference}' minus the row without it, in points, paired by seed, with a 95 % interval."
+        adds = effects_how(table.effects) or f"What each part adds: '{table.reference}' minus the row without it"
+        how = f"{adds}, in points, paired by seed, with a 95 % interval."
         cards = [
-            _card(" + ".join(one.removed), one.gain, one.standing, None, one.paper_gain, f"row: {one.row}", seeds)
+            _card(" + ".join(one.removed), one.gain, one.standing, None, one.paper_gain, one.where or f"row: {one.row}", seeds)
             for one in said.parts
         ]
     else:

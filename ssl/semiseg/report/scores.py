@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from semiseg.report.effects import Effect, effects_of, where_words
 from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
 from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, paired, spread, standing
 from semiseg.results import Results, StudyRecord
@@ -50,6 +51,7 @@ class PartDelta(NamedTuple):
     gain: Paired
     standing: Standing
     paper_gain: tuple[float, ...]
+    where: str = ""  # what the gain is of, unless it is the reference minus `row`
 
 
 class Compared(NamedTuple):
@@ -76,6 +78,7 @@ class ScoredTable(NamedTuple):
     comparison: bool  # study.json says who is against whom
     headrooms: Mapping[str, Headroom]  # by row
     zeros: Zeros
+    effects: tuple[Effect, ...] = ()  # of a study of effects
 
     def row(self, name: str) -> ScoredRow:
         """The row called `name`."""
@@ -157,6 +160,7 @@ def score_table(results: Results) -> ScoredTable:
         study.against is not None,
         headrooms(study, values),
         zeros(results, scored),
+        effects=effects_of(study.effects, values),
     )
 
 
@@ -223,8 +227,10 @@ def _cell(key: str, stages: dict, numbers: dict) -> Cell:
 def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:
     """Every row that is the reference with something switched off, the baseline apart: what was removed and what it was worth.
 
-    A comparison has no parts.
+    A comparison has no parts; those of a study of effects are what was asked for.
     """
+    if table.effects:
+        return _effect_parts(table)
     full = table.row(table.reference)
     found = []
     for row in table.rows:
@@ -237,6 +243,22 @@ def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:
         paper = tuple(-delta for delta in row.paper_delta)
         found.append(PartDelta(removed, row.name, gain, standing(gain, doubtful=doubtful), paper))
     return tuple(found)
+
+
+def _effect_parts(table: ScoredTable) -> tuple[PartDelta, ...]:
+    doubtful, asked = table.doubted(table.reference) is not None, [one for one in table.effects if one.decided]
+    several = len({one.kind for one in asked}) > 1
+    return tuple(
+        PartDelta(
+            (f"{one.parts[0]} ({one.kind})" if several else one.parts[0],),
+            one.row or table.reference,
+            one.values,
+            standing(one.values, doubtful=doubtful),
+            (),
+            where_words(one),
+        )
+        for one in asked
+    )
 
 
 def comparisons(table: ScoredTable) -> tuple[Compared, ...]:

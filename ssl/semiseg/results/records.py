@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semiseg.results.decode import decode, encode
+from semiseg.results.effects import EffectsRecord
 from semiseg.results.files import first_line, write_bytes
 
 STUDY_FORMAT = 1
@@ -210,6 +211,8 @@ class StudyRecord:
     slots: int
     """Stages that ran at once in it; 0 when all were found in the store."""
     report: ReportOptions = field(default_factory=ReportOptions)
+    effects: EffectsRecord | None = None
+    """What was asked of which parts; None: nothing."""
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -230,6 +233,8 @@ class StudyRecord:
                 _need(name in (None, *rows), f"anchors[{row!r}]", name, names)
         for row in self.report.sample_rows:
             _need(row in rows, "report.sample_rows", row, names)
+        for row in self.effects.sets if self.effects else ():
+            _need(row in rows, "effects.sets", row, names)
         if self.curve is not None:
             _check_rows(self.curve, rows)
 

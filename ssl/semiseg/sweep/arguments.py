@@ -20,6 +20,7 @@ from semiseg.nets import UNet, net_named
 from semiseg.results.records import ReportOptions
 from semiseg.sweep.anchors import AnchorKind, check_kinds
 from semiseg.sweep.declaration import Ablation, Preset, Quick
+from semiseg.sweep.effects import Effects
 from semiseg.sweep.resources import Ray
 from semiseg.sweep.saved import Saved, read_config
 
@@ -76,6 +77,7 @@ class Arguments(Common[M], Generic[M]):
 
     A word is a switch, a method's name or a setting such as data.labelled=0.05, train.steps=400 or a field of the method.
     """
+    effects: Effects = field(default_factory=Effects)
     report: ReportOptions = field(default_factory=ReportOptions)
 
 
@@ -208,4 +210,6 @@ def parse(table: Ablation, words: Sequence[str]) -> tuple[Arguments[Any], Preset
     )
     if any(getattr(arguments.method, name) != getattr(preset.method, name) for name in preset.method.SWITCHES):
         raise SettingError("method: the switches belong to the rows of the table; allowed: --rows NAME='S1 S2 ...'")
+    if arguments.effects.kinds and arguments.rows != preset.rows:
+        raise SettingError(f"rows: got {' '.join(arguments.rows)}; allowed: none with --effects, which chooses them")
     return arguments, replace(flagged(preset, arguments), rows=arguments.rows)

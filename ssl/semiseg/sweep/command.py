@@ -10,6 +10,7 @@ from typing import Any
 from semiseg.config import SettingError
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.declaration import Ablation
+from semiseg.sweep.effects import planned_effects
 from semiseg.sweep.stop import Stopped, stopping
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -29,7 +30,8 @@ def main(table: Ablation, argv: Sequence[str] | None = None) -> int:
         arguments, preset = parse(table, words)
         from semiseg.sweep.study import Study  # `--help` and refused arguments do not wait for it
 
-        return Study(table, preset, arguments, words, shown=arguments.report).run()
+        effects = planned_effects(table, preset, arguments.effects)
+        return Study(table, preset, arguments, words, shown=arguments.report, effects=effects).run()
 
     return guarded(run, argv)
 

@@ -30,8 +30,13 @@ timed as a whole."""
 
 def estimate(plan: Plan, place: Place, slots: int) -> float:
     """Seconds until the last stage of the plan ends, when `slots` stages run at a time: the plan is played through with `costs_of`."""
+    return simulate(plan, stage_costs(plan, place), slots)
+
+
+def stage_costs(plan: Plan, place: Place) -> dict[str, float]:
+    """Seconds of every stage that is to be trained, by its key."""
     costs = costs_of(plan.to_train, place, [stage for key, stage in plan.stages.items() if key in plan.done])
-    return simulate(plan, {stage.key: stage_seconds(stage, place, costs[stage.key]) for stage in plan.to_train}, slots)
+    return {stage.key: stage_seconds(stage, place, costs[stage.key]) for stage in plan.to_train}
 
 
 def costs_of(stages: Iterable[Stage], place: Place, done: Iterable[Stage] = ()) -> dict[str, Cost]:

@@ -13,6 +13,7 @@ from semiseg.development import is_development
 from semiseg.lazy import torch
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.provenance import device_name, versions
+from semiseg.results.effects import EffectsRecord
 from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ReportOptions, ScoreRecord, StudyRecord
 from semiseg.runner import Place
 from semiseg.stage import by_content, plain
@@ -47,6 +48,7 @@ def study_record(
     wall_seconds: float | None,
     slots: int,
     report: ReportOptions,
+    effects: EffectsRecord | None = None,
 ) -> StudyRecord:
     """The record of one run of a table.
 
@@ -90,6 +92,7 @@ def study_record(
         wall_seconds=wall_seconds,
         slots=slots,
         report=report,
+        effects=effects,
     )
 
 

@@ -20,13 +20,15 @@ from semiseg.sweep.arguments import Common
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.collect import Collector, States
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
-from semiseg.sweep.estimate import estimate
+from semiseg.sweep.effects import Planned
+from semiseg.sweep.estimate import simulate, stage_costs
 from semiseg.sweep.feed import PlanFeed, Queue
 from semiseg.sweep.pictures import write_views
 from semiseg.sweep.plan import Plan, chain_of, make_plan
 from semiseg.sweep.record import study_record
 from semiseg.sweep.renewal import Renewal
 from semiseg.sweep.rows import ResolvedRow, resolve_row
+from semiseg.sweep.sharing import sets_said, time_saved
 from semiseg.sweep.stop import Stopped
 
 
@@ -44,7 +46,10 @@ class Study:
         words: Sequence[str] = (),
         bench: Bench | None = None,
         shown: ReportOptions | None = None,
+        effects: Planned | None = None,
     ) -> None:
+        self.effects = effects.record if effects else None
+        table, preset = (effects.table, effects.preset) if effects else (table, preset)
         self.table, self.preset, self.arguments, self.words, self.bench = table, preset, arguments, words, bench
         self.shown = shown or ReportOptions()
         methods, rows = preset.methods(), chosen_rows(table, preset)
@@ -80,6 +85,8 @@ class Study:
         bench.check_data({name: line.method for name, line in self.lines.items()})
         plan = self.plan(bench)
         queue = Queue(plan.to_train, plan.done)
+        if self.effects:
+            print(sets_said(self.effects, plan), flush=True)
         print(plan, end="" if plan.to_train else "\n", flush=True)
         if plan.to_train:
             print(f", {bench.cost(lambda slots: self._cost(plan, bench.place, slots))}", flush=True)
@@ -142,7 +149,9 @@ class Study:
         return plan
 
     def _cost(self, plan: Plan, place: Place, slots: int) -> str:
-        return f"about {duration(estimate(plan, place, slots))} on {slots} slot{'s' if slots != 1 else ''}"
+        costs = stage_costs(plan, place)
+        said = f"about {duration(simulate(plan, costs, slots))} on {slots} slot{'s' if slots != 1 else ''}"
+        return said + (f"; {time_saved(self.effects, plan, costs)}" if self.effects else "")
 
     def _train(self, plan: Plan, queue: Queue, bench: Bench, renewal: Renewal) -> int:
         began = time.time()
@@ -194,4 +203,5 @@ class Study:
             wall_seconds=self.wall,
             slots=self.slots,
             report=self.shown,
+            effects=self.effects,
         )

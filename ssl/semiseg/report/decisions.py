@@ -102,7 +102,8 @@ def by_deltas(
     every: Scores = {row: {0: 0.5} for row in study.rows}
     lacking = {row: deltas(study, {name: one for name, one in every.items() if name != row}) for row in every}
     rows = {name: tuple(row for row in every if 0 not in lacking[row].get(name, {})) for name in deltas(study, every)}
-    return {name: Quantity(rows[name], one) for name, one in deltas(study, scores).items()}
+    known = deltas(study, scores)
+    return {name: Quantity(needed, known.get(name, {})) for name, needed in rows.items()}
 
 
 def judge(found: Mapping[str, Quantity], level: float, margin: float) -> dict[str, Decision]:

@@ -24,7 +24,7 @@ import numpy as np
 
 SCALE = 8.0
 """Variance of the prior of effects. Fixed before any data: at the levels of 2 to 12 comparisons the interval is then narrowest for 5 to 7
-seeds, where most are decided, and within 5 % of the narrowest for 5 to 12."""
+seeds, where most are decided, and within 10 % of the narrowest for 5 to 12."""
 FARTHEST = 100_000
 """Seeds beyond which no forecast looks."""
 

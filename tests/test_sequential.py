@@ -83,7 +83,7 @@ def test_intervals_are_the_intersections_of_those_of_each_number(values: list[fl
         ends = max(low, mean - half), min(high, mean + half)
         if ends[0] <= ends[1]:
             low, high = ends
-        assert tuple(found[n - 1]) == (low, high)
+        assert found[n - 1] == pytest.approx((low, high), abs=1e-6)
 
 
 @pytest.mark.parametrize(("half", "sd"), [(1.0, 0.5), (1.0, 1.0), (0.5, 2.0), (0.01, 0.0)])

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from semiseg.report.sequential import intervals, seeds_until
-from semiseg.report.statistics import OF_ROW, Paired, Standing, paired
+from semiseg.report.statistics import OF_ROW, Paired, Standing, paired, spread
 from semiseg.results import StudyRecord
 
 Scores = Mapping[str, Mapping[int, float]]
@@ -83,7 +83,11 @@ def of_rows(study: StudyRecord, scores: Scores) -> dict[str, Quantity]:
 
 
 def _minus(scores: Scores, row: str, other: str) -> dict[int, float]:
-    return paired(scores.get(row, {}), scores.get(other, {})).deltas
+    return _differences(scores.get(row, {}), scores.get(other, {}))
+
+
+def _differences(row: Mapping[int, float], other: Mapping[int, float]) -> dict[int, float]:
+    return {seed: row[seed] - other[seed] for seed in sorted(row) if math.isfinite(row[seed] - other.get(seed, math.nan))}
 
 
 QUANTITIES: tuple[Callable[[StudyRecord, Scores], dict[str, Quantity]], ...] = (of_rows,)
@@ -115,7 +119,7 @@ def judge(found: Mapping[str, Quantity], level: float, margin: float) -> dict[st
 def _of_gap(one: Quantity, level: float, least: float) -> Decision:
     """A gap `helps` when it is at least what is asked for, and `hurts` when it is less."""
     ends = _ends(one.deltas, level)
-    delta = anytime(one.deltas, level)
+    delta = _with_ends(one.deltas, ends)
     for n, (low, high) in enumerate(ends, 1):
         if low >= least or high < least:
             return Decision("helps" if low >= least else "hurts", delta, n, None)
@@ -123,8 +127,9 @@ def _of_gap(one: Quantity, level: float, least: float) -> Decision:
 
 
 def _of_part(one: Quantity, level: float, margin: float, gap: Decision | None) -> Decision:
-    delta = anytime(one.deltas, level)
-    verdict, after = _first(_ends(one.deltas, level), margin)
+    ends = _ends(one.deltas, level)
+    delta = _with_ends(one.deltas, ends)
+    verdict, after = _first(ends, margin)
     if gap is not None and gap.verdict == "hurts" and delta.n and verdict in ("equivalent", "undecided"):
         return Decision("cannot tell", delta, max(after or 0, gap.after or 0), None)
     if verdict != "undecided":
@@ -155,10 +160,13 @@ def _ends(deltas: Mapping[int, float], level: float) -> np.ndarray:
 
 def anytime(deltas: Mapping[int, float], level: float) -> Paired:
     """Values by seed with the anytime-valid interval of their mean in place of Student's, and without a test at fixed n."""
-    found = paired(deltas, dict.fromkeys(deltas, 0.0))
-    low, high = _ends(found.deltas, level)[-1] if found.n else (math.nan, math.nan)
-    bounded = math.isfinite(low) and math.isfinite(high)
-    return found._replace(low=float(low) if bounded else math.nan, high=float(high) if bounded else math.nan, p=math.nan)
+    return _with_ends(deltas, _ends(deltas, level))
+
+
+def _with_ends(deltas: Mapping[int, float], ends: np.ndarray) -> Paired:
+    low, high = ends[-1].tolist() if len(ends) else (math.nan, math.nan)
+    low, high = (low, high) if math.isfinite(low) and math.isfinite(high) else (math.nan, math.nan)
+    return Paired({seed: deltas[seed] for seed in sorted(deltas)}, *spread(deltas.values()), low, high, math.nan)
 
 
 def comparison(study: StudyRecord) -> Comparison:
@@ -167,7 +175,7 @@ def comparison(study: StudyRecord) -> Comparison:
     if until is None:
         return paired
     level = until.level / until.comparisons
-    return lambda row, reference: anytime(paired(row, reference).deltas, level)
+    return lambda row, reference: anytime(_differences(row, reference), level)
 
 
 def decisions(study: StudyRecord, scores: Scores) -> dict[str, Decision]:

@@ -19,6 +19,7 @@ invariance and anytime-valid testing".)
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -52,15 +53,26 @@ def intervals(deltas: Sequence[float], level: float) -> np.ndarray:
     Where they have nothing in common, which happens with a chance below `level` or where differences are not normal, the last
     intersection that is not empty stays.
     """
-    found, low, high = np.empty((len(deltas), 2)), -math.inf, math.inf
     values = np.asarray(deltas, dtype=float)
-    for n in range(1, len(values) + 1):
-        mean = float(values[:n].mean())
-        half = half_width(n, float(values[:n].std(ddof=1)), level) if n > 1 else math.inf
+    found, low, high = np.empty((len(values), 2)), -math.inf, math.inf
+    if not len(values):
+        return found
+    n, moved = np.arange(1, len(values) + 1), values - values[0]  # so that nothing cancels
+    means = moved.cumsum() / n
+    sds = np.sqrt(np.maximum((moved**2).cumsum() - n * means**2, 0.0) / np.maximum(n - 1, 1))
+    for i, (mean, sd) in enumerate(zip((values[0] + means).tolist(), sds.tolist(), strict=True)):
+        unit = _unit(i + 1, level)
+        half = sd * unit if unit < math.inf else math.inf
         if max(low, mean - half) <= min(high, mean + half):
             low, high = max(low, mean - half), min(high, mean + half)
-        found[n - 1] = low, high
+        found[i] = low, high
     return found
+
+
+@cache
+def _unit(n: int, level: float) -> float:
+    """Half the interval of n differences with standard deviation 1."""
+    return half_width(n, 1.0, level)
 
 
 def seeds_until(half: float, sd: float, level: float) -> int:

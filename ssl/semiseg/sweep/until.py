@@ -73,7 +73,7 @@ class SeedOrder:
             if from_ > self.known:
                 break
             decided = self.decided(from_)
-            undecided = wanted(self.asked, decided)
+            undecided = still_open(self.asked, decided)
             if not undecided:
                 self.reason = "decided"
                 del self.additions[from_:]
@@ -148,7 +148,7 @@ class SeedOrder:
         return total
 
 
-def wanted(found: Mapping[str, Quantity], decided: Mapping[str, Decision]) -> dict[str, Quantity]:
+def still_open(found: Mapping[str, Quantity], decided: Mapping[str, Decision]) -> dict[str, Quantity]:
     """Comparisons that are undecided, and gaps that may yet show that some of those cannot tell."""
     open_ = {name: one for name, one in found.items() if one.least is None and decided[name].verdict == "undecided"}
     asked = {one.gap for one in open_.values()}

@@ -54,6 +54,10 @@ def test_a_record_is_read_back_the_same(tmp_path):
     assert read_study(tmp_path) == smaller
 
 
+UNTIL = {"level": 0.05, "comparisons": 2, "max_seeds": 20, "budget_seconds": None, "order": [["S1", 3], ["full", 3]]}
+UNTIL |= {"spent_seconds": 12.5, "reason": "decided", "began": 1.5e9, "ahead": 2}
+
+
 def test_a_file_that_is_read_and_written_keeps_its_content(tmp_path):
     behind = {"kind": "se", "value": 0.2, "n": 3}
     curve = CURVE | {"paper": {"a": {"1.0": 68.5}}, "spreads": {"a": {"1.0": behind}}}
@@ -61,8 +65,8 @@ def test_a_file_that_is_read_and_written_keeps_its_content(tmp_path):
     asked["data"] |= {"size": "48 x 64", "length": "pixels"}
     asked["paper"] = PAPER | {"metrics": None, "spreads": {"S1": [None, behind | {"kind": "sd", "n": 10}]}}
     asked["provenance"] |= {"written": ""}
-    asked |= {"anchors": {"full": {"row": "S1", "all_labels": None, "beside": []}}, "added": ["S1"], "headroom": 2.0}
-    asked |= {"margin": 1.0, "effects": None}
+    asked |= {"anchors": {"full": {"row": "S1", "all_labels": None, "beside": []}}, "added": ["S1"], "headroom": 2.0, "margin": 0.5}
+    asked |= {"until": UNTIL, "effects": None}
     asked["report"] = {"axis": "epoch", "sample_rows": ["full", "S1"]}
     write_json(tmp_path, asked)
     assert json.loads(write_study(tmp_path, read_study(tmp_path)).read_text()) == asked

@@ -19,7 +19,9 @@ def text_table(results: Results, width: int | None = None) -> str:
     """The first lines of the answer where there are anchors, the table as plain aligned text for a terminal `width` characters wide
     (None: as wide as it gets), then all metrics if asked for."""
     data = report_data(results)
-    first = [fill(sentence, width or 132) for sentence in answer(data.table, data.label).first]
+    said = answer(data.table, data.label)
+    lines = said.first if data.table.until is None else (*said.sentences, said.caveat)
+    first = [fill(sentence, width or 132) for sentence in lines]
     return "\n".join(
         [*first, *([""] if first else []), tables.text(data.table, data.label, data.study.score.rule, width, data.metrics)]
     )

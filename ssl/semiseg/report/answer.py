@@ -8,8 +8,9 @@ from typing import NamedTuple
 from semiseg.report.grid import percent
 from semiseg.report.headroom import Headroom
 from semiseg.report.scores import Compared, PartDelta, ScoredTable, comparisons, part_deltas, unfinished
-from semiseg.report.statistics import OF_ROW, Paired, Standing, needed_seeds, standing, verdict
+from semiseg.report.statistics import OF_ROW, Paired, Standing, needed_seeds, verdict
 from semiseg.report.tables import interval, share_text
+from semiseg.report.verdicts import after, course, in_sentence, part_clause, row_clause, what_intervals_are
 from semiseg.results import Results
 
 ORDER: dict[Standing, tuple[str, str]] = {
@@ -17,6 +18,8 @@ ORDER: dict[Standing, tuple[str, str]] = {
     "hurts here": ("hurts here", "hurt here"),
     "better here": ("is better here", "are better here"),
     "worse here": ("is worse here", "are worse here"),
+    "equivalent": ("makes no difference beyond the margin", "make no difference beyond the margin"),
+    "undecided": ("is undecided", "are undecided"),
     "unclear": ("is unclear (the interval crosses 0)", "are unclear (the intervals cross 0)"),
     "one seed only": ("was seen at one seed only, too few to judge", "were seen at one seed only, too few to judge"),
     "no result yet": ("has no result yet", "have no result yet"),
@@ -46,7 +49,10 @@ def answer(table: ScoredTable, label: str) -> Answer:
                 ("No row shares a finished seed with the row it is compared with, so nothing can be compared yet.",), (), rows, ""
             )
         first = (*_room(table), *_zeros(table))
-        return Answer((*first, *_outcomes(rows, table)), (), rows, _caveat([row.delta for row in rows]), first)
+        caveat = _caveat([row.delta for row in rows])
+        if table.until is not None:
+            caveat = _course(table)
+        return Answer((*first, *_outcomes(rows, table)), (), rows, caveat, first)
     full = table.row(table.reference)
     if full.score.n == 0:
         missing = f"No seed of '{table.reference}' has finished with a score, so nothing can be compared yet."
@@ -56,14 +62,20 @@ def answer(table: ScoredTable, label: str) -> Answer:
     base, room = None if base is None else base.opposite(), table.headrooms.get(table.reference)
     if room is not None and room.gain.n:
         base = room.gain
-        judged = outcome(standing(base, OF_ROW, room.doubtful), room)
+        judged = outcome(table.stands(table.reference, room.anchor, base, OF_ROW, room.doubtful), room)
+        decision = table.decision(table.reference, room.anchor)
+        judged += "" if decision is None or judged == "undecided" else f", {after(decision)}"
         whole += f", {_plain(base)} points against its anchor '{room.anchor}': {judged}"
     elif base is not None and base.n:
         whole += f", {interval(base)} points against '{table.baseline}'"
     caveat = _caveat([part.gain for part in found] or [row.delta for row in rows], base)
+    if table.until is not None:
+        caveat = _course(table)
     others = tuple(row for row in rows if row.row != table.baseline)
     parts: list[tuple[str, Standing]] = [("+".join(part.removed), part.standing) for part in found]
     said = _grouped(parts, table.doubted(table.reference)) if found else _outcomes(others, table)
+    if table.until is not None and found:
+        said = in_sentence(part_clause(part, table) for part in found)
     first = (whole + ".", *_room(table), *_zeros(table))
     return Answer((*first, *said), found, rows, caveat, first if table.headrooms else ())
 
@@ -122,8 +134,16 @@ def _caveat(deltas: Iterable[Paired], base: Paired | None = None) -> str:
     return caveat
 
 
+def _course(table: ScoredTable) -> str:
+    """What a study that adds seeds until all is decided says below its answer."""
+    assert table.until is not None
+    return f"{course(table.until, list(table.decisions.values()))} {what_intervals_are(table.until)}"
+
+
 def _outcomes(rows: Sequence[Compared], table: ScoredTable) -> tuple[str, ...]:
     """A sentence per row; of many rows what can be said of which."""
+    if table.until is not None:
+        return in_sentence(row_clause(row, table) for row in rows)
     if len(rows) <= SINGLE:
         return tuple(
             f"'{row.row}' is {_plain(row.delta)} points against '{row.against}': {outcome(row.standing, table.doubted(row.row))}."

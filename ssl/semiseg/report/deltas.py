@@ -8,8 +8,10 @@ import plotly.graph_objects as go
 
 from semiseg.report.data import ReportData
 from semiseg.report.scores import ScoredTable, comparisons, part_deltas
-from semiseg.report.statistics import Standing, standing
+from semiseg.report.statistics import OF_PART, Standing
 from semiseg.report.style import NEUTRAL, ORANGE, STANDING_COLOURS, Drawn, figure, named_points
+
+ERROR_BAR = {"type": "data", "symmetric": False, "thickness": 2.5, "width": 7}
 
 
 def draw_deltas(data: ReportData) -> Drawn | str:
@@ -21,6 +23,9 @@ def draw_deltas(data: ReportData) -> Drawn | str:
         return f"No row shares a finished seed with {other} yet."
     better = f"'{table.reference}'" if part_deltas(table) else "the row"
     note = f"Squares: mean with its 95 % interval, green where {better} is better, red where it is worse, grey where unclear. "
+    if table.until is not None:
+        note = f"Squares: mean with its anytime-valid interval, green where {better} is decided to be better, red where worse, "
+        note += "blue where both are equivalent, grey where undecided. "
     note += "Dots: seeds. Hollow: the paper's own differences." if info.paper_columns else "Dots: seeds."
     return Drawn(note, (forest_figure(info),))
 
@@ -54,7 +59,8 @@ def forest_info(table: ScoredTable) -> ForestInfo:
             continue
         seeds = {seed: 100 * one for seed, one in delta.deltas.items()}
         mean, low, high = (100 * value for value in (delta.mean, delta.low, delta.high))
-        said = standing(delta.opposite(), doubtful=table.doubted(row) is not None) if ablated else outcome
+        doubtful = table.doubted(row) is not None
+        said = table.stands(against, row, delta.opposite(), OF_PART, doubtful) if ablated else outcome
         deltas.append(Delta(row, against, mean, low, high, seeds, paper, said))
     stated = [any(not math.isnan(delta.paper[i]) for delta in deltas) for i in range(len(table.paper_columns))]
     kept = [delta._replace(paper=tuple(compress(delta.paper, stated))) for delta in deltas]
@@ -66,12 +72,12 @@ def forest_figure(info: ForestInfo) -> go.Figure:
     names = [delta.row for delta in info.deltas]
     place = {name: len(names) - 1 - i for i, name in enumerate(names)}  # first row on top
     colours = [STANDING_COLOURS[delta.standing] for delta in info.deltas]
-    spans = [0 if math.isnan(delta.high) else delta.high - delta.mean for delta in info.deltas]
+    spans = [(0.0, 0.0) if math.isnan(delta.high) else (delta.mean - delta.low, delta.high - delta.mean) for delta in info.deltas]
     bars = [  # one trace per row: an error bar takes the colour of its trace only
         go.Scatter(
             x=[delta.mean],
             y=[place[delta.row]],
-            error_x={"type": "data", "array": [span], "color": colour, "thickness": 2.5, "width": 7} if span else None,
+            error_x={**ERROR_BAR, "array": [span[1]], "arrayminus": [span[0]], "color": colour} if any(span) else None,
             mode="markers",
             marker={"symbol": "square", "size": 11, "color": colour},
             hovertemplate=f"{delta.row}: %{{x:+.2f}} [{delta.low:+.2f}, {delta.high:+.2f}]<extra></extra>",

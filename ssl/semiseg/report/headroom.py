@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
-from semiseg.report.statistics import Paired, Ratio, Spread, fieller, paired, spread
+from semiseg.report.decisions import comparison
+from semiseg.report.statistics import Paired, Ratio, Spread, fieller, spread
 from semiseg.results import Results, StudyRecord
 
 ZERO = 5e-4
@@ -26,15 +27,21 @@ class Headroom(NamedTuple):
     gain: Paired
     share: Ratio
     least: float  # a fraction: what a gap has to be
+    shown: bool = False  # whether it has to be shown, by an anytime-valid interval, that there is nothing to gain
 
     @property
     def doubtful(self) -> bool:
         """Whether all labels add so little, or so uncertainly, that a method which gains nothing need not be to blame."""
+        if self.shown:
+            return self.gap.high < self.least
         return bool(self.gap.n) and (self.gap.mean < self.least or self.gap.low <= 0)
 
     @property
     def reason(self) -> str:
         """Why it is doubtful."""
+        if self.shown:
+            low, high = (f"{round(100 * one, 1) + 0.0:.1f}" for one in (self.gap.low, self.gap.high))
+            return f"all labels add less than {100 * self.least:g} points [{low}, {high}]"
         if self.gap.mean < self.least:
             return f"all labels add only {round(100 * self.gap.mean, 1) + 0.0:.1f} points"
         low, high = (f"{round(100 * one, 1) + 0.0:+.1f}" for one in (self.gap.low, self.gap.high))
@@ -43,19 +50,25 @@ class Headroom(NamedTuple):
 
 def headrooms(study: StudyRecord, values: Mapping[str, Mapping[int, float]]) -> dict[str, Headroom]:
     """Of every row with an anchor, from the scores by row and seed."""
-    found = {}
+    found, compare, shown = {}, comparison(study), study.until is not None
     for row, anchors in study.anchors.items():
         few, every = values[anchors.row], values[anchors.all_labels] if anchors.all_labels else {}
         found[row] = Headroom(
             row,
             anchors.row,
             anchors.all_labels,
-            paired(every, few),
-            paired(values[row], few),
-            fieller(values[row], every, few),
+            compare(every, few),
+            compare(values[row], few),
+            _point(fieller(values[row], every, few)) if shown else fieller(values[row], every, few),
             study.headroom / 100,
+            shown,
         )
     return found
+
+
+def _point(share: Ratio) -> Ratio:
+    """Without the interval, which is one for a fixed number of seeds."""
+    return share._replace(low=math.nan, high=math.nan)
 
 
 class Zeros(NamedTuple):

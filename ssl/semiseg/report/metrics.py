@@ -4,9 +4,10 @@ import math
 from typing import NamedTuple
 
 from semiseg.measures import PER_IMAGE, described
+from semiseg.report.decisions import comparison
 from semiseg.report.grid import MISSING, Grid, named, percent
 from semiseg.report.scores import ScoredRow, ScoredTable, numbers_of
-from semiseg.report.statistics import OF_ROW, Spread, Standing, paired, spread, standing
+from semiseg.report.statistics import OF_ROW, Spread, Standing, spread, standing
 from semiseg.results import Results
 from semiseg.results.records import PrintedSpread
 
@@ -59,7 +60,7 @@ def plus_minus(value: float, behind: PrintedSpread | None) -> str:
 
 def metrics_info(results: Results, table: ScoredTable) -> Metrics:
     """All metrics of each row's final stages, of the role that is scored."""
-    study = results.study
+    study, compare = results.study, comparison(results.study)
     names = study.metrics
     if not set(names) - {study.score.metric}:
         return Metrics(study.score.split, (), ())
@@ -70,7 +71,7 @@ def metrics_info(results: Results, table: ScoredTable) -> Metrics:
         return {seed: value for seed, value in found.items() if value is not None}
 
     def standing_of(row: ScoredRow, other: ScoredRow, name: str) -> Standing:
-        delta = paired(by_seed(row, name), by_seed(other, name))
+        delta = compare(by_seed(row, name), by_seed(other, name))
         return standing(delta if described(name).better == "higher" else delta.opposite(), OF_ROW)
 
     meant = (study.paper.metrics if study.paper else None) or ()

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from semiseg.report.answer import Sharing, answer, gaps, outcome, sharing
 from semiseg.report.data import ReportData
+from semiseg.report.decisions import Decision
 from semiseg.report.effects_page import effects_section
 from semiseg.report.effects_table import effects_how
 from semiseg.report.figures import FIGURES
@@ -27,6 +28,7 @@ from semiseg.report.samples import Picture, samples_info
 from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import Paired, Standing
 from semiseg.report.tables import interval, notes, table_grid
+from semiseg.report.verdicts import after
 from semiseg.report.weights import weights_grid, weights_info
 from semiseg.results import Results
 from semiseg.results.decode import encode
@@ -73,20 +75,37 @@ def _banner(data: ReportData) -> str:
 
 def _answer(table: ScoredTable, label: str) -> str:
     said = answer(table, label)
-    seeds = len(table.seeds)
     if said.parts:
         heading = "Which parts earn their place"
         adds = effects_how(table.effects) or f"What each part adds: '{table.reference}' minus the row without it"
         how = f"{adds}, in points, paired by seed, with a 95 % interval."
         cards = [
-            _card(" + ".join(one.removed), one.gain, one.standing, None, one.paper_gain, one.where or f"row: {one.row}", seeds)
+            _card(
+                " + ".join(one.removed),
+                one.gain,
+                one.standing,
+                None,
+                one.paper_gain,
+                one.where or f"row: {one.row}",
+                table.due(one.row, table.reference),
+                table.decision(table.reference, one.row),
+            )
             for one in said.parts
         ]
     else:
         heading = "What helped"
         how = "Each row minus the row it is compared with, in points, paired by seed, with a 95 % interval."
         cards = [
-            _card(one.row, one.delta, one.standing, table.doubted(one.row), one.paper_delta, f"against: {one.against}", seeds)
+            _card(
+                one.row,
+                one.delta,
+                one.standing,
+                table.doubted(one.row),
+                one.paper_delta,
+                f"against: {one.against}",
+                table.due(one.row, one.against),
+                table.decision(one.row, one.against),
+            )
             for one in said.compared
         ]
     below = f'<ul class="parts">{"".join(cards)}</ul><p class="note">{escaped(how)} {escaped(said.caveat)}</p>' if cards else ""
@@ -94,16 +113,28 @@ def _answer(table: ScoredTable, label: str) -> str:
     return section("answer", heading, "".join(f'<p class="answer">{numeral(one)}</p>' for one in lines if one) + below)
 
 
-def _card(what: str, delta: Paired, said: Standing, room: Headroom | None, paper: Iterable[float], where: str, seeds: int) -> str:
+def _card(
+    what: str,
+    delta: Paired,
+    said: Standing,
+    room: Headroom | None,
+    paper: Iterable[float],
+    where: str,
+    seeds: int,
+    decision: Decision | None,
+) -> str:
     mean, _, span = interval(delta).partition(" ")
     if 1 < delta.n < seeds:
         span += f" (n = {delta.n} of {seeds})"
     stated = [f"{one:+.2f}" for one in paper if not math.isnan(one)]
+    say = outcome(said, room)
+    if decision is not None:
+        say = after(decision) if said == "undecided" else f"{say}, {after(decision)}"
     lines = (span, f"paper: {' / '.join(stated)}" if stated else "", where)
     small = "".join(f'<div class="small">{numeral(words)}</div>' for words in lines if words)
     return (
         f'<li class="part {COLOUR_OF.get(said, "")}"><div class="what">{numeral(what)}</div>'
-        f'<div class="size">{numeral(mean)}</div>{small}<div class="say">{escaped(outcome(said, room))}</div></li>'
+        f'<div class="size">{numeral(mean)}</div>{small}<div class="say">{escaped(say)}</div></li>'
     )
 
 

@@ -9,18 +9,19 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from semiseg.report.decisions import Decision, comparison, decisions, in_order, pair_name, standing_of
 from semiseg.report.effects import Effect, effects_of, where_words
 from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
-from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, paired, spread, standing
+from semiseg.report.statistics import OF_PART, OF_ROW, Paired, Spread, Standing, spread, standing
 from semiseg.results import Results, StudyRecord
-from semiseg.results.records import PrintedSpread
+from semiseg.results.records import PrintedSpread, UntilRecord
 
 
 class Cell(NamedTuple):
     """One row at one seed: the score of the chain's final stage, or why there is none."""
 
     value: float  # NaN when there is no score
-    state: str  # of the final stage: done, failed, skipped, waiting
+    state: str  # of the final stage: done, failed, skipped, waiting; not needed: another seed would decide nothing
     error: str
     role: str  # the network whose score counts
     key: str
@@ -78,6 +79,9 @@ class ScoredTable(NamedTuple):
     comparison: bool  # study.json says who is against whom
     headrooms: Mapping[str, Headroom]  # by row
     zeros: Zeros
+    until: UntilRecord | None = None
+    decisions: Mapping[str, Decision] = {}  # by name, of a study that adds seeds until all is decided
+    margin: float = 1.0  # points
     effects: tuple[Effect, ...] = ()  # of a study of effects
 
     def row(self, name: str) -> ScoredRow:
@@ -93,6 +97,23 @@ class ScoredTable(NamedTuple):
         """What makes it doubtful that there is anything to gain for the row; in an ablation for the reference, which stands for all."""
         found = self.headrooms.get(row) if self.comparison else self.headroom
         return found if found is not None and found.doubtful else None
+
+    def due(self, *rows: str) -> int:
+        """Seeds that all those rows need."""
+        return min(sum(cell.state != "not needed" for cell in self.row(name).cells.values()) for name in rows)
+
+    def stands(
+        self, row: str, against: str, delta: Paired, words: tuple[Standing, Standing] = OF_ROW, doubtful: bool = False
+    ) -> Standing:
+        """What is said of row minus against, `delta`: decided with an anytime-valid interval, or what the one at fixed n says."""
+        decision = self.decision(row, against)
+        return standing(delta, words, doubtful) if decision is None else standing_of(decision, words)
+
+    def decision(self, row: str, against: str) -> Decision | None:
+        """What has been decided of row minus against; None where the number of seeds is fixed."""
+        if (turned := self.decisions.get(pair_name(against, row))) is not None:
+            return turned.opposite()
+        return self.decisions.get(pair_name(row, against))
 
     @property
     def opponents(self) -> tuple[str, ...]:
@@ -121,6 +142,10 @@ def score_table(results: Results) -> ScoredTable:
     scored = {at: (cell.key, cell.role) for at, cell in cells.items() if cell.state == "done"}
     table = {name: {seed: cells[name, seed] for seed in seeds} for name in study.rows}
     values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in table.items()}
+    compare, counted = comparison(study), values
+    if study.until is not None:
+        waiting = {name: [seed for seed, cell in line.items() if cell.state == "waiting"] for name, line in table.items()}
+        counted = {name: in_order(line, waiting[name]) for name, line in values.items()}
     paper_columns, printed, meant = _paper(study)
     spreads = study.paper.spreads if study.paper else {}
     nothing = [None] * len(paper_columns)
@@ -136,7 +161,7 @@ def score_table(results: Results) -> ScoredTable:
             cells=table[name],
             score=spread(values[name].values()),
             against=other,
-            delta=None if other is None else paired(values[name], values[other]),
+            delta=None if other is None else compare(counted[name], counted[other]),
             role=" / ".join(dict.fromkeys(cell.role for cell in table[name].values() if cell.role)),
             paper=stated[name],
             paper_delta=tuple(
@@ -158,9 +183,12 @@ def score_table(results: Results) -> ScoredTable:
         paper_columns,
         tuple(of == metric or of not in study.metrics for of in meant),
         study.against is not None,
-        headrooms(study, values),
+        headrooms(study, counted),
         zeros(results, scored),
-        effects=effects_of(study.effects, values),
+        study.until,
+        decisions(study, counted),
+        study.margin,
+        effects=effects_of(study.effects, counted),
     )
 
 
@@ -204,16 +232,17 @@ def score_cells(results: Results) -> dict[tuple[str, int], Cell]:
     stages = {stage["key"]: stage for stage in results.stages.to_pylist()}
     numbers = numbers_of(results, results.study.score.metric)
     final = {(line["row"], line["seed"]): line["key"] for line in results.rows.filter(pc.field("final")).to_pylist()}
+    absent = "waiting" if results.study.until is None else "not needed"
     return {
-        (row, seed): _cell(final.get((row, seed), ""), stages, numbers)
+        (row, seed): _cell(final.get((row, seed), ""), stages, numbers, absent)
         for row in results.study.rows
         for seed in results.study.seeds
     }
 
 
-def _cell(key: str, stages: dict, numbers: dict) -> Cell:
+def _cell(key: str, stages: dict, numbers: dict, absent: str) -> Cell:
     if key not in stages:
-        return Cell(math.nan, "waiting", "", "", key)
+        return Cell(math.nan, absent, "", "", key)
     stage = stages[key]
     state, role, error = stage["state"], stage["evaluated"] or "", stage["error"] or ""
     if state != "done":
@@ -241,7 +270,8 @@ def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:
             continue
         gain, doubtful = row.delta.opposite(), table.doubted(row.name) is not None
         paper = tuple(-delta for delta in row.paper_delta)
-        found.append(PartDelta(removed, row.name, gain, standing(gain, doubtful=doubtful), paper))
+        said = table.stands(full.name, row.name, gain, OF_PART, doubtful)
+        found.append(PartDelta(removed, row.name, gain, said, paper))
     return tuple(found)
 
 
@@ -265,7 +295,11 @@ def comparisons(table: ScoredTable) -> tuple[Compared, ...]:
     """Every declared row that is compared with another, in table order."""
     return tuple(
         Compared(
-            row.name, row.against, row.delta, standing(row.delta, OF_ROW, table.doubted(row.name) is not None), row.paper_delta
+            row.name,
+            row.against,
+            row.delta,
+            table.stands(row.name, row.against, row.delta, OF_ROW, table.doubted(row.name) is not None),
+            row.paper_delta,
         )
         for row in table.rows
         if row.against is not None and row.delta is not None and not row.added
@@ -273,5 +307,6 @@ def comparisons(table: ScoredTable) -> tuple[Compared, ...]:
 
 
 def unfinished(table: ScoredTable) -> list[tuple[str, int, Cell]]:
-    """Rows and seeds without a score, in table order."""
-    return [(row.name, seed, cell) for row in table.rows for seed, cell in row.cells.items() if math.isnan(cell.value)]
+    """Rows and seeds that are needed and have no score, in table order."""
+    lines = [(row.name, seed, cell) for row in table.rows for seed, cell in row.cells.items()]
+    return [one for one in lines if math.isnan(one[2].value) and one[2].state != "not needed"]

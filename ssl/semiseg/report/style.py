@@ -27,6 +27,8 @@ STANDING_COLOURS = {
     "cannot tell here": NEUTRAL,
     "one seed only": NEUTRAL,
     "no result yet": NEUTRAL,
+    "equivalent": BLUE,
+    "undecided": NEUTRAL,
 }
 
 

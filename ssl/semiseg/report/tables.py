@@ -10,6 +10,7 @@ from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_t
 from semiseg.report.metrics import Metrics, metrics_grid, plus_minus, written
 from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Paired, Ratio, Spread, verdict
+from semiseg.report.verdicts import what_intervals_are
 from semiseg.results.records import PrintedSpread
 
 ANCHORS = "Anchors: labels only, with as many labelled images a step as the row has and as many steps as its chain; 'all labels': with all."
@@ -36,6 +37,8 @@ def interval(delta: Paired) -> str:
     """ "-7.94 [-9.01, -6.87]"; one seed has no interval."""
     if delta.n == 0:
         return MISSING
+    if delta.n > 1 and math.isnan(delta.low):  # an anytime-valid one of so few seeds
+        return f"{points(delta.mean)} (no bounds yet)"
     return (
         f"{points(delta.mean)} [{points(delta.low)}, {points(delta.high)}]" if delta.n > 1 else f"{points(delta.mean)} (one seed)"
     )
@@ -59,13 +62,14 @@ def paper_text(value: float, delta: float, behind: PrintedSpread | None = None) 
 
 def line(row: ScoredRow, table: ScoredTable) -> TableLine:
     """Format one row."""
-    seeds = len(table.seeds)
+    seeds = table.due(row.name)
     n = f"n = {row.score.n}" + (f" of {seeds}" if row.score.n < seeds else "")
     sd = "" if math.isnan(row.score.sd) else f" ± {percent(row.score.sd)}"
     if row.delta is None:
         delta = "reference" if row.name in table.opponents else MISSING
     else:
-        delta = interval(row.delta) + (f" (n = {row.delta.n})" if 1 < row.delta.n < seeds else "")
+        few = 1 < row.delta.n < seeds or table.until is not None
+        delta = interval(row.delta) + (f" (n = {row.delta.n})" if few else "")
     return TableLine(
         name=row.name,
         ticks=tuple(switch in row.switches for switch in table.switches),
@@ -115,6 +119,8 @@ def notes(table: ScoredTable, rule: str) -> list[str]:
     count = f"{len(compared)} comparison{'' if len(compared) == 1 else 's'}"
     what = f"Deltas are paired by seed; intervals are Student's t with n - 1 degrees of freedom, unadjusted for {count}."
     said = [verdict(smallest.n if smallest else 0)]
+    if table.until is not None:
+        what, said = f"Deltas are paired by seed. {what_intervals_are(table.until)}", []
     if table.headrooms:
         said.append(ANCHORS)
     if _gap(table):

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from semiseg.report.decisions import comparison
 from semiseg.report.grid import MISSING, Grid, named, percent
 from semiseg.report.scores import ScoredTable, numbers_of
-from semiseg.report.statistics import Paired, Spread, paired, spread
+from semiseg.report.statistics import Paired, Spread, spread
 from semiseg.report.tables import interval, points
 from semiseg.results import Results
 
@@ -53,7 +54,7 @@ def weights_info(results: Results, table: ScoredTable) -> tuple[WeightsLine, ...
                 row.name,
                 spread(ours.values()),
                 spread(theirs.values()),
-                paired(ours, theirs),
+                comparison(results.study)(ours, theirs),
                 spread(at).mean,
                 spread(step / epoch for step, (epoch, _) in zip(at, per, strict=True)).mean,
                 spread(step / length for step, (_, length) in zip(at, per, strict=True)).mean,

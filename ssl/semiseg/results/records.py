@@ -166,6 +166,34 @@ class ReportOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UntilRecord:
+    """Seeds were added until every comparison was decided, or what was allowed was spent."""
+
+    level: float = 0.05
+    """For all comparisons together; each is held to its share."""
+    comparisons: int
+    """Among which `level` is shared, gaps to all labels among them."""
+    max_seeds: int
+    """Of a row."""
+    budget_seconds: float | None = None
+    """Wall time of training that was allowed; None: any."""
+    order: tuple[tuple[str, int], ...] = ()
+    """(row, seed) after those with which it began, as they were added."""
+    spent_seconds: float = 0.0
+    """Wall time of training, in all runs."""
+    reason: Literal["decided", "max_seeds", "budget", "stopped", "running"] = "running"
+    """Why it ended."""
+    began: float = 0.0
+    """Time of the first run, seconds since 1970: what was in the store then cost nothing."""
+    ahead: int = 1
+    """Additions that may be under way at once."""
+
+    def __post_init__(self) -> None:
+        _need(0 < self.level < 1, "until.level", self.level, "a number between 0 and 1")
+        _need(self.comparisons >= 1, "until.comparisons", self.comparisons, "a whole number >= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRecord:
     """One study. Raises ValueError naming the field, as it stands in the file, that the report could not use."""
 
@@ -189,6 +217,8 @@ class StudyRecord:
     """Points that all labels must add to an anchor before a difference that is not seen says anything."""
     margin: float = 1.0
     """Points: a difference whose interval lies within plus and minus this is called equivalent."""
+    until: UntilRecord | None = None
+    """How far seeds were added; None: all rows have the same."""
     metrics: tuple[str, ...] = ()
     """Metrics of a second table."""
     curve: CurveRecord | None = None

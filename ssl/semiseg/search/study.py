@@ -105,6 +105,7 @@ class SearchStudy:
                 return FAILED
             method = self.space.suggest(FixedTrial(best.params), self.default)
             seeds = ", ".join(map(str, self.preset.seeds))
+            seeds += " and more until decided" if self.arguments.until else ""
             print(
                 f"\n{'selection' if self.arguments.development else 'test'} images, best configuration (trial {best.number}) against the default, seeds {seeds}:",
                 flush=True,
@@ -278,7 +279,7 @@ class SearchStudy:
             "best": {"trial": best.number, "selection": best.values[0], "test": chosen.score._asdict(), "params": best.params},
             "default": {"selection": first.values[0] if first else None, "test": default.score._asdict()},
             "anchors": {who: rows[name].score._asdict() for who, name in beside.items() if name},
-            "verdict": answer(table, pretty(self.preset.train.score)).sentences if room else (),
+            "verdict": answer(table, pretty(self.preset.train.score)).sentences if room or table.until else (),
             "delta_selection": best.values[0] - first.values[0] if first else None,
             "delta_test": {name: getattr(delta, name) for name in ("mean", "sd", "n", "low", "high")} if delta else None,
             "counts": {
@@ -289,7 +290,7 @@ class SearchStudy:
         }
         (self.out / "search.json").write_text(json.dumps(finite(summary), indent=1) + "\n", encoding="utf-8")
         saved = Saved(reported_data(self.preset.data), self.bench.net, self.bench.train, method)
-        score = {"selection": best.values[0], "test": finite(chosen.score._asdict()), "seeds": list(self.preset.seeds)}
+        score = {"selection": best.values[0], "test": finite(chosen.score._asdict()), "seeds": list(table.seeds)}
         write_config(self.out / "best.json", saved, {"score": score, "trial": best.number})
         page = write_search_report(self.out)
         print(

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import tyro
 
@@ -19,6 +19,7 @@ from semiseg.methods import Method, name_of
 from semiseg.nets import UNet, net_named
 from semiseg.results.records import ReportOptions
 from semiseg.sweep.anchors import AnchorKind, check_kinds
+from semiseg.sweep.budget import seconds_of
 from semiseg.sweep.declaration import Ablation, Preset, Quick
 from semiseg.sweep.effects import Effects
 from semiseg.sweep.resources import Ray
@@ -48,6 +49,12 @@ class Common(Generic[M]):
     """Points that all labels must add to an anchor: with fewer, a difference that is not seen says nothing of a method."""
     margin: float = 1.0
     """Points: a difference whose interval lies within plus and minus this is called equivalent."""
+    until: Literal["decided"] | None = None
+    """decided: add seeds where they decide most, until every comparison is decided within the margin, or what is allowed is spent."""
+    max_seeds: int = 20
+    """With --until: seeds of a row at most."""
+    budget: str | None = None
+    """With --until: wall time of training at most, in all runs together: 90s, 30m, 2h."""
     quick: bool = False
     """Very few steps and one or two seeds, to see everything work within a minute."""
     development: bool = False
@@ -168,6 +175,9 @@ def flagged(preset: Preset, arguments: Common[Any]) -> Preset:
     require(0 <= a.headroom < math.inf, "headroom", a.headroom, "points >= 0")
     require(0 < a.margin < math.inf, "margin", a.margin, "points > 0")
     check_kinds(a.anchors)
+    if a.budget is not None:
+        require(a.until is not None, "budget", a.budget, "with --until decided")
+        seconds_of(a.budget)
     seeds, data = checked_seeds("seeds", a.seeds, a.development), a.data
     if a.development:
         data = development_data(data, DATASETS[data.name].variants if data.name in DATASETS else ())

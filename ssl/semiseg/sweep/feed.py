@@ -12,6 +12,7 @@ from semiseg.sweep.monitor import Counts, Monitor
 from semiseg.sweep.plan import Plan
 
 Answer = TypeVar("Answer")
+LOST = "its teacher stage failed: "
 
 
 class Feed(Protocol):
@@ -99,23 +100,46 @@ class Queue:
     """
 
     def __init__(self, stages: Iterable[Stage], done: Iterable[str]) -> None:
-        self.waiting = {stage.key: stage for stage in stages}
+        self.waiting: dict[str, Stage] = {}
         self.done = set(done)
         self.running: dict[str, Stage] = {}
         self.failed: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
-        self._order = {key: number for number, key in enumerate(self.waiting)}
+        self._order: dict[str, int] = {}
         self._missing: dict[str, set[str]] = {}
         """Teachers that are not finished, by the key of the stage that waits for them."""
         self._learners: dict[str, list[str]] = {}
         self._ready: list[tuple[int, str]] = []
         """Stages that can start, as a heap."""
-        for key, stage in self.waiting.items():
+        self.add(stages)
+
+    def add(self, stages: Iterable[Stage]) -> None:
+        """Further stages, teachers first, behind those that wait; what is known or done is left out."""
+        for stage in stages:
+            key = stage.key
+            if key in self._order or key in self.done:
+                continue
+            self._order[key] = len(self._order)
+            lost = next(
+                (self.failed.get(one.key) or self.skipped.get(one.key) for one in stage.teachers if self._lost(one.key)), None
+            )
+            if lost is not None:
+                self.skipped[key] = lost if lost.startswith(LOST) else f"{LOST}{lost}"
+                continue
+            self.waiting[key] = stage
             self._missing[key] = {teacher.key for teacher in stage.teachers} - self.done
             for teacher in self._missing[key]:
                 self._learners.setdefault(teacher, []).append(key)
             if not self._missing[key]:
-                self._ready.append((self._order[key], key))  # in order, so that it is a heap
+                heappush(self._ready, (self._order[key], key))
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Stages that nobody wants any more are not started."""
+        gone = {key for key in keys if self.waiting.pop(key, None) is not None}
+        self._ready = sorted(one for one in self._ready if one[1] not in gone)
+
+    def _lost(self, key: str) -> bool:
+        return key in self.failed or key in self.skipped
 
     def take(self) -> Stage | None:
         """A stage that can start now, or None when there is none (yet)."""
@@ -146,7 +170,7 @@ class Queue:
         for one in lost:
             for learner in self._learners.pop(one, ()):
                 if self.waiting.pop(learner, None) is not None:
-                    self.skipped[learner] = f"its teacher stage failed: {error}"
+                    self.skipped[learner] = f"{LOST}{error}"
                     lost.append(learner)
 
 
@@ -156,14 +180,24 @@ class PlanFeed:
 
     def __init__(self, plan: Plan, queue: Queue, row_finished: Callable[[str, int], None], console: Console | None = None) -> None:
         self.plan, self.queue, self.row_finished = plan, queue, row_finished
-        self._left = {name: {stage.key for stage in chain} - queue.done for name, chain in plan.chains.items()}
+        self._left: dict[tuple[str, int], set[str]] = {}
         """Stages of every chain that are not finished."""
-        self.take, self.label = queue.take, plan.label
+        self.watch(plan.chains)
         self.monitor = Monitor(self, console)
+
+    def watch(self, chains: Mapping[tuple[str, int], Iterable[Stage]]) -> None:
+        """Tell of these rows and seeds when they are finished."""
+        self._left |= {name: {stage.key for stage in chain} - self.queue.done for name, chain in chains.items()}
 
     @property
     def exhausted(self) -> bool:
         return self.queue.exhausted
+
+    def take(self) -> Stage | None:
+        return self.queue.take()
+
+    def label(self, stage: Stage) -> str:
+        return self.plan.label(stage)
 
     def counts(self) -> Counts:
         total = len(self.plan.to_train)

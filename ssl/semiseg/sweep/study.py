@@ -4,7 +4,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from semiseg.codec import write_row
@@ -19,6 +20,7 @@ from semiseg.sweep.anchors import Anchored, anchored
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.collect import Collector, States
+from semiseg.sweep.deciding import Deciding, first_seeds
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.effects import Planned
 from semiseg.sweep.estimate import simulate, stage_costs
@@ -50,6 +52,8 @@ class Study:
     ) -> None:
         self.effects = effects.record if effects else None
         table, preset = (effects.table, effects.preset) if effects else (table, preset)
+        if arguments.until is not None:
+            preset = replace(preset, seeds=first_seeds(preset.seeds, arguments))
         self.table, self.preset, self.arguments, self.words, self.bench = table, preset, arguments, words, bench
         self.shown = shown or ReportOptions()
         methods, rows = preset.methods(), chosen_rows(table, preset)
@@ -85,12 +89,20 @@ class Study:
         bench.check_data({name: line.method for name, line in self.lines.items()})
         plan = self.plan(bench)
         queue = Queue(plan.to_train, plan.done)
+        deciding = self._deciding(plan, queue, bench)
+        plan = deciding.plan if deciding else plan
         if self.effects:
             print(sets_said(self.effects, plan), flush=True)
         print(plan, end="" if plan.to_train else "\n", flush=True)
         if plan.to_train:
             print(f", {bench.cost(lambda slots: self._cost(plan, bench.place, slots))}", flush=True)
+        if deciding:
+            print(*deciding.outlook(), sep="\n", flush=True)
         if self.arguments.dry_run:
+            if deciding:
+                most = deciding.longest()
+                cost = bench.cost(lambda slots: self._cost(most, bench.place, slots)) if most.to_train else "nothing"
+                print(f"at most {len(most.stages)} stages, {len(most.to_train)} to train, {cost}")
             return DONE
         writable_folder(self.out, "out")
 
@@ -98,10 +110,15 @@ class Study:
 
         def write() -> None:
             """Training goes on whatever becomes of the results: the store has all of them."""
+            nonlocal collector
             try:
-                states = States.of(queue)
-                collector.write(states, self._record(plan, bench))
-                ends = (chain[-1] for (_, seed), chain in plan.chains.items() if seed == self.preset.seeds[0])
+                states, now = States.of(queue), deciding.plan if deciding else plan
+                if collector.lines.keys() - now.stages.keys():  # of stages that were dropped
+                    collector = Collector(self.out, now, bench.place.open_store())
+                collector.plan = now
+                record = self._record(now, bench)
+                collector.write(states, deciding.recorded(record) if deciding else record)
+                ends = (chain[-1] for (_, seed), chain in now.chains.items() if seed == self.preset.seeds[0])
                 write_views(self.out / "samples", [one for one in ends if one.key in states.done], bench.pack, bench.splits)
                 self.unwritten = ""
             except OSError as error:
@@ -113,7 +130,12 @@ class Study:
                     )
                 self.unwritten = f"out: cannot write to {self.out} ({error.strerror or error})"
 
-        stopped = self._train(plan, queue, bench, Renewal(self.out, write)) if plan.to_train else 0
+        if deciding:
+            write()  # from when on the order counts
+        trains = deciding.trains if deciding else bool(plan.to_train)
+        stopped = self._train(plan, queue, bench, Renewal(self.out, write), deciding) if trains else 0
+        if deciding:
+            deciding.close(bool(stopped))
         write()
         status = self._close(queue)
         if stopped:
@@ -130,15 +152,7 @@ class Study:
         rows = self.rows | self.anchored.words
         for row in self.shown.sample_rows:
             require(row in rows, "report.sample_rows", row, ", ".join(rows))
-        plan = make_plan(
-            self.anchored.lines,
-            self.preset.seeds,
-            split=bench.images,
-            net=bench.net,
-            train=bench.train,
-            has=bench.place.open_store().listed(),
-            anchors=self.anchored.words,
-        )
+        plan = self._planned(bench, list(self.anchored.lines), self.preset.seeds, bench.place.open_store().listed())
         if plan.to_train:  # what is finished has been trained with these settings
             if not self.arguments.dry_run:
                 bench.begin()
@@ -148,15 +162,43 @@ class Study:
             bench.show_settings(rows, {name: one for name, one in self.preset.methods().items() if name in used})
         return plan
 
+    def _planned(self, bench: Bench, rows: Sequence[str], seeds: Sequence[int], has: Callable[[str], bool]) -> Plan:
+        """The stages of some rows and seeds."""
+        return make_plan(
+            {row: self.anchored.lines[row] for row in rows},
+            seeds,
+            split=bench.images,
+            net=bench.net,
+            train=bench.train,
+            has=has,
+            anchors=self.anchored.words,
+        )
+
+    def _deciding(self, plan: Plan, queue: Queue, bench: Bench) -> Deciding | None:
+        """What adds seeds until all is decided, if that is asked for."""
+        if self.arguments.until is None:
+            return None
+        store = bench.place.open_store()
+        has = store.listed()
+        record = self._record(plan, bench)
+        return Deciding(
+            plan, queue, record, self.arguments, lambda rows, seeds: self._planned(bench, rows, seeds, has), store, self.out
+        )
+
     def _cost(self, plan: Plan, place: Place, slots: int) -> str:
         costs = stage_costs(plan, place)
         said = f"about {duration(simulate(plan, costs, slots))} on {slots} slot{'s' if slots != 1 else ''}"
         return said + (f"; {time_saved(self.effects, plan, costs)}" if self.effects else "")
 
-    def _train(self, plan: Plan, queue: Queue, bench: Bench, renewal: Renewal) -> int:
+    def _train(self, plan: Plan, queue: Queue, bench: Bench, renewal: Renewal, deciding: Deciding | None) -> int:
         began = time.time()
+
+        def finished(row: str, seed: int) -> None:
+            renewal.news()
+
         with bench.cluster() as self.slots:
-            stopped = bench.feed(PlanFeed(plan, queue, lambda row, seed: renewal.news()), self.slots)
+            feed = deciding.feed(finished) if deciding else PlanFeed(plan, queue, finished)
+            stopped = bench.feed(feed, self.slots)
         self.wall, self.device = time.time() - began, ""
         renewal.close()
         return stopped

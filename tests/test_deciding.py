@@ -1,0 +1,100 @@
+"""`--until decided` on the command line: what is refused, what a dry run says, and a study that is cut off and goes on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run, finish, small_folder
+from test_report_studies import study_of
+
+from ablate_three_stage import TABLE
+from semiseg.config import SettingError
+from semiseg.results import read
+from semiseg.results.decode import decode
+from semiseg.results.records import StudyRecord, UntilRecord, brought_up, write_study
+from semiseg.sweep.arguments import parse
+from semiseg.sweep.deciding import all_seeds, earlier_run, first_seeds
+
+UNTIL = ("--until", "decided")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--budget", "30m"), "budget: got '30m'; allowed: with --until decided"),
+        ((*UNTIL, "--budget", "30"), "budget: got '30'; allowed: a number above 0 with s, m or h, such as 90s, 30m or 2h"),
+    ],
+)
+def test_wrong_words_are_refused_in_one_line(words: tuple[str, ...], said: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        parse(TABLE, words)
+    assert str(refused.value) == said
+
+
+def test_seeds_of_the_start_and_all_that_are_allowed() -> None:
+    arguments, preset = parse(TABLE, (*UNTIL, "--seeds", "4", "2", "--max-seeds", "5"))
+    assert preset.seeds == (4, 2)
+    assert first_seeds(preset.seeds, arguments) == (2, 4, 5)
+    assert all_seeds((2, 4, 5), arguments) == (2, 4, 5, 6, 7)
+    with pytest.raises(SettingError, match="^max_seeds: got 2; allowed: a whole number >= 3, the seeds of the start$"):
+        all_seeds((0, 1), replace(arguments, max_seeds=2))
+
+
+def test_further_seeds_of_development_are_reserved_ones() -> None:
+    arguments, preset = parse(TABLE, (*UNTIL, "--development", "--seeds", "0", "--max-seeds", "4"))
+    assert all_seeds(preset.seeds, arguments) == (1_000_000, 1_000_001, 1_000_002, 1_000_003)
+
+
+def record(**changes: Any) -> StudyRecord:
+    return decode(StudyRecord, {name: value for name, value in brought_up(study_of(**changes)).items() if name != "format"})
+
+
+def test_the_clock_goes_on_only_where_rows_settings_and_data_are_the_same(tmp_path: Path) -> None:
+    until = UntilRecord(comparisons=2, max_seeds=9, spent_seconds=70.0, began=5.0, ahead=3)
+    write_study(tmp_path, replace(record(), until=until))
+    assert earlier_run(tmp_path, record()) == until
+    assert earlier_run(tmp_path, record(settings={"train": {"steps": 1}})) is None
+    assert earlier_run(tmp_path / "elsewhere", record()) is None
+    write_study(tmp_path, record())
+    assert earlier_run(tmp_path, record()) is None
+
+
+def test_a_dry_run_says_how_many_seeds_the_margin_will_probably_take(run: Run) -> None:
+    status, out, _ = run(*UNTIL, "--max-seeds", "6", "--rows", "S1", "--dry-run")
+    assert status == 0
+    lines = out.splitlines()
+    assert "until decided: 1 comparison, margin 1, level 0.05/1 each; rows begin with 3 seeds and have at most 6" in lines
+    assert "  S1: 15, more than --max-seeds" in lines  # a point of spread: the first n whose half width is below a point
+    assert lines[-1].startswith("at most 18 stages, 18 to train, about ")
+
+
+def test_a_study_that_was_cut_off_goes_on_and_trains_nothing_twice(tmp_path: Path, cache: Path) -> None:
+    root = small_folder(tmp_path / "data").parent / "data"
+    words = ["--data.name", "folder", "--data.root", str(root), "--data.labelled", "2", "--train.steps", "2", "--rows", "S1"]
+    words += ["--train.evaluations", "1", "--train.batch-labelled", "1", "--train.batch-unlabelled", "1", "--net.width", "2"]
+    words += ["--anchors", "none", "--max-seeds", "4", "--margin", "0.001", *UNTIL, "--budget"]
+
+    def state() -> tuple[dict[str, Any], set[str]]:
+        about = json.loads((tmp_path / "out" / "study.json").read_text())
+        return about["until"], {path.parent.name for path in (tmp_path / "store").glob("*/stage.json")}
+
+    short = finish(tmp_path, cache, *words, "0.1s", timeout=480)
+    assert short.returncode == 0, short.stderr
+    first, stored = state()
+    assert first["reason"] == "budget"
+    assert first["spent_seconds"] >= 0.1
+    whole = finish(tmp_path, cache, *words, "1h", timeout=480)
+    assert whole.returncode == 0, whole.stderr
+    second, everything = state()
+    assert second["reason"] in ("decided", "max_seeds")
+    assert (second["began"], second["ahead"]) == (first["began"], first["ahead"])
+    assert second["spent_seconds"] > first["spent_seconds"]
+    assert len(everything) >= 3 * len(read(tmp_path / "out").study.seeds)
+    assert all(f"done {name}" not in whole.stdout for name in stored)
+    again = finish(tmp_path, cache, *words, "1h", timeout=480)
+    assert again.returncode == 0, again.stderr
+    assert "0 to train" in again.stdout
+    third, _ = state()
+    assert third == second

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from test_report_headroom import made
@@ -36,6 +37,7 @@ def make_effects(
     seeds: int = 3,
     own: float = 0.001,
     infeasible: str = "",
+    **study: Any,
 ) -> Results:
     """A row per set; seeds differ by a shift that all rows share and, by `own`, in what each row adds."""
     sets = subsets(players) if sets is None else sets
@@ -59,6 +61,7 @@ def make_effects(
             "feasible": len(sets),
             "infeasible": infeasible,
         },
+        **study,
     )
 
 

@@ -20,11 +20,12 @@ from semiseg.coalitions import KINDS, Coalition
 from semiseg.report import write_report
 from semiseg.report.answer import answer
 from semiseg.report.data import ReportData, report_data
-from semiseg.report.effects import Effect, effect_deltas, redundancies, redundancy_words, whole_gain
+from semiseg.report.effects import Effect, effects_of, redundancies, redundancy_words, whole_gain
 from semiseg.report.effects_figures import draw_dumbbell, draw_interactions, draw_shapley
 from semiseg.report.effects_table import effects_csv, effects_grid, effects_words
 from semiseg.report.scores import part_deltas
 from semiseg.results import Results, read
+from semiseg.results.effects import EffectsRecord
 from semiseg.sweep.bench import Bench
 from semiseg.sweep.command import main
 
@@ -39,6 +40,10 @@ def additive(one: Coalition) -> float:
 def values_of(results: Results) -> dict[str, dict[int, float]]:
     table = report_data(results).table
     return {row.name: {seed: cell.value for seed, cell in row.cells.items()} for row in table.rows}
+
+
+def decided_of(record: EffectsRecord | None, values: dict[str, dict[int, float]]) -> dict[str, dict[int, float]]:
+    return {one.name: dict(one.values.deltas) for one in effects_of(record, values) if one.decided}
 
 
 def kind(data: ReportData, name: str) -> dict[str, Effect]:
@@ -63,7 +68,7 @@ def test_shapley_values_sum_to_the_whole_gain_at_every_seed(tmp_path):
     results = make_effects(tmp_path, three_parts, ("CR", "SA", "T2"), ("shapley",), own=0.02, seeds=5)
     values, record = values_of(results), results.study.effects
     assert record is not None
-    found = effect_deltas(record, values)
+    found = decided_of(record, values)
     assert list(found) == ["CR: Shapley", "SA: Shapley", "T2: Shapley"]
     for seed in range(5):
         assert fsum(one[seed] for one in found.values()) == pytest.approx(values["full"][seed] - values["base"][seed], abs=1e-12)
@@ -82,7 +87,7 @@ def test_intervals_are_those_of_paired_differences(tmp_path):
     assert (one.mean, one.low, one.high) == pytest.approx((float(np.mean(rows[0] - rows[1])), low, high))
     assert data.study.effects is not None
     fewer = values | {"base + SA + T2": values["base + SA + T2"] | {2: math.nan}}
-    found = effect_deltas(data.study.effects, fewer)
+    found = decided_of(data.study.effects, fewer)
     assert list(found["CR: out"]) == [0, 1, 3]
     assert list(found["SA: out"]) == [0, 1, 2, 3]
 
@@ -139,7 +144,7 @@ def test_what_is_to_be_decided_is_what_was_asked_for(tmp_path):
     ):
         results = make_effects(tmp_path / str(number), three_parts, players, asked)  # type: ignore[arg-type]
         assert results.study.effects is not None
-        assert list(effect_deltas(results.study.effects, values_of(results))) == names
+        assert list(decided_of(results.study.effects, values_of(results))) == names
 
 
 def test_verdicts_and_cards_are_of_the_effects(additive_study):
@@ -225,7 +230,7 @@ def test_a_study_of_effects_is_trained_and_reported(
     results = read(folder)
     values, record = values_of(results), results.study.effects
     assert record is not None
-    found = effect_deltas(record, values)
+    found = decided_of(record, values)
     assert found["S2: Shapley"] == pytest.approx({0: values["S1 + S2"][0] - values["S1"][0]})
     assert found["S3: Shapley"] == pytest.approx({0: values["full"][0] - values["S1 + S2"][0]})
     assert len((folder / "effects.csv").read_text().splitlines()) == 1 + 2 + 2 + 2 + 2

@@ -10,7 +10,7 @@ from test_report_headroom import EVERY, FEW, Scores, made
 from semiseg.report import tables, text_table, write_report
 from semiseg.report.answer import answer, gaps
 from semiseg.report.data import report_data
-from semiseg.report.decisions import by_deltas, decisions, quantities
+from semiseg.report.decisions import decisions, quantities
 from semiseg.report.deltas import forest_figure, forest_info
 from semiseg.report.scores import score_table
 from semiseg.report.sequential import intervals
@@ -150,15 +150,3 @@ def test_page_and_figure_show_the_decisions(study: Results) -> None:
     page = write_report(study.folder).read_text()
     assert "decided after" in page
     assert "equivalent" in page
-
-
-def test_quantities_of_a_function_find_the_rows_they_need(study: Results) -> None:
-    def effects(record: Any, found: Any) -> dict[str, dict[int, float]]:
-        both = {seed for row in ("no S2", "no CR") for seed in found.get(row, {})}
-        lines = [found.get(row, {}) for row in ("no S2", "no CR")]
-        return {"interaction": {seed: lines[0][seed] - lines[1][seed] for seed in both if all(seed in line for line in lines)}}
-
-    found = by_deltas(study.study, {"no S2": {3: 0.5}, "no CR": {3: 0.25}}, effects)
-    assert found["interaction"].rows == ("no S2", "no CR")
-    assert found["interaction"].deltas == {3: 0.25}
-    assert by_deltas(study.study, {}, effects)["interaction"].deltas == {}

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from semiseg.report.effects import effects_of
 from semiseg.report.sequential import intervals, seeds_until
 from semiseg.report.statistics import OF_ROW, Paired, Standing, paired, spread
 from semiseg.results import StudyRecord
@@ -90,24 +91,18 @@ def _differences(row: Mapping[int, float], other: Mapping[int, float]) -> dict[i
     return {seed: row[seed] - other[seed] for seed in sorted(row) if math.isfinite(row[seed] - other.get(seed, math.nan))}
 
 
-QUANTITIES: tuple[Callable[[StudyRecord, Scores], dict[str, Quantity]], ...] = (of_rows,)
-"""Who says what is to be decided; the last one that names anything does."""
+def of_effects(study: StudyRecord, scores: Scores) -> dict[str, Quantity]:
+    """What a study of effects is asked for, then the reference minus its anchor, and their gap; nothing of another study."""
+    whole = (study.reference, study.anchors[study.reference].row) if study.reference in study.anchors else ()
+    beside = {name: one for name, one in of_rows(study, scores).items() if one.least is not None or one.rows == whole}
+    gap = next((one.gap for one in beside.values() if one.gap), "")
+    asked = [one for one in effects_of(study.effects, scores) if one.decided]
+    return {one.name: Quantity(tuple(one.rows), one.values.deltas, gap) for one in asked} | beside if asked else {}
 
 
 def quantities(study: StudyRecord, scores: Scores) -> dict[str, Quantity]:
     """What is to be decided, by name."""
-    return next((found for source in reversed(QUANTITIES) if (found := source(study, scores))), {})
-
-
-def by_deltas(
-    study: StudyRecord, scores: Scores, deltas: Callable[[StudyRecord, Scores], Mapping[str, Mapping[int, float]]]
-) -> dict[str, Quantity]:
-    """Quantities of a function from scores to values by name and seed; the rows that each needs are those without which it has none."""
-    every: Scores = {row: {0: 0.5} for row in study.rows}
-    lacking = {row: deltas(study, {name: one for name, one in every.items() if name != row}) for row in every}
-    rows = {name: tuple(row for row in every if 0 not in lacking[row].get(name, {})) for name in deltas(study, every)}
-    known = deltas(study, scores)
-    return {name: Quantity(needed, known.get(name, {})) for name, needed in rows.items()}
+    return of_effects(study, scores) or of_rows(study, scores)
 
 
 def judge(found: Mapping[str, Quantity], level: float, margin: float) -> dict[str, Decision]:

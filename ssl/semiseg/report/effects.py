@@ -53,12 +53,6 @@ def effects_of(record: EffectsRecord | None, values: Values, compare: Compare = 
     return tuple(found)
 
 
-def effect_deltas(record: EffectsRecord, values: Values) -> dict[str, dict[int, float]]:
-    """The quantities that are to be decided, by name and seed: the Shapley values if they were asked for, else what parts are worth
-    left out, left in and as main effects."""
-    return {one.name: dict(one.values.deltas) for one in effects_of(record, values) if one.decided}
-
-
 def _asked(record: EffectsRecord) -> Iterable[tuple[EffectKind, tuple[str, ...], Weights, tuple[str, ...]]]:
     players, sets, asked = record.players, [frozenset(on) for on in record.sets.values()], set(record.asked)
     if "shapley" in asked:

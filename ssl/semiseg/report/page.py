@@ -88,7 +88,7 @@ def _answer(table: ScoredTable, label: str) -> str:
                 one.paper_gain,
                 one.where or f"row: {one.row}",
                 table.due(one.row, table.reference),
-                table.decision(table.reference, one.row),
+                table.decision_of(one),
             )
             for one in said.parts
         ]

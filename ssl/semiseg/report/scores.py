@@ -53,6 +53,7 @@ class PartDelta(NamedTuple):
     standing: Standing
     paper_gain: tuple[float, ...]
     where: str = ""  # what the gain is of, unless it is the reference minus `row`
+    quantity: str = ""  # of an effect its name
 
 
 class Compared(NamedTuple):
@@ -114,6 +115,10 @@ class ScoredTable(NamedTuple):
         if (turned := self.decisions.get(pair_name(against, row))) is not None:
             return turned.opposite()
         return self.decisions.get(pair_name(row, against))
+
+    def decision_of(self, part: PartDelta) -> Decision | None:
+        """What has been decided of a part."""
+        return self.decisions.get(part.quantity) if part.quantity else self.decision(self.reference, part.row)
 
     @property
     def opponents(self) -> tuple[str, ...]:
@@ -188,7 +193,7 @@ def score_table(results: Results) -> ScoredTable:
         study.until,
         decisions(study, counted),
         study.margin,
-        effects=effects_of(study.effects, counted),
+        effects=effects_of(study.effects, counted, compare),
     )
 
 
@@ -283,11 +288,13 @@ def _effect_parts(table: ScoredTable) -> tuple[PartDelta, ...]:
             (f"{one.parts[0]} ({one.kind})" if several else one.parts[0],),
             one.row or table.reference,
             one.values,
-            standing(one.values, doubtful=doubtful),
+            standing(one.values, doubtful=doubtful) if decision is None else standing_of(decision, OF_PART),
             (),
             where_words(one),
+            one.name,
         )
         for one in asked
+        for decision in [table.decisions.get(one.name)]
     )
 
 

@@ -11,14 +11,19 @@ from semiseg.results.records import UntilRecord
 
 
 def part_clause(part: PartDelta, table: ScoredTable) -> str:
-    """ "dropping CR costs 4.1 points [3.2, 5.0], decided after 7 seeds"."""
-    decision, name = table.decision(table.reference, part.row), "+".join(part.removed)
+    """ "dropping CR costs 4.1 points [3.2, 5.0], decided after 7 seeds"; of an effect "CR adds 4.1 points ..."."""
+    decision, name = table.decision_of(part), "+".join(part.removed)
     if decision is None:
         return ""
     if decision.verdict in ("helps", "hurts"):
-        does = "costs" if decision.verdict == "helps" else "gains"
+        helps = decision.verdict == "helps"
+        if part.quantity:
+            return f"{name} {'adds' if helps else 'takes away'} {_amount(decision)}, {after(decision)}"
+        does = "costs" if helps else "gains"
         return f"dropping {name} {does} {_amount(decision)}, {after(decision)}"
     if decision.verdict == "equivalent":
+        if part.quantity:
+            return f"{name} adds less than {_margin(table)} {_signed_ends(decision.paired)}, {after(decision)}"
         return f"{name} is equivalent within {_margin(table)} {_signed_ends(decision.paired)}, {after(decision)}"
     if decision.verdict == "cannot tell":
         return f"cannot tell here whether {name} helps{_reason(table.doubted(part.row))}"

@@ -21,6 +21,8 @@ from semiseg.results.files import first_line, write_bytes
 
 STUDY_FORMAT = 1
 STUDY_FILE = "study.json"
+Vary = Literal["training", "labelled", "both", "crossed"]
+"""What a seed draws: initial weights and data order, the labelled subset, both; or every one of the former with every subset."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class DataRecord:
     labelled: int | str
     """How many have labels; text such as "12, 64" where rows differ in it."""
     labelled_hash: str
+    """Of the first seed."""
     train: int
     selection: int
     test: int
@@ -117,6 +120,19 @@ class DataRecord:
     """Of images and masks."""
     length: str = "pixels"
     """Unit of distances in the images: where the data say how large a pixel is mm, or units of a map."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawRecord:
+    """What a number in `seeds` stands for."""
+
+    seed: int
+    training: int
+    """Seed of initial weights and data order."""
+    subset: int
+    """Seed of the labelled subset."""
+    labelled_hash: str
+    """Names the labelled images, of a row that has no number of them of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +212,10 @@ class StudyRecord:
     baseline: str | None
     """Row that is no part of the method, if the table has one."""
     seeds: tuple[int, ...]
+    """Of a crossed design the numbers of its runs."""
+    vary: Vary = "training"
+    draws: tuple[DrawRecord, ...] = ()
+    """One per seed, where the labelled subset varies."""
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     data: DataRecord
@@ -218,6 +238,8 @@ class StudyRecord:
         _need(self.reference in rows, "reference", self.reference, names)
         _need(self.baseline in (None, *rows), "baseline", self.baseline, f"{names} or null")
         _need(bool(self.seeds), "seeds", list(self.seeds), "at least one seed")
+        drawn = tuple(draw.seed for draw in self.draws)
+        _need(drawn == (self.seeds if self.vary != "training" else ()), "draws", list(drawn), f"one for each of {list(self.seeds)}")
         for name, listed in (("methods", self.methods), ("metrics", self.metrics)):
             _need(len(set(listed)) == len(listed), name, list(listed), "a list of names, each once")
         for row, other in (self.against or {}).items():

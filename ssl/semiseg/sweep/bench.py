@@ -30,6 +30,7 @@ from semiseg.stage import Split, Stage
 from semiseg.sweep.anchors import learns_unlabelled
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.declaration import Preset
+from semiseg.sweep.draws import design_of
 from semiseg.sweep.dry_run import KnownPlace, absent, notice, offline, printed, sections
 from semiseg.sweep.feed import Feed
 from semiseg.sweep.resources import check_resources
@@ -52,6 +53,7 @@ class Bench:
         self.net = located(preset.net)
         self.name = run_name(name, preset, arguments)
         self.place, self.pack, self.splits = self._open()
+        """The splits are those of the first seed."""
         self.train = self._resolved()
         self._splits: dict[tuple[tuple[str, Any], ...], Split] = {}
 
@@ -73,7 +75,7 @@ class Bench:
             git=git_revision(),
         )
         place.open_store()
-        return place, *place.open()
+        return place, *place.open(**design_of(self.preset).first.data)
 
     def _resolved(self) -> Train:
         sizes = set(zip(self.pack.heights.tolist(), self.pack.widths.tolist(), strict=True))
@@ -122,7 +124,9 @@ class Bench:
         """Print all settings as a dry run does: rows as words, and of the methods those that are used."""
         if isinstance(self.place, KnownPlace):
             print(notice(self.place.data, self.splits, self.place.device), end="\n\n")
-        print(printed(sections(self.place.data, self.net, self.train, used, rows, self.preset.seeds)), flush=True)
+        found = sections(self.place.data, self.net, self.train, used, rows, self.preset.seeds)
+        found["seeds"] |= {"vary": self.preset.vary, "subsets": list(self.preset.subsets)} if self.preset.vary != "training" else {}
+        print(printed(found), flush=True)
 
     def cost(self, measure: Callable[[int], str]) -> str:
         """What `measure(slots)` says of the time that training takes, or why that is unknown."""

@@ -12,7 +12,17 @@ from semiseg.data import Pack, Splits
 from semiseg.development import is_development
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.provenance import provenance
-from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ReportOptions, ScoreRecord, StudyRecord
+from semiseg.results.records import (
+    CurveRecord,
+    DataRecord,
+    DrawRecord,
+    PaperRecord,
+    ProvenanceRecord,
+    ReportOptions,
+    ScoreRecord,
+    StudyRecord,
+    Vary,
+)
 from semiseg.runner import Place
 from semiseg.stage import by_content, plain
 from semiseg.sweep.anchors import Anchored
@@ -45,6 +55,8 @@ def study_record(
     wall_seconds: float | None,
     slots: int,
     report: ReportOptions,
+    vary: Vary = "training",
+    draws: tuple[DrawRecord, ...] = (),
 ) -> StudyRecord:
     """The record of one run of a table.
 
@@ -73,6 +85,8 @@ def study_record(
         reference=table.reference if table.reference in rows else next(iter(rows)),
         baseline=table.baseline if table.baseline in rows else None,
         seeds=tuple(seeds),
+        vary=vary,
+        draws=draws,
         classes=tuple(pack.classes),
         palette=tuple((red, green, blue) for red, green, blue in pack.palette),
         data=_data(place.data.name, sorted({stage.split.labelled for stage in finals}), pack, splits),

@@ -21,10 +21,11 @@ from semiseg.sweep.arguments import Common
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.collect import Collector, States
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
+from semiseg.sweep.draws import design_of, draw_records, settled
 from semiseg.sweep.estimate import estimate
 from semiseg.sweep.feed import PlanFeed, Queue
 from semiseg.sweep.pictures import write_views
-from semiseg.sweep.plan import Plan, chain_of, make_plan
+from semiseg.sweep.plan import Plan, drawn_chain, make_plan
 from semiseg.sweep.record import study_record
 from semiseg.sweep.renewal import Renewal
 from semiseg.sweep.rows import ResolvedRow, resolve_row
@@ -55,6 +56,7 @@ class Study:
         self.anchored = Anchored(self.lines, {}, {}, None)
         self.name = run_name(table.name, preset, arguments)
         self.out = results_folder(arguments, self.name)
+        self.design = design_of(preset)
         self.unwritten = ""
         """Why results could not be written, if so."""
         self.wall, self.slots = self._measured_before()
@@ -73,6 +75,8 @@ class Study:
         bench.check_data({name: line.method for name, line in self.lines.items()})
         plan = self.plan(bench)
         queue = Queue(plan.to_train, plan.done)
+        if said := self.design.said(bench.place.data):
+            print(said)
         print(plan, end="" if plan.to_train else "\n", flush=True)
         if plan.to_train:
             print(f", {bench.cost(lambda slots: self._cost(plan, bench.place, slots))}", flush=True)
@@ -87,7 +91,7 @@ class Study:
             try:
                 states = States.of(queue)
                 collector.write(states, self._record(plan, bench))
-                ends = (chain[-1] for (_, seed), chain in plan.chains.items() if seed == self.preset.seeds[0])
+                ends = (chain[-1] for (_, seed), chain in plan.chains.items() if seed == self.design.numbers[0])
                 write_views(self.out / "samples", [one for one in ends if one.key in states.done], bench.pack, bench.splits)
                 self.unwritten = ""
             except OSError as error:
@@ -109,8 +113,10 @@ class Study:
     def plan(self, bench: Bench) -> Plan:
         """The stages of all rows, anchors and seeds; a dry run prints the settings."""
 
-        def chain(line: ResolvedRow, seed: int = self.preset.seeds[0]) -> tuple[Stage, ...]:
-            return chain_of(line, seed, split=bench.images(line), net=bench.net, train=bench.train)
+        self.design = settled(self.design, self.lines, bench.images)
+
+        def chain(line: ResolvedRow) -> tuple[Stage, ...]:
+            return drawn_chain(line, self.design.first, split=bench.images, net=bench.net, train=bench.train)
 
         self.anchored = anchored(self.table, self.lines, self.arguments.anchors, self.preset.methods(), chain)
         rows = self.rows | self.anchored.words
@@ -118,12 +124,13 @@ class Study:
             require(row in rows, "report.sample_rows", row, ", ".join(rows))
         plan = make_plan(
             self.anchored.lines,
-            self.preset.seeds,
+            self.design.numbers,
             split=bench.images,
             net=bench.net,
             train=bench.train,
             has=bench.place.open_store().listed(),
             anchors=self.anchored.words,
+            design=self.design,
         )
         bench.check_stages(list(plan.stages.values()))
         if self.arguments.dry_run:
@@ -175,7 +182,9 @@ class Study:
             net=bench.net,
             train=bench.train,
             asked=self.preset.train.metrics,
-            seeds=self.preset.seeds,
+            seeds=self.design.numbers,
+            vary=self.design.vary,
+            draws=draw_records(self.design, bench.split),
             curve_paper=self.preset.curve_paper,
             command=command_line(self.words),
             wall_seconds=self.wall,

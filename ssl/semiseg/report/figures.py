@@ -12,6 +12,7 @@ from semiseg.report.disagreement import draw_disagreement
 from semiseg.report.markup import PageFigure
 from semiseg.report.pseudo import draw_pseudo
 from semiseg.report.roles import draw_roles
+from semiseg.report.sources import draw_sources
 from semiseg.report.timeline import draw_timeline
 from semiseg.report.training import draw_losses, draw_selection
 from semiseg.report.variances import draw_variances
@@ -20,6 +21,7 @@ FIGURES: tuple[PageFigure[ReportData], ...] = (
     PageFigure("curve", "Curve", draw_curve, first=True),
     PageFigure("beside", "Beside the paper", draw_beside),
     PageFigure("deltas", "Deltas", draw_deltas),
+    PageFigure("sources", "Sources of variance", draw_sources),
     PageFigure("variances", "Variances", draw_variances),
     PageFigure("classes", "Classes", draw_classes, wide=True),
     PageFigure("roles", "Roles", draw_roles),

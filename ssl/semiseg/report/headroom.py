@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from semiseg.report.crossed import in_design
 from semiseg.report.statistics import Paired, Ratio, Spread, fieller, paired, spread
 from semiseg.results import Results, StudyRecord
 
@@ -46,13 +47,14 @@ def headrooms(study: StudyRecord, values: Mapping[str, Mapping[int, float]]) -> 
     found = {}
     for row, anchors in study.anchors.items():
         few, every = values[anchors.row], values[anchors.all_labels] if anchors.all_labels else {}
+        share = fieller(values[row], every, few)  # its interval is one of independent seeds
         found[row] = Headroom(
             row,
             anchors.row,
             anchors.all_labels,
-            paired(every, few),
-            paired(values[row], few),
-            fieller(values[row], every, few),
+            in_design(study, paired(every, few)),
+            in_design(study, paired(values[row], few)),
+            share if study.vary != "crossed" else share._replace(low=math.nan, high=math.nan),
             study.headroom / 100,
         )
     return found

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 from semiseg.measures import PER_IMAGE, described
+from semiseg.report.crossed import in_design
 from semiseg.report.grid import MISSING, Grid, named, percent
 from semiseg.report.scores import ScoredRow, ScoredTable, numbers_of
 from semiseg.report.statistics import OF_ROW, Spread, Standing, paired, spread, standing
@@ -70,7 +71,7 @@ def metrics_info(results: Results, table: ScoredTable) -> Metrics:
         return {seed: value for seed, value in found.items() if value is not None}
 
     def standing_of(row: ScoredRow, other: ScoredRow, name: str) -> Standing:
-        delta = paired(by_seed(row, name), by_seed(other, name))
+        delta = in_design(study, paired(by_seed(row, name), by_seed(other, name)))
         return standing(delta if described(name).better == "higher" else delta.opposite(), OF_ROW)
 
     meant = (study.paper.metrics if study.paper else None) or ()

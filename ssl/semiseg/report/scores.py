@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from semiseg.report.crossed import in_design
 from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
 from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, paired, spread, standing
 from semiseg.results import Results, StudyRecord
@@ -133,7 +134,7 @@ def score_table(results: Results) -> ScoredTable:
             cells=table[name],
             score=spread(values[name].values()),
             against=other,
-            delta=None if other is None else paired(values[name], values[other]),
+            delta=None if other is None else in_design(study, paired(values[name], values[other])),
             role=" / ".join(dict.fromkeys(cell.role for cell in table[name].values() if cell.role)),
             paper=stated[name],
             paper_delta=tuple(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from semiseg.report.crossed import in_design
 from semiseg.report.grid import MISSING, Grid, named, percent
 from semiseg.report.scores import ScoredTable, numbers_of
 from semiseg.report.statistics import Paired, Spread, paired, spread
@@ -53,7 +54,7 @@ def weights_info(results: Results, table: ScoredTable) -> tuple[WeightsLine, ...
                 row.name,
                 spread(ours.values()),
                 spread(theirs.values()),
-                paired(ours, theirs),
+                in_design(results.study, paired(ours, theirs)),
                 spread(at).mean,
                 spread(step / epoch for step, (epoch, _) in zip(at, per, strict=True)).mean,
                 spread(step / length for step, (_, length) in zip(at, per, strict=True)).mean,

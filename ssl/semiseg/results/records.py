@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semiseg.results.decode import decode, encode
+from semiseg.results.draws import DrawRecord, Vary
 from semiseg.results.files import first_line, write_bytes
 
 STUDY_FORMAT = 1
 STUDY_FILE = "study.json"
-Vary = Literal["training", "labelled", "both", "crossed"]
-"""What a seed draws: initial weights and data order, the labelled subset, both; or every one of the former with every subset."""
 
 
 @dataclass(frozen=True)
@@ -120,19 +119,6 @@ class DataRecord:
     """Of images and masks."""
     length: str = "pixels"
     """Unit of distances in the images: where the data say how large a pixel is mm, or units of a map."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawRecord:
-    """What a number in `seeds` stands for."""
-
-    seed: int
-    training: int
-    """Seed of initial weights and data order."""
-    subset: int
-    """Seed of the labelled subset."""
-    labelled_hash: str
-    """Names the labelled images, of a row that has no number of them of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

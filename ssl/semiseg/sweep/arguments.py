@@ -17,7 +17,8 @@ from semiseg.development import RESERVED, SCENES, development_data, is_developme
 from semiseg.measures import check_names
 from semiseg.methods import Method, name_of
 from semiseg.nets import UNet, net_named
-from semiseg.results.records import ReportOptions, Vary
+from semiseg.results.draws import Vary
+from semiseg.results.records import ReportOptions
 from semiseg.sweep.anchors import AnchorKind, check_kinds
 from semiseg.sweep.declaration import Ablation, Preset, Quick
 from semiseg.sweep.draws import check_draws, resolved_vary

@@ -9,7 +9,8 @@ from semiseg.codec import read_row
 from semiseg.config import Data, Net, SettingError, Train, require
 from semiseg.methods import Method, Supervised, ThreeStage, name_of
 from semiseg.nets import UNet
-from semiseg.results.records import PrintedSpread, Vary
+from semiseg.results.draws import Vary
+from semiseg.results.records import PrintedSpread
 from semiseg.sweep.rows import resolve_row
 
 

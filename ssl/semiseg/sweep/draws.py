@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from semiseg.config import Data, require
 from semiseg.development import is_development
-from semiseg.results.records import DrawRecord, Vary
+from semiseg.results.draws import DrawRecord, Vary
 from semiseg.stage import Split
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.rows import ResolvedRow

@@ -185,6 +185,7 @@ class Study:
             seeds=self.design.numbers,
             vary=self.design.vary,
             draws=draw_records(self.design, bench.split),
+            drawn=self.design.said(bench.place.data),
             curve_paper=self.preset.curve_paper,
             command=command_line(self.words),
             wall_seconds=self.wall,

@@ -48,9 +48,7 @@ def test_sums_of_squares_are_those_of_the_analysis_of_variance_by_hand() -> None
     found = crossing({(0, 0): 0.0, (0, 1): 2.0, (1, 0): 4.0, (1, 1): 7.0})
     assert (found.mean, found.squares) == (3.25, pytest.approx((20.25, 6.25, 0.25)))
     assert components(found) == pytest.approx((10.0, 3.0, 0.25))
-    error, freedom = error_of_mean(found)
-    assert error == pytest.approx(math.sqrt((20.25 + 6.25 - 0.25) / 4))
-    assert freedom == pytest.approx(26.25**2 / (20.25**2 + 6.25**2 + 0.25**2))
+    assert error_of_mean(found) == pytest.approx(math.sqrt((20.25 + 6.25 - 0.25) / 4))
 
 
 def likelihood(cells: Cells, a: int, b: int, of: Components) -> float:
@@ -112,10 +110,10 @@ TRUTHS = [Components(1, 1, 1), Components(1, 0, 0.2), Components(0, 1, 0.2), Com
 @pytest.mark.parametrize(("a", "b"), [(3, 3), (5, 3)])
 def test_the_interval_of_a_mean_covers_and_that_of_independent_runs_does_not(a: int, b: int, of: Components) -> None:
     rng, covered, runs = np.random.default_rng(2), 0, 2000
+    quantile = stats.t.ppf(0.975, min(a, b) - 1)
     for _ in range(runs):
         found = of_squares(rng, a, b, of)
-        error, freedom = error_of_mean(found)
-        covered += abs(found.mean) <= stats.t.ppf(0.975, freedom) * error
+        covered += abs(found.mean) <= quantile * error_of_mean(found)
     assert covered / runs >= 0.94
     if of == TRUTHS[0]:
         naive = 0
@@ -177,8 +175,8 @@ def test_a_difference_of_a_crossed_study_has_the_interval_of_its_design(tmp_path
     assert len(row.delta.deltas) == 9
     assert (row.delta.n, math.isnan(row.delta.p)) == (3, True)
     found = crossing({divmod(seed, 3): delta for seed, delta in row.delta.deltas.items()})
-    error, freedom = error_of_mean(found)
-    assert row.delta.high - row.delta.mean == pytest.approx(stats.t.ppf(0.975, freedom) * error)
+    error = error_of_mean(found)
+    assert row.delta.high - row.delta.mean == pytest.approx(stats.t.ppf(0.975, 2) * error)
     assert row.delta.sd / math.sqrt(3) == pytest.approx(error)
     plain = paired({0: 0.5, 1: 0.7}, {0: 0.4, 1: 0.5})
     assert in_design(read(make_study(tmp_path / "plain")).study, plain) == plain

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
-from semiseg.report.statistics import LEVEL, Paired, Ratio
+from semiseg.report.statistics import LEVEL, Paired, Ratio, Spread, half_interval
 from semiseg.results import StudyRecord
 
 Cells = Mapping[tuple[int, int], float]
@@ -111,16 +110,11 @@ def shares(grid: Crossing) -> tuple[Ratio, Ratio, Ratio]:
     return found[0], found[1], found[2]
 
 
-def error_of_mean(grid: Crossing) -> tuple[float, float]:
-    """Standard error of the mean and its degrees of freedom (Satterthwaite 1946): the square is (MS_t + MS_s - MS_e) / (a b), but no
-    less than with the larger of the first two alone, which it exceeds in expectation; degrees of freedom are no fewer than those of
-    the smaller number of seeds or subsets."""
-    squares = [total / free for total, free in zip(grid.squares, grid.freedom, strict=True)]
-    sum_of = squares[0] + squares[1] - squares[2]
-    below = sum(one**2 / free for one, free in zip(squares, grid.freedom, strict=True))
-    fewest = min(grid.freedom[:2])
-    freedom = max(sum_of**2 / below, fewest) if below else fewest
-    return math.sqrt(max(sum_of, *squares[:2]) / (grid.seeds * grid.subsets)), freedom
+def error_of_mean(grid: Crossing) -> float:
+    """Standard error of the mean. Its square is (MS_t + MS_s - MS_e) / (a b), which is unbiased, but no less than with the larger of the
+    first two alone, which that exceeds in expectation."""
+    training, subset, rest = (total / free for total, free in zip(grid.squares, grid.freedom, strict=True))
+    return math.sqrt(max(training + subset - rest, training, subset) / (grid.seeds * grid.subsets))
 
 
 def cells_of(study: StudyRecord, values: Mapping[int, float]) -> dict[tuple[int, int], float]:
@@ -132,14 +126,16 @@ def cells_of(study: StudyRecord, values: Mapping[int, float]) -> dict[tuple[int,
 def in_design(study: StudyRecord, delta: Paired) -> Paired:
     """A difference as the study's design has it: of a crossed one with the interval that two samples, of seeds and of subsets, allow.
 
-    Its runs are no independent ones: n is the smaller number of seeds or subsets, sd what as many independent seeds with this
-    standard error of the mean would have, and there is no p. The mean is over the complete part of the grid.
+    Its runs are no independent ones. It counts as n independent seeds, n the smaller number of seeds or subsets, with the sd that gives
+    the design's standard error of the mean; Student's t with n - 1 degrees of freedom then covers at least 95 % whatever the components
+    (tests/test_report_crossed.py). There is no p. The mean is over the complete part of the grid.
     """
     if study.vary != "crossed" or not delta.n:
         return delta
     grid = grid_of(cells_of(study, delta.deltas))
     if grid is None:
         return delta._replace(n=1, sd=math.nan, low=math.nan, high=math.nan, p=math.nan)
-    n, (error, freedom) = min(grid.seeds, grid.subsets), error_of_mean(grid)
-    half = float(stdtrit(freedom, 1 - LEVEL / 2)) * error
-    return Paired(delta.deltas, n, grid.mean, error * math.sqrt(n), grid.mean - half, grid.mean + half, math.nan)
+    n = min(grid.seeds, grid.subsets)
+    found = Spread(n, grid.mean, error_of_mean(grid) * math.sqrt(n))
+    half = half_interval(found)
+    return Paired(delta.deltas, *found, grid.mean - half, grid.mean + half, math.nan)

@@ -88,7 +88,7 @@ def advice(lines: Iterable[SourceLine]) -> str:
         f"To shorten the intervals of {what} vary the {best}: twice as many make the standard error {shorter[best]:.0%} smaller on "
         f"average, twice as many {other} {shorter[other]:.0%}; as many runs as now, each with a seed and a subset of its own "
         f"(--vary both), {both:.0%}."
-    )
+    ).replace("%", " %")
 
 
 def draw_sources(data: ReportData) -> Drawn | str | None:
@@ -121,7 +121,7 @@ def sources_figure(lines: tuple[SourceLine, ...]) -> go.Figure:
         for i, (source, colour) in enumerate(zip(SOURCES, COLOURS, strict=True))
     ]
     made = figure(traces, height=130 + 34 * len(lines))
-    made.update_layout(barmode="stack", bargap=0.35)
+    made.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"})
     made.update_xaxes(title_text="share of the variance of one run, %", range=[0, 100])
     return made.update_yaxes(tickvals=places, ticktext=names, range=[-0.6, len(lines) - 0.4], showgrid=False)
 

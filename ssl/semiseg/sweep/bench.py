@@ -125,7 +125,9 @@ class Bench:
         if isinstance(self.place, KnownPlace):
             print(notice(self.place.data, self.splits, self.place.device), end="\n\n")
         found = sections(self.place.data, self.net, self.train, used, rows, self.preset.seeds)
-        found["seeds"] |= {"vary": self.preset.vary, "subsets": list(self.preset.subsets)} if self.preset.vary != "training" else {}
+        found["seeds"] |= (
+            {"vary": self.preset.vary, "subsets": list(self.preset.subsets)} if design_of(self.preset).vary != "training" else {}
+        )
         print(printed(found), flush=True)
 
     def cost(self, measure: Callable[[int], str]) -> str:

@@ -1,7 +1,8 @@
 """Which settings shall a preset have? Declared candidates, judged by selection scores in development; a small table says which and why.
 
 A choice declares a base preset, steps and seeds, and rounds of candidates. Every candidate is a row that the tool itself trains with
-`--development` and `--anchors none`: other seeds and labelled subsets than any that is reported, and no test image is scored. In each
+`--development`, `--anchors none` and `--vary training`: other seeds, and another labelled subset, the same for all of them, than any that
+is reported, and no test image is scored. In each
 round a candidate is the winner so far with one change, and the winner so far is the first of them.
 
 The choice of a round is made by the mean selection score over the seeds. Candidates within one standard error of the best are as good
@@ -134,7 +135,7 @@ class Chooser:
             reference=next(iter(rows)),
             presets={"demo": base},
         )
-        arguments, preset = parse(table, [*self.words, "--development", "--anchors", "none"])
+        arguments, preset = parse(table, [*self.words, "--development", "--anchors", "none", "--vary", "training"])
         arguments = replace(arguments, out=(arguments.out or Path("results") / table.name) / part)
         bench = Bench(preset, arguments, table.name)
         study = Study(table, preset, arguments, self.words, bench)

@@ -85,8 +85,7 @@ def figure(numbers: dict[str, tuple[float, ...]]) -> dict[str, dict[float, float
 
 
 # grubisic2021 through its authors' code (vidlu v0.1.0); docs/paper_presets.md has the source of every value. A supervised batch
-# has no images in the place of the unlabelled ones. The paper draws the labelled subset anew for every run, ours is that of
-# split_seed 0.
+# has no images in the place of the unlabelled ones. The paper draws the labelled subset anew for every run, as seeds do here.
 CITYSCAPES = Preset(
     data=Data(name="cityscapes", labelled=0.25, size=(512, 1024), selection=100),  # half resolution; the code reports on val alone
     method=OneWay(weight=0.5),

@@ -144,6 +144,7 @@ def test_no_test_image_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     found = read(tmp_path / "out" / "1-0")
     assert set(found.metrics["split"].to_pylist()) == {"selection"}
     assert found.study.added == ()  # no anchors
+    assert (found.study.vary, found.study.draws) == ("training", ())  # as tables in docs/evidence were chosen
 
 
 def test_a_wrong_word_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def gap(folder: str, place: Path) -> dict[int, float]:
                 train=train,
                 method=Supervised(objective=objective),
                 seeds=SEEDS,
+                vary="training",
             )
         },
     )

@@ -261,10 +261,20 @@ def run_stage(stage: Stage, place: Place) -> None:
 
 
 @lru_cache(maxsize=2)
+def _loaded(data: Data, cache: Path) -> Pack:
+    return load(data, cache)
+
+
+def loaded(data: Data, cache: Path) -> Pack:
+    """The pack, opened once for all labelled subsets: what draws them is of no matter to it."""
+    return _loaded(replace(data, labelled=None, labelled_seed=None, unlabelled="all"), cache)
+
+
+@lru_cache(maxsize=16)
 def _opened(data: Data, asked: Data, cache: Path) -> tuple[Pack, Splits]:
     scored = replace(asked, **{name: getattr(data, name) for name in OF_MASKS})
-    pack = load(scored, cache)
+    pack = loaded(scored, cache)
     splits = split(pack, asked)
     if scored != asked:
-        pack = load(asked, cache).scored_as(pack, np.concatenate([splits.selection, splits.test]))
+        pack = loaded(asked, cache).scored_as(pack, np.concatenate([splits.selection, splits.test]))
     return pack, splits

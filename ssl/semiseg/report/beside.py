@@ -22,7 +22,7 @@ PANEL_PX = 420
 
 def draw_beside(data: ReportData) -> Drawn | str | None:
     """A panel per metric that the paper states; None where it states nothing of these rows."""
-    if data.study.paper is None:
+    if data.study.paper is None or data.study.vary == "crossed":  # the interval of a mean is one of independent seeds
         return None
     panels = beside_info(data)
     if not panels:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from semiseg.report.crossed import in_design
 from semiseg.report.effects import effects_of
 from semiseg.report.sequential import intervals, seeds_until
 from semiseg.report.statistics import OF_ROW, Paired, Standing, paired, spread
@@ -165,10 +166,10 @@ def _with_ends(deltas: Mapping[int, float], ends: np.ndarray) -> Paired:
 
 
 def comparison(study: StudyRecord) -> Comparison:
-    """How rows of the study are compared, seed by seed: with Student's interval, or with the anytime-valid one."""
+    """How rows of the study are compared, seed by seed: with Student's interval, that of a crossed design, or the anytime-valid one."""
     until = study.until
     if until is None:
-        return paired
+        return lambda row, reference: in_design(study, paired(row, reference))
     level = until.level / until.comparisons
     return lambda row, reference: anytime(_differences(row, reference), level)
 

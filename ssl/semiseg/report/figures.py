@@ -13,6 +13,7 @@ from semiseg.report.effects_figures import draw_dumbbell, draw_interactions, dra
 from semiseg.report.markup import PageFigure
 from semiseg.report.pseudo import draw_pseudo
 from semiseg.report.roles import draw_roles
+from semiseg.report.sources import draw_sources
 from semiseg.report.timeline import draw_timeline
 from semiseg.report.training import draw_losses, draw_selection
 from semiseg.report.variances import draw_variances
@@ -24,6 +25,7 @@ FIGURES: tuple[PageFigure[ReportData], ...] = (
     PageFigure("interactions", "Main effects and interactions", draw_interactions, first=True),
     PageFigure("beside", "Beside the paper", draw_beside),
     PageFigure("deltas", "Deltas", draw_deltas),
+    PageFigure("sources", "Sources of variance", draw_sources),
     PageFigure("variances", "Variances", draw_variances),
     PageFigure("classes", "Classes", draw_classes, wide=True),
     PageFigure("roles", "Roles", draw_roles),

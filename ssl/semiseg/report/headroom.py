@@ -53,13 +53,14 @@ def headrooms(study: StudyRecord, values: Mapping[str, Mapping[int, float]]) -> 
     found, compare, shown = {}, comparison(study), study.until is not None
     for row, anchors in study.anchors.items():
         few, every = values[anchors.row], values[anchors.all_labels] if anchors.all_labels else {}
+        share = fieller(values[row], every, few)  # its interval is one of independent seeds
         found[row] = Headroom(
             row,
             anchors.row,
             anchors.all_labels,
             compare(every, few),
             compare(values[row], few),
-            _point(fieller(values[row], every, few)) if shown else fieller(values[row], every, few),
+            share if study.vary != "crossed" and not shown else _point(share),
             study.headroom / 100,
             shown,
         )

@@ -26,6 +26,7 @@ from semiseg.report.markup import (
 from semiseg.report.metrics import Metrics, metrics_grid
 from semiseg.report.samples import Picture, samples_info
 from semiseg.report.scores import ScoredTable
+from semiseg.report.sources import sources_sections
 from semiseg.report.statistics import Paired, Standing
 from semiseg.report.tables import interval, notes, table_grid
 from semiseg.report.verdicts import after
@@ -51,6 +52,7 @@ def study_page(data: ReportData) -> str:
     made += figure_sections([one for one in FIGURES if one.first], data)
     made += _metrics(data.metrics)
     made += _ends(data)
+    made += sources_sections(data)
     made += figure_sections([one for one in FIGURES if not one.first], data)
     made += [("samples", "Samples", _samples(results)), ("provenance", "Provenance", _provenance(results))]
     return document(study.title, study.question, _facts(data), _banner(data), made, results.folder.name)
@@ -124,8 +126,8 @@ def _card(
     decision: Decision | None,
 ) -> str:
     mean, _, span = interval(delta).partition(" ")
-    if 1 < delta.n < seeds:
-        span += f" (n = {delta.n} of {seeds})"
+    if 1 < len(delta.deltas) < seeds:
+        span += f" (n = {len(delta.deltas)} of {seeds})"
     stated = [f"{one:+.2f}" for one in paper if not math.isnan(one)]
     say = outcome(said, room)
     if decision is not None:
@@ -253,7 +255,8 @@ def _picture(picture: Picture) -> str:
 
 def _provenance(results: Results) -> str:
     study, shared = results.study, sharing(results)
-    known: dict[str, object] = {"data fingerprint": study.data.fingerprint, "labelled ids": study.data.labelled_hash}
+    ids = ", ".join(draw.labelled_hash for draw in study.draws) or study.data.labelled_hash
+    known: dict[str, object] = {"data fingerprint": study.data.fingerprint, "labelled ids": ids}
     known |= {name.replace("_", " "): value for name, value in dotted(encode(study.provenance)).items()}
     known |= {f"plan: {name.replace('_', ' ')}": value for name, value in study.plan.items()}
     known["stages"] = f"rows ask for {shared.asked}, {shared.distinct} are distinct; {shared.seconds:.0f} stage-seconds spent"

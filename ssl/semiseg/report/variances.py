@@ -23,7 +23,7 @@ PAPER_NOTE = " Grey: the ratio of the deviations that the paper prints, with the
 
 def draw_variances(data: ReportData) -> Drawn | None:
     """Ratios of variances of the score and all metrics; left out where no two rows share three seeds."""
-    lines = variance_lines(data.results, data.table)
+    lines = variance_lines(data.results, data.table) if data.study.vary != "crossed" else ()  # its runs are not independent
     if not lines:
         return None
     seeds = sorted({line.ratio.n for line in lines})

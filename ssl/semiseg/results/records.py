@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semiseg.results.decode import decode, encode
+from semiseg.results.draws import DrawRecord, Vary
 from semiseg.results.effects import EffectsRecord
 from semiseg.results.files import first_line, write_bytes
 
@@ -109,6 +110,7 @@ class DataRecord:
     labelled: int | str
     """How many have labels; text such as "12, 64" where rows differ in it."""
     labelled_hash: str
+    """Of the first seed."""
     train: int
     selection: int
     test: int
@@ -227,6 +229,10 @@ class StudyRecord:
     baseline: str | None
     """Row that is no part of the method, if the table has one."""
     seeds: tuple[int, ...]
+    """Of a crossed design the numbers of its runs."""
+    vary: Vary = "training"
+    draws: tuple[DrawRecord, ...] = ()
+    """One per seed, where the labelled subset varies."""
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     data: DataRecord
@@ -251,6 +257,8 @@ class StudyRecord:
         _need(self.reference in rows, "reference", self.reference, names)
         _need(self.baseline in (None, *rows), "baseline", self.baseline, f"{names} or null")
         _need(bool(self.seeds), "seeds", list(self.seeds), "at least one seed")
+        drawn = tuple(draw.seed for draw in self.draws)
+        _need(drawn == (self.seeds if self.vary != "training" else ()), "draws", list(drawn), f"one for each of {list(self.seeds)}")
         for name, listed in (("methods", self.methods), ("metrics", self.metrics)):
             _need(len(set(listed)) == len(listed), name, list(listed), "a list of names, each once")
         for row, other in (self.against or {}).items():

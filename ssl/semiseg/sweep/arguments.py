@@ -17,10 +17,12 @@ from semiseg.development import RESERVED, SCENES, development_data, is_developme
 from semiseg.measures import check_names
 from semiseg.methods import Method, name_of
 from semiseg.nets import UNet, net_named
+from semiseg.results.draws import Vary
 from semiseg.results.records import ReportOptions
 from semiseg.sweep.anchors import AnchorKind, check_kinds
 from semiseg.sweep.budget import seconds_of
 from semiseg.sweep.declaration import Ablation, Preset, Quick
+from semiseg.sweep.draws import check_draws, resolved_vary
 from semiseg.sweep.effects import Effects
 from semiseg.sweep.resources import Ray
 from semiseg.sweep.saved import Saved, read_config
@@ -38,6 +40,11 @@ class Common(Generic[M]):
     method: M
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds; every row is trained once with each."""
+    vary: Vary | None = None
+    """What a seed draws: training (initial weights and data order), labelled (the labelled subset), both; or crossed: each of --seeds
+    with each of --subsets. None: both, but training for the built-in scenes and where data.labelled_seed names a subset."""
+    subsets: tuple[int, ...] = ()
+    """Seeds of labelled subsets, with --vary crossed; none: the numbers in --seeds."""
     preset: str = "demo"
     """Set of defaults."""
     config: Path | None = None
@@ -161,7 +168,7 @@ def with_config(preset: Preset, saved: Saved, file: Path) -> Preset:
 
 def defaults(preset: Preset, early: Mapping[str, Any]) -> dict[str, Any]:
     """The values of `Common` that a resolved preset and its flags say."""
-    return {name: getattr(preset, name) for name in ("data", "net", "train", "method", "seeds")} | dict(early)
+    return {name: getattr(preset, name) for name in ("data", "net", "train", "method", "seeds", "vary", "subsets")} | dict(early)
 
 
 def flagged(preset: Preset, arguments: Common[Any]) -> Preset:
@@ -179,13 +186,18 @@ def flagged(preset: Preset, arguments: Common[Any]) -> Preset:
         require(a.until is not None, "budget", a.budget, "with --until decided")
         seconds_of(a.budget)
     seeds, data = checked_seeds("seeds", a.seeds, a.development), a.data
+    vary = resolved_vary(a.vary, data)
+    subsets = a.subsets or (a.seeds if vary == "crossed" else ())
+    subsets = subsets and checked_seeds("subsets", subsets, a.development)
+    check_draws(vary, seeds, subsets)
+    require(a.until is None or vary != "crossed", "until", a.until, "a --vary other than crossed, whose runs are a fixed grid")
     if a.development:
         data = development_data(data, DATASETS[data.name].variants if data.name in DATASETS else ())
     else:
         chosen = data.labelled_seed is None or not is_development(data.labelled_seed)
         require(chosen, "data.labelled_seed", data.labelled_seed, f"below {RESERVED.start}, or --development")
         require(SCENES not in data.variant, "data.variant", data.variant, "without development, or --development")
-    return replace(preset, data=data, net=a.net, train=a.train, method=a.method, seeds=seeds)
+    return replace(preset, data=data, net=a.net, train=a.train, method=a.method, seeds=seeds, vary=vary, subsets=subsets)
 
 
 def checked_seeds(name: str, seeds: tuple[int, ...], development: bool) -> tuple[int, ...]:

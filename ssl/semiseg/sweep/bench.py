@@ -32,6 +32,7 @@ from semiseg.sweep.anchors import learns_unlabelled
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.costs import Costs
 from semiseg.sweep.declaration import Preset
+from semiseg.sweep.draws import design_of
 from semiseg.sweep.dry_run import KnownPlace, absent, notice, offline, printed, sections
 from semiseg.sweep.feed import Feed
 from semiseg.sweep.resources import check_resources
@@ -54,6 +55,7 @@ class Bench:
         self.net = located(preset.net)
         self.name = run_name(name, preset, arguments)
         self.place, self.pack, self.splits = self._open()
+        """The splits are those of the first seed."""
         self.train = self._resolved()
         self._ahead: Ahead | None = None
         self._splits: dict[tuple[tuple[str, Any], ...], Split] = {}
@@ -76,7 +78,7 @@ class Bench:
             git=git_revision(),
         )
         place.open_store()
-        return place, *place.open()
+        return place, *place.open(**design_of(self.preset).first.data)
 
     def _resolved(self) -> Train:
         sizes = set(zip(self.pack.heights.tolist(), self.pack.widths.tolist(), strict=True))
@@ -129,7 +131,11 @@ class Bench:
         """Print all settings as a dry run does: rows as words, and of the methods those that are used."""
         if isinstance(self.place, KnownPlace):
             print(notice(self.place.data, self.splits, self.place.device), end="\n\n")
-        print(printed(sections(self.place.data, self.net, self.train, used, rows, self.preset.seeds)), flush=True)
+        found = sections(self.place.data, self.net, self.train, used, rows, self.preset.seeds)
+        found["seeds"] |= (
+            {"vary": self.preset.vary, "subsets": list(self.preset.subsets)} if design_of(self.preset).vary != "training" else {}
+        )
+        print(printed(found), flush=True)
 
     def cost(self, measure: Callable[[int], str]) -> str:
         """What `measure(slots)` says of the time that training takes, or why that is unknown."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from semiseg import results
-from semiseg.stage import Stage
+from semiseg.stage import Stage, with_teachers
 from semiseg.store import Store
 from semiseg.sweep.feed import Queue
 from semiseg.sweep.plan import Plan
@@ -43,8 +43,9 @@ class Collector:
         """Lines of stages.parquet of finished stages."""
         self.tables: dict[str, list[pa.Table]] = {name: [_coded(results.SCHEMAS[name].empty_table())] for name in TABLES}
         self.pictured: set[str] = set()
-        self.first = min(seed for _, seed in plan.chains)
-        """The seed whose sample pictures are kept."""
+        first = next((seed for _, seed in plan.chains), 0)
+        self.shown = frozenset(with_teachers(stage for (_, seed), chain in plan.chains.items() if seed == first for stage in chain))
+        """Keys of the stages whose sample pictures are kept: those of the first seed."""
 
     def write(self, states: States, study: results.StudyRecord) -> None:
         """Write study.json, the five tables and the sample pictures; stages that are not finished are listed with their state."""
@@ -58,7 +59,7 @@ class Collector:
             self.tables[name] = [pa.concat_tables(self.tables[name]).unify_dictionaries().combine_chunks()]
             results.write_table(self.folder, name, self.tables[name][0].cast(results.SCHEMAS[name]))
         results.write_table(self.folder, "rows", row_lines(self.plan))
-        self._copy_samples(stage.key for stage in done if stage.seed == self.first)
+        self._copy_samples(stage.key for stage in done if stage.key in self.shown)
         results.write_study(self.folder, study)
 
     def _read(self, stages: Iterable[Stage]) -> None:

@@ -9,6 +9,7 @@ from semiseg.codec import read_row
 from semiseg.config import Data, Net, SettingError, Train, require
 from semiseg.methods import Method, Supervised, ThreeStage, name_of
 from semiseg.nets import UNet
+from semiseg.results.draws import Vary
 from semiseg.results.records import PrintedSpread
 from semiseg.sweep.rows import resolve_row
 
@@ -63,6 +64,10 @@ class Preset:
     others: tuple[Method, ...] = ()
     """Further methods that rows may name; `supervised` needs no mention."""
     seeds: tuple[int, ...] = (0, 1, 2)
+    vary: Vary | None = None
+    """What a seed draws; None: as `semiseg.sweep.draws.resolved_vary` says of the data."""
+    subsets: tuple[int, ...] = ()
+    """Seeds of labelled subsets of a crossed design."""
     rows: tuple[str, ...] = ()
     """Rows when the command line names none; none: all of the table."""
     adds: Mapping[str, Row] = field(default_factory=dict)

@@ -1,23 +1,25 @@
 """Rows x seeds -> chains of stages -> distinct stages, in an order in which teachers come before those who learn from them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from semiseg.change import with_values
 from semiseg.config import Net, Train
 from semiseg.stage import Split, Stage, with_teachers
+from semiseg.sweep.draws import Design, Draw
 from semiseg.sweep.rows import ResolvedRow
 
 
 @dataclass(frozen=True)
 class Plan:
     """`chains[row, seed]` is the chain of stages of a row at a seed; `done` are the keys that the store holds; `anchors` the rows that
-    the table did not declare."""
+    the table did not declare; `names` what people read of seeds, where that is not their number."""
 
     chains: dict[tuple[str, int], tuple[Stage, ...]]
     done: frozenset[str]
     anchors: frozenset[str] = frozenset()
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -37,8 +39,10 @@ class Plan:
     def label(self, stage: Stage) -> str:
         """row/seed/stage of the first row that needs the stage: what people see of it."""
         found = self.needed_by.get(stage.key)
-        row = f"{found[0][0]}/seed {found[0][1]}" if found else f"seed {stage.seed}"
-        return f"{row}/{stage.name}"
+        if not found:
+            return f"seed {stage.seed}/{stage.name}"
+        row, seed = found[0]
+        return f"{row}/{self.names.get(seed, f'seed {seed}')}/{stage.name}"
 
     @cached_property
     def needed_by(self) -> dict[str, list[tuple[str, int]]]:
@@ -101,6 +105,13 @@ def chain_of(line: ResolvedRow, seed: int, *, split: Split, net: Net, train: Tra
     return line.method.stages(split, net, with_values(train, line.train), seed)
 
 
+def drawn_chain(
+    line: ResolvedRow, draw: Draw, *, split: Callable[[ResolvedRow], Split], net: Net, train: Train
+) -> tuple[Stage, ...]:
+    """The stages of a row with the weights, order and labelled images that are drawn."""
+    return chain_of(line, draw.training, split=split(draw.of(line)), net=net, train=train)
+
+
 def make_plan(
     lines: Mapping[str, ResolvedRow],
     seeds: Sequence[int],
@@ -110,10 +121,17 @@ def make_plan(
     train: Train,
     has: Callable[[str], bool],
     anchors: Iterable[str] = (),
+    design: Design | None = None,
 ) -> Plan:
-    """Resolve every row at every seed into its stages and look up which of them `has` finished; `split` gives a row's images."""
+    """Resolve every row at every seed into its stages and look up which of them `has` finished; `split` gives a row's images.
+
+    `design` says what a seed draws; without one, initial weights and data order.
+    """
+    design = design or Design(seeds=tuple(seeds))
     chains = {
-        (row, seed): chain_of(line, seed, split=split(line), net=net, train=train) for row, line in lines.items() for seed in seeds
+        (row, seed): drawn_chain(line, design.draw(seed), split=split, net=net, train=train)
+        for row, line in lines.items()
+        for seed in seeds
     }
-    plan = Plan(chains, frozenset(), frozenset(anchors))
+    plan = Plan(chains, frozenset(), frozenset(anchors), design.names)
     return replace(plan, done=frozenset(key for key in plan.stages if has(key)))

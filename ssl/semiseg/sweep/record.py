@@ -13,6 +13,7 @@ from semiseg.development import is_development
 from semiseg.lazy import torch
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.provenance import device_name, versions
+from semiseg.results.draws import DrawRecord, Vary
 from semiseg.results.effects import EffectsRecord
 from semiseg.results.records import CurveRecord, DataRecord, PaperRecord, ProvenanceRecord, ReportOptions, ScoreRecord, StudyRecord
 from semiseg.runner import Place
@@ -49,12 +50,16 @@ def study_record(
     slots: int,
     report: ReportOptions,
     effects: EffectsRecord | None = None,
+    vary: Vary = "training",
+    draws: tuple[DrawRecord, ...] = (),
+    drawn: str = "",
 ) -> StudyRecord:
     """The record of one run of a table.
 
     Args: rows are the declared ones of this run, as words; method is what rows mean that name none; asked are
     the metrics that the training settings of all rows name; curve_paper is what the paper states for
-    this preset's network, in place of the table's own; wall_seconds, slots and device ("": this machine's) are of the last run that trained something.
+    this preset's network, in place of the table's own; wall_seconds, slots and device ("": this machine's) are of the last run that
+    trained something; drawn is what a seed draws, in words.
     """
     finals = [chain[-1] for (row, _), chain in plan.chains.items() if row in rows]
     development = any(is_development(stage.seed) for stage in finals)
@@ -77,6 +82,8 @@ def study_record(
         reference=table.reference if table.reference in rows else next(iter(rows)),
         baseline=table.baseline if table.baseline in rows else None,
         seeds=tuple(seeds),
+        vary=vary,
+        draws=draws,
         classes=tuple(pack.classes),
         palette=tuple((red, green, blue) for red, green, blue in pack.palette),
         data=_data(place.data.name, sorted({stage.split.labelled for stage in finals}), pack, splits),
@@ -85,7 +92,7 @@ def study_record(
             metric=train.score,
             split="selection" if development else "test",
             weights=train.weights,
-            rule=_rule(train.weights, {one.rule.evaluated for one in finals}, development),
+            rule=_rule(train.weights, {one.rule.evaluated for one in finals}, development, drawn),
         ),
         plan=plan.counts(),
         provenance=_provenance(place, command, device),
@@ -118,13 +125,13 @@ def _data(name: str, labelled: Sequence[int], pack: Pack, splits: Splits) -> Dat
     )
 
 
-def _rule(weights: str, evaluated: set[str], development: bool) -> str:
+def _rule(weights: str, evaluated: set[str], development: bool, drawn: str) -> str:
     chosen = "best on the selection images" if weights == "best" else "of the last step"
     said = [f"test images are scored once, with the weights {chosen}"]
     if development:
         said = [f"development: scores are of the selection images, with the weights {chosen}; no test image is scored"]
     said += [f"rows with a {role} report the {role}" for role in sorted(evaluated - {FIRST_ROLE})]
-    return "; ".join(said)
+    return "; ".join([*said, *([drawn] if drawn else [])])
 
 
 def _provenance(place: Place, command: str, device: str) -> ProvenanceRecord:

@@ -22,11 +22,12 @@ from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, res
 from semiseg.sweep.collect import Collector, States
 from semiseg.sweep.deciding import Deciding, first_seeds
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
+from semiseg.sweep.draws import design_of, draw_records, settled
 from semiseg.sweep.effects import Planned
 from semiseg.sweep.estimate import simulate, stage_costs
 from semiseg.sweep.feed import PlanFeed, Queue
 from semiseg.sweep.pictures import write_views
-from semiseg.sweep.plan import Plan, chain_of, make_plan
+from semiseg.sweep.plan import Plan, drawn_chain, make_plan
 from semiseg.sweep.record import study_record
 from semiseg.sweep.renewal import Renewal
 from semiseg.sweep.rows import ResolvedRow, resolve_row
@@ -63,6 +64,7 @@ class Study:
         self.anchored = Anchored(self.lines, {}, {}, None)
         self.name = run_name(table.name, preset, arguments)
         self.out = results_folder(arguments, self.name)
+        self.design = design_of(preset)
         self.unwritten = ""
         """Why results could not be written, if so."""
         self.wall, self.slots, self.device = self._measured_before()
@@ -91,6 +93,8 @@ class Study:
         queue = Queue(plan.to_train, plan.done)
         deciding = self._deciding(plan, queue, bench)
         plan = deciding.plan if deciding else plan
+        if said := self.design.said(bench.place.data):
+            print(said)
         if self.effects:
             print(sets_said(self.effects, plan), flush=True)
         print(plan, end="" if plan.to_train else "\n", flush=True)
@@ -118,7 +122,7 @@ class Study:
                 collector.plan = now
                 record = self._record(now, bench)
                 collector.write(states, deciding.recorded(record) if deciding else record)
-                ends = (chain[-1] for (_, seed), chain in now.chains.items() if seed == self.preset.seeds[0])
+                ends = (chain[-1] for (_, seed), chain in now.chains.items() if seed == self.design.numbers[0])
                 write_views(self.out / "samples", [one for one in ends if one.key in states.done], bench.pack, bench.splits)
                 self.unwritten = ""
             except OSError as error:
@@ -145,14 +149,16 @@ class Study:
     def plan(self, bench: Bench) -> Plan:
         """The stages of all rows, anchors and seeds; a dry run prints the settings."""
 
-        def chain(line: ResolvedRow, seed: int = self.preset.seeds[0]) -> tuple[Stage, ...]:
-            return chain_of(line, seed, split=bench.images(line), net=bench.net, train=bench.train)
+        self.design = settled(self.design, self.lines, bench.images)
+
+        def chain(line: ResolvedRow) -> tuple[Stage, ...]:
+            return drawn_chain(line, self.design.first, split=bench.images, net=bench.net, train=bench.train)
 
         self.anchored = anchored(self.table, self.lines, self.arguments.anchors, self.preset.methods(), chain)
         rows = self.rows | self.anchored.words
         for row in self.shown.sample_rows:
             require(row in rows, "report.sample_rows", row, ", ".join(rows))
-        plan = self._planned(bench, list(self.anchored.lines), self.preset.seeds, bench.place.open_store().listed())
+        plan = self._planned(bench, list(self.anchored.lines), self.design.numbers, bench.place.open_store().listed())
         if plan.to_train:  # what is finished has been trained with these settings
             if not self.arguments.dry_run:
                 bench.begin()
@@ -172,6 +178,7 @@ class Study:
             train=bench.train,
             has=has,
             anchors=self.anchored.words,
+            design=self.design,
         )
 
     def _deciding(self, plan: Plan, queue: Queue, bench: Bench) -> Deciding | None:
@@ -238,7 +245,10 @@ class Study:
             net=bench.net,
             train=bench.train,
             asked=self.preset.train.metrics,
-            seeds=self.preset.seeds,
+            seeds=self.design.numbers,
+            vary=self.design.vary,
+            draws=draw_records(self.design, {seed for _, seed in plan.chains}, bench.split),
+            drawn=self.design.said(bench.place.data),
             curve_paper=self.preset.curve_paper,
             command=command_line(self.words),
             device=self.device,

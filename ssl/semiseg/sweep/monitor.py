@@ -11,7 +11,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from semiseg.report.metrics import pretty
 from semiseg.stage import Stage
 
 LINE_SECONDS = 30.0
@@ -82,7 +81,7 @@ class Monitor:
         figures = self.gone(stage.key)
         score = _percent(figures.get("selection_score", math.nan))
         self.say(
-            f"{self._head()} done {self.watched.label(stage)}: selection {pretty(stage.train.score)} {score}, "
+            f"{self._head()} done {self.watched.label(stage)}: selection {called(stage)} {score}, "
             f"{figures.get('seconds', 0.0):.0f} s, {self._left()}"
         )
 
@@ -115,14 +114,14 @@ class Monitor:
         stage, figures = self.stages[key], self.figures[key]
         return (
             f"{self.watched.label(stage)}: step {figures['training_step']}/{figures['steps']}, "
-            f"selection {pretty(stage.train.score)} {_percent(figures['selection_score'])}, {figures['images_per_second']:.0f} images/s"
+            f"selection {called(stage)} {_percent(figures['selection_score'])}, {figures['images_per_second']:.0f} images/s"
         )
 
     def _table(self) -> Table:
         ended, total, what, _ = self.watched.counts()
         table = Table(title=f"{ended} of {total} {what}, {self._left()}", title_justify="left", box=None, pad_edge=False)
         running = [(stage, self.figures[key]) for key, stage in self.stages.copy().items() if key in self.figures]
-        scores = " / ".join(dict.fromkeys(pretty(stage.train.score) for stage, _ in running))
+        scores = " / ".join(dict.fromkeys(called(stage) for stage, _ in running))
         for name, right in (("stage", False), ("step", True), (f"selection {scores}", True), ("images/s", True), ("left", True)):
             table.add_column(name, justify="right" if right else "left")
         for stage, figures in running:
@@ -142,6 +141,13 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def called(stage: Stage) -> str:
+    """What reports call the score of a stage."""
+    from semiseg.report.metrics import pretty  # not before something is trained
+
+    return pretty(stage.train.score)
 
 
 def parts_of(label: str) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semiseg.coalitions import KINDS, asked_sets, factorial, left_in, left_out, needs, ordered, shapley
+from semiseg.coalitions import KINDS, Weights, asked_sets, factorial, left_in, left_out, needs, ordered, shapley
 
 Sets = list[frozenset[str]]
 
@@ -23,7 +23,7 @@ def closed(players: str, only_with: dict[str, set[str]]) -> Sets:
     return [one for one in all_sets(players) if all(only_with.get(p, set()) <= one for p in one)]
 
 
-def worth(weights: dict[frozenset[str], float], score: dict[frozenset[str], float]) -> float:
+def worth(weights: Weights, score: dict[frozenset[str], float]) -> float:
     return fsum(weight * score[one] for one, weight in weights.items())
 
 

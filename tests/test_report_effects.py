@@ -82,9 +82,9 @@ def test_intervals_are_those_of_paired_differences(tmp_path):
     data = report_data(make_effects(tmp_path, three_parts, ("CR", "SA", "T2"), ("both",), own=0.01, seeds=4))
     values = values_of(data.results)
     one = kind(data, "out")["CR"].values
-    rows = [np.array([*values[row].values()]) for row in ("full", "base + SA + T2")]
-    low, high = stats.ttest_rel(*rows).confidence_interval()
-    assert (one.mean, one.low, one.high) == pytest.approx((float(np.mean(rows[0] - rows[1])), low, high))
+    more, less = (np.array([*values[row].values()]) for row in ("full", "base + SA + T2"))
+    low, high = stats.ttest_rel(more, less).confidence_interval()
+    assert (one.mean, one.low, one.high) == pytest.approx((float(np.mean(more - less)), low, high))
     assert data.study.effects is not None
     fewer = values | {"base + SA + T2": values["base + SA + T2"] | {2: math.nan}}
     found = decided_of(data.study.effects, fewer)
@@ -181,14 +181,14 @@ def test_the_page_shows_figures_table_and_cards(tmp_path):
     for anchor in ("effects", "shapley", "dumbbell", "interactions"):
         assert f'<section id="{anchor}"' in text
     assert "Shapley value: what the part adds when it comes" in text
-    drawn = {one.__name__: one(report_data(read(tmp_path))) for one in (draw_shapley, draw_dumbbell, draw_interactions)}
-    bars, heat = drawn["draw_interactions"].figures  # type: ignore[union-attr]
+    drawn: Any = {one.__name__: one(report_data(read(tmp_path))) for one in (draw_shapley, draw_dumbbell, draw_interactions)}
+    bars, heat = drawn["draw_interactions"].figures
     assert len(bars.data[0].x) == 3
     z = heat.data[0].z
     assert [z[i][i] for i in range(3)] == [None] * 3
     assert z[0][1] == z[1][0] == pytest.approx(-2.5, abs=0.3)  # CR and SA do the same
     assert heat.data[0].text[0][1].endswith(" *")
-    dots = drawn["draw_shapley"].figures[0].data[1]  # type: ignore[union-attr]
+    dots = drawn["draw_shapley"].figures[0].data[1]
     assert len(dots.x) == 9
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from semiseg.coalitions import Coalition, Weights, difference_of, factorial, left_in, left_out, shapley
+from semiseg.coalitions import Coalition, Kind, Weights, difference_of, factorial, left_in, left_out, shapley
 from semiseg.report.statistics import Paired, paired
 from semiseg.results.effects import EffectsRecord
 
@@ -12,6 +12,12 @@ EffectKind = Literal["Shapley", "out", "in", "main", "interaction"]
 Values = Mapping[str, Mapping[int, float]]
 """Scores by row and seed; NaN where there is none."""
 Compare = Callable[[Mapping[int, float], Mapping[int, float]], Paired]
+
+
+SIDES: tuple[tuple[EffectKind, Kind, Callable[..., tuple[Coalition, Coalition]]], ...] = (
+    ("out", "loo", left_out),
+    ("in", "loi", left_in),
+)
 
 
 class Effect(NamedTuple):
@@ -58,8 +64,8 @@ def _asked(record: EffectsRecord) -> Iterable[tuple[EffectKind, tuple[str, ...],
     if "shapley" in asked:
         for player, weights in shapley(sets, players).items():
             yield "Shapley", (player,), weights, ()
-    for kind, side in (("out", left_out), ("in", left_in)):
-        if asked & {"both", "loo" if kind == "out" else "loi"}:
+    for kind, alone, side in SIDES:
+        if asked & {"both", alone}:
             for player in players:
                 first, second = side(player, sets, players)
                 more = [name for name in players if name in first - second and name != player]

@@ -1,7 +1,7 @@
 """The page's section of all effects of a study."""
 
 from semiseg.report.data import ReportData
-from semiseg.report.effects_table import CALLED, MEANS, effects_grid, effects_words
+from semiseg.report.effects_table import CALLED, MEANS, effects_grid, effects_words, kinds_of_effects
 from semiseg.report.markup import Section, escaped, numeral, section, wide_table
 
 
@@ -16,7 +16,7 @@ def effects_section(data: ReportData) -> list[Section]:
     for one, line in zip(data.table.effects, grid.lines, strict=True):
         cells = [f'<td class="{"number" * is_number}">{numeral(cell)}</td>' for cell, is_number in zip(line, numbers, strict=True)]
         body.append(f'<tr class="{"reference" * one.decided}">{"".join(cells)}</tr>')
-    kinds = dict.fromkeys(one.kind for one in data.table.effects)
-    below = [*effects_words(data), *(f"{CALLED[kind].capitalize()}: {MEANS[kind]}." for kind in kinds)]
+    meant = [f"{CALLED[kind].capitalize()}: {MEANS[kind]}." for kind in kinds_of_effects(data.table.effects)]
+    below = [*effects_words(data), *meant]
     notes = "".join(f'<p class="note">{numeral(one)}</p>' for one in below)
     return [("effects", "Effects", section("effects", "What each part is worth", wide_table(heads, body) + notes))]

@@ -28,9 +28,14 @@ MEANS: dict[EffectKind, str] = {
 }
 
 
+def kinds_of_effects(effects: Sequence[Effect]) -> list[EffectKind]:
+    """Kinds that are among them."""
+    return [kind for kind in CALLED if any(one.kind == kind for one in effects)]
+
+
 def effects_how(effects: Sequence[Effect]) -> str:
     """What the decided effects are of; "" where there are none."""
-    kinds = dict.fromkeys(one.kind for one in effects if one.decided)
+    kinds = kinds_of_effects([one for one in effects if one.decided])
     said = "; ".join(f"{CALLED[kind]}: {MEANS[kind]}" for kind in kinds)
     return f"{said[0].upper()}{said[1:]}" if said else ""
 
@@ -80,8 +85,8 @@ def _sets(record: EffectsRecord, effects: Sequence[Effect]) -> list[str]:
     """Which sets there are, and what that makes of factorial effects."""
     possible = 2 ** len(record.players)
     why = f": {record.infeasible}" if record.infeasible else ""
-    rest = f"the others make no training of their own{why}" if record.feasible < possible else "all of them"
-    said = [f"{record.feasible} of {possible} sets of parts can be trained ({rest}); {len(record.sets)} are rows here."]
+    rest = f" (the others make no training of their own{why})" if record.feasible < possible else ""
+    said = [f"{record.feasible} of {possible} sets of parts can be trained{rest}; {len(record.sets)} are rows here."]
     pairs = math.comb(len(record.players), 2)
     if any(one.kind == "main" for one in effects) and record.feasible < possible:
         left = pairs - sum(one.kind == "interaction" for one in effects)

@@ -102,6 +102,8 @@ def test_scripts_plan_their_work(
         )
     elif words[0] in ("analysis/bench_sweep.py", "analysis/bench_plan.py"):
         words = [words[0], "--help"]
+    elif words[0] == "analysis/simulate_sequential.py":
+        words += ["--studies", "20", "--sequences", "50", "--engine", "1"]
     elif words[0] == "analysis/bench_steps.py":
         words += ["--blocks", "2", "--steps", "1", "--size", "32", "--networks", "U-Net 8, depth 3", "--cache", str(cache)]
     elif words[0] == "analysis/profile_steps.py":

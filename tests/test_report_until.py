@@ -143,7 +143,8 @@ def test_seeds_behind_one_that_is_still_trained_are_not_looked_at(study: Results
 
 def test_page_and_figure_show_the_decisions(study: Results) -> None:
     info = forest_info(report_data(study).table)
-    bars = {bar.hovertemplate.split(":")[0]: bar.error_x for bar in forest_figure(info).data if bar.error_x.array is not None}
+    drawn: Any = forest_figure(info)
+    bars = {bar.hovertemplate.split(":")[0]: bar.error_x for bar in drawn.data if bar.error_x.array is not None}
     for delta in info.deltas:
         assert bars[delta.row].array[0] == pytest.approx(delta.high - delta.mean)
         assert bars[delta.row].arrayminus[0] == pytest.approx(delta.mean - delta.low)

@@ -23,8 +23,8 @@ def marginal_ratio(values: np.ndarray, mean: float) -> float:
     def prior(effect: float) -> float:
         return math.exp(-(effect**2) / (2 * SCALE)) / math.sqrt(2 * math.pi * SCALE)
 
-    above, _ = dblquad(lambda effect, s: density(s, effect) * prior(effect), -5, 6, -16, 16, epsabs=1e-12, epsrel=1e-8)
-    below, _ = quad(lambda s: density(s, 0.0), -5, 6, epsabs=1e-12, epsrel=1e-10)
+    above = dblquad(lambda effect, s: density(s, effect) * prior(effect), -5, 6, -16, 16, epsabs=1e-12, epsrel=1e-8)[0]
+    below = quad(lambda s: density(s, 0.0), -5, 6, epsabs=1e-12, epsrel=1e-10)[0]
     return above / below
 
 

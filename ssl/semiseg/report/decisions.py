@@ -49,8 +49,8 @@ class Decision(NamedTuple):
 
     def opposite(self) -> "Decision":
         """Of the same quantity with the other sign."""
-        turned: Mapping[Verdict, Verdict] = {"helps": "hurts", "hurts": "helps"}
-        return Decision(turned.get(self.verdict, self.verdict), self.paired.opposite(), self.after, self.more)
+        turned: Verdict = "hurts" if self.verdict == "helps" else "helps" if self.verdict == "hurts" else self.verdict
+        return Decision(turned, self.paired.opposite(), self.after, self.more)
 
 
 def pair_name(row: str, against: str) -> str:

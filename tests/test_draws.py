@@ -25,7 +25,7 @@ from semiseg.sweep.anchors import anchored
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.command import main
 from semiseg.sweep.declaration import Ablation, Preset
-from semiseg.sweep.draws import SAID, Design, Draw, design_of, draw_records, settled
+from semiseg.sweep.draws import SAID, Design, SeedDraw, design_of, draw_records, settled
 from semiseg.sweep.plan import Plan, drawn_chain, make_plan
 from semiseg.sweep.rows import ResolvedRow, resolve_row
 
@@ -74,7 +74,7 @@ def test_a_seed_stands_for_a_training_seed_and_a_subset(design: Design, draws: d
     assert list(design.draws) == list(design.numbers)
     assert design.said(Data(name="folder")).startswith(SAID[design.vary])
     if design.vary != "crossed":
-        assert design.draw(9) == Draw(9 if design.vary != "labelled" else 4, 9 if design.vary != "training" else None)
+        assert design.draw(9) == SeedDraw(9 if design.vary != "labelled" else 4, 9 if design.vary != "training" else None)
 
 
 def test_training_alone_plans_what_was_planned_before() -> None:

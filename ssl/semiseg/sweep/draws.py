@@ -19,7 +19,7 @@ SAID: Mapping[Vary, str] = {
 }
 
 
-class Draw(NamedTuple):
+class SeedDraw(NamedTuple):
     """What one number in the column of seeds stands for."""
 
     training: int
@@ -51,17 +51,17 @@ class Design:
         """The seeds; of a crossed design the runs, counted from 0, all subsets of the first training seed first."""
         return tuple(range(len(self.seeds) * len(self.subsets))) if self.vary == "crossed" else self.seeds
 
-    def draw(self, number: int) -> Draw:
+    def draw(self, number: int) -> SeedDraw:
         """What a number stands for; but for a crossed design it need not be one of `numbers`, such as a seed that is added later."""
         if self.vary == "crossed":
             seed, subset = divmod(number, len(self.subsets))
-            return Draw(self.seeds[seed], self.subsets[subset])
+            return SeedDraw(self.seeds[seed], self.subsets[subset])
         if self.vary == "labelled":
-            return Draw(self.seeds[0], number)
-        return Draw(number, number if self.vary == "both" else None)
+            return SeedDraw(self.seeds[0], number)
+        return SeedDraw(number, number if self.vary == "both" else None)
 
     @property
-    def draws(self) -> dict[int, Draw]:
+    def draws(self) -> dict[int, SeedDraw]:
         return {number: self.draw(number) for number in self.numbers}
 
     @property
@@ -72,7 +72,7 @@ class Design:
         return {number: f"seed {draw.training} subset {draw.subset}" for number, draw in self.draws.items()}
 
     @property
-    def first(self) -> Draw:
+    def first(self) -> SeedDraw:
         """That of the first number."""
         return self.draw(self.numbers[0])
 

@@ -258,8 +258,8 @@ def test_results_know_every_subset_by_its_images() -> None:
     def opened(**values: Any) -> Split:
         return split_of(*place().open(**values))
 
-    assert draw_records(Design(seeds=(0, 1)), opened) == ()
-    found = draw_records(Design(vary="crossed", seeds=(3, 4), subsets=(0, 1)), opened)
+    assert draw_records(Design(seeds=(0, 1)), (0, 1), opened) == ()
+    found = draw_records(Design(vary="crossed", seeds=(3, 4), subsets=(0, 1)), range(4), opened)
     assert [(one.seed, one.training, one.subset) for one in found] == [(0, 3, 0), (1, 3, 1), (2, 4, 0), (3, 4, 1)]
     assert [one.labelled_hash for one in found] == [opened(labelled_seed=s).labelled_hash for s in (0, 1, 0, 1)]
 

@@ -224,11 +224,11 @@ class StudyRecord:
         _need(self.reference in rows, "reference", self.reference, names)
         _need(self.baseline in (None, *rows), "baseline", self.baseline, f"{names} or null")
         _need(bool(self.seeds), "seeds", list(self.seeds), "at least one seed")
-        drawn = tuple(draw.seed for draw in self.draws)
+        drawn = sorted(draw.seed for draw in self.draws)
         _need(
-            drawn == (self.seeds if self.vary != "training" else ()),
+            drawn == (sorted(self.seeds) if self.vary != "training" else []),
             "draws",
-            list(drawn),
+            drawn,
             f"one for each of {list(self.seeds)}, with vary training none",
         )
         for name, listed in (("methods", self.methods), ("metrics", self.metrics)):

@@ -1,6 +1,6 @@
 """What a seed of a study draws: initial weights and data order, the labelled subset, or both; and the two crossed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -93,12 +93,12 @@ def design_of(preset: Preset) -> Design:
     return Design(vary=preset.vary or "training", seeds=preset.seeds, subsets=preset.subsets)
 
 
-def draw_records(design: Design, split: Callable[..., Split]) -> tuple[DrawRecord, ...]:
-    """What results say of every number, where the labelled subset varies; `split` gives the images of values of Data."""
+def draw_records(design: Design, numbers: Iterable[int], split: Callable[..., Split]) -> tuple[DrawRecord, ...]:
+    """What results say of numbers, where the labelled subset varies; `split` gives the images of values of Data."""
     return tuple(
         DrawRecord(seed=number, training=draw.training, subset=draw.subset, labelled_hash=split(**draw.data).labelled_hash)
-        for number, draw in design.draws.items()
-        if draw.subset is not None
+        for number in numbers
+        if (draw := design.draw(number)).subset is not None
     )
 
 

@@ -54,6 +54,17 @@ def test_a_record_is_read_back_the_same(tmp_path):
     assert read_study(tmp_path) == smaller
 
 
+def test_where_subsets_vary_there_is_a_draw_for_each_seed(tmp_path):
+    draws = [{"seed": seed, "training": seed, "subset": seed, "labelled_hash": f"h{seed}"} for seed in (0, 3)]
+    write_json(tmp_path, study_of((0, 3), vary="both", draws=draws))
+    read_back = read_study(tmp_path)
+    assert (read_back.vary, [encode(draw) for draw in read_back.draws]) == ("both", draws)
+    for vary, wrong in (("both", draws[:1]), ("both", []), ("training", draws)):
+        write_json(tmp_path, study_of((0, 3), vary=vary, draws=wrong))
+        with pytest.raises(ValueError, match=r"draws: got .*; allowed: one for each of \[0, 3\]"):
+            read_study(tmp_path)
+
+
 UNTIL = {"level": 0.05, "comparisons": 2, "max_seeds": 20, "budget_seconds": None, "order": [["S1", 3], ["full", 3]]}
 UNTIL |= {"spent_seconds": 12.5, "reason": "decided", "began": 1.5e9, "ahead": 2}
 
@@ -68,6 +79,7 @@ def test_a_file_that_is_read_and_written_keeps_its_content(tmp_path):
     asked |= {"anchors": {"full": {"row": "S1", "all_labels": None, "beside": []}}, "added": ["S1"], "headroom": 2.0, "margin": 0.5}
     asked |= {"until": UNTIL, "effects": None}
     asked["report"] = {"axis": "epoch", "sample_rows": ["full", "S1"]}
+    asked |= {"vary": "training", "draws": []}
     write_json(tmp_path, asked)
     assert json.loads(write_study(tmp_path, read_study(tmp_path)).read_text()) == asked
 

@@ -257,8 +257,13 @@ class StudyRecord:
         _need(self.reference in rows, "reference", self.reference, names)
         _need(self.baseline in (None, *rows), "baseline", self.baseline, f"{names} or null")
         _need(bool(self.seeds), "seeds", list(self.seeds), "at least one seed")
-        drawn = tuple(draw.seed for draw in self.draws)
-        _need(drawn == (self.seeds if self.vary != "training" else ()), "draws", list(drawn), f"one for each of {list(self.seeds)}")
+        drawn = sorted(draw.seed for draw in self.draws)
+        _need(
+            drawn == (sorted(self.seeds) if self.vary != "training" else []),
+            "draws",
+            drawn,
+            f"one for each of {list(self.seeds)}, with vary training none",
+        )
         for name, listed in (("methods", self.methods), ("metrics", self.metrics)):
             _need(len(set(listed)) == len(listed), name, list(listed), "a list of names, each once")
         for row, other in (self.against or {}).items():

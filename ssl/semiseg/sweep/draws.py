@@ -94,11 +94,11 @@ def design_of(preset: Preset) -> Design:
 
 
 def draw_records(design: Design, numbers: Iterable[int], split: Callable[..., Split]) -> tuple[DrawRecord, ...]:
-    """What results say of the numbers, where the labelled subset varies; `split` gives the images of values of Data."""
+    """What results say of numbers, where the labelled subset varies; `split` gives the images of values of Data."""
     return tuple(
         DrawRecord(seed=number, training=draw.training, subset=draw.subset, labelled_hash=split(**draw.data).labelled_hash)
-        for number, draw in [(number, design.draw(number)) for number in sorted(numbers)]
-        if draw.subset is not None
+        for number in numbers
+        if (draw := design.draw(number)).subset is not None
     )
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from semiseg.change import with_values
 from semiseg.config import Net, Train
 from semiseg.stage import Split, Stage, with_teachers
-from semiseg.sweep.draws import Design, Draw
+from semiseg.sweep.draws import Design, SeedDraw
 from semiseg.sweep.rows import ResolvedRow
 
 
@@ -106,7 +106,7 @@ def chain_of(line: ResolvedRow, seed: int, *, split: Split, net: Net, train: Tra
 
 
 def drawn_chain(
-    line: ResolvedRow, draw: Draw, *, split: Callable[[ResolvedRow], Split], net: Net, train: Train
+    line: ResolvedRow, draw: SeedDraw, *, split: Callable[[ResolvedRow], Split], net: Net, train: Train
 ) -> tuple[Stage, ...]:
     """The stages of a row with the weights, order and labelled images that are drawn."""
     return chain_of(line, draw.training, split=split(draw.of(line)), net=net, train=train)

@@ -230,6 +230,7 @@ class Study:
         return FAILED if queue.failed else DONE
 
     def _record(self, plan: Plan, bench: Bench) -> StudyRecord:
+        numbers = tuple(dict.fromkeys(seed for _, seed in plan.chains))
         return study_record(
             self.table,
             plan,
@@ -245,9 +246,9 @@ class Study:
             net=bench.net,
             train=bench.train,
             asked=self.preset.train.metrics,
-            seeds=self.design.numbers,
+            seeds=numbers,
             vary=self.design.vary,
-            draws=draw_records(self.design, {seed for _, seed in plan.chains}, bench.split),
+            draws=draw_records(self.design, numbers, bench.split),
             drawn=self.design.said(bench.place.data),
             curve_paper=self.preset.curve_paper,
             command=command_line(self.words),

@@ -18,7 +18,16 @@ from scipy.special import (
 LEVEL = 0.05
 EXACT_SEEDS = 20  # the sign-flip test lists 2**(n - 1) sums: half a million here
 Standing = Literal[
-    "earns its place", "hurts here", "better here", "worse here", "unclear", "cannot tell here", "one seed only", "no result yet"
+    "earns its place",
+    "hurts here",
+    "better here",
+    "worse here",
+    "equivalent",
+    "unclear",
+    "unclear after Holm",
+    "cannot tell here",
+    "one seed only",
+    "no result yet",
 ]
 OF_PART: tuple[Standing, Standing] = ("earns its place", "hurts here")
 OF_ROW: tuple[Standing, Standing] = ("better here", "worse here")

@@ -74,7 +74,9 @@ def test_seeds_that_agree_leave_no_doubt_and_too_few_leave_nothing_but_doubt() -
     assert (t_test_p(exact), probability_better(exact), equivalence_p(exact, 0.01)) == (0, 1, 1)
     for delta in (one, of()):
         found = fixed_statistics({"row": delta}, 0.01)["row"]
-        assert all(map(math.isnan, (found.p, found.holm, found.equate_holm, found.better, found.detectable, found.to_detect)))
+        assert all(
+            map(math.isnan, (found.p, found.holm, found.equate_holm, probability_better(delta), found.detectable, found.to_detect))
+        )
         assert not found.differs
         assert not found.equivalent
 
@@ -145,5 +147,7 @@ def test_equivalent_is_said_within_the_margin_where_there_was_something_to_gain(
     assert found.differs
     assert judged("better here", found) == "equivalent"
     assert judged("better here", found, doubtful=True) == "better here"
-    assert judged("cannot tell here", fixed_statistics({"a": of(0.001, -0.001, 0.0)}, 0.01)["a"], doubtful=True) == "cannot tell here"
+    assert (
+        judged("cannot tell here", fixed_statistics({"a": of(0.001, -0.001, 0.0)}, 0.01)["a"], doubtful=True) == "cannot tell here"
+    )
     assert judged("better here", fixed_statistics({"a": small}, 0.001)["a"]) == "better here"

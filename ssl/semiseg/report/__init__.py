@@ -7,6 +7,7 @@ from textwrap import fill
 from semiseg.report import tables
 from semiseg.report.answer import answer
 from semiseg.report.data import report_data
+from semiseg.report.fixed_table import fixed_cells, fixed_grid
 from semiseg.report.weights import weights_cells, weights_grid, weights_info
 from semiseg.results import Results, read, write_bytes
 from semiseg.results.records import ReportOptions
@@ -38,10 +39,11 @@ def write_report(folder: Path, options: ReportOptions | None = None) -> Path:
     data = report_data(results)
     folder, table, label, rule, more = data.results.folder, data.table, data.label, data.study.score.rule, data.metrics
     ends = weights_info(data.results, table)
-    drawn = weights_grid(ends, label)
+    drawn = (fixed_grid(table), weights_grid(ends, label))
+    cells = (fixed_cells(table), weights_cells(ends))
     write_bytes(folder / "table.md", tables.markdown(table, label, rule, more, drawn).encode())
     write_bytes(folder / "table.tex", tables.latex(table, label, rule, more, drawn).encode())
-    write_bytes(folder / "table.csv", tables.comma_separated(table, more, weights_cells(ends)).encode())
+    write_bytes(folder / "table.csv", tables.comma_separated(table, more, cells).encode())
     path = folder / "report.html"
     write_bytes(path, page.study_page(data).encode())
     return path

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from semiseg.report.answer import margin_words
 from semiseg.report.data import ReportData
+from semiseg.report.fixed import judged
 from semiseg.report.scores import ScoredTable, comparisons, part_deltas
 from semiseg.report.statistics import Standing, standing
 from semiseg.report.style import NEUTRAL, ORANGE, STANDING_COLOURS, Drawn, figure, named_points
@@ -20,7 +22,9 @@ def draw_deltas(data: ReportData) -> Drawn | str:
         other = "the row it is compared with" if table.comparison else f"'{table.reference}'"
         return f"No row shares a finished seed with {other} yet."
     better = f"'{table.reference}'" if part_deltas(table) else "the row"
-    note = f"Squares: mean with its 95 % interval, green where {better} is better, red where it is worse, grey where unclear. "
+    note = f"Squares: mean with its 95 % interval, green where {better} is better, red where it is worse"
+    note += f", blue where the rows are equivalent within {margin_words(table.margin)}" if table.fixed else ""
+    note += ", grey where unclear" + (", judged after Holm's adjustment. " if table.fixed else ". ")
     note += "Dots: seeds. Hollow: the paper's own differences." if info.paper_columns else "Dots: seeds."
     return Drawn(note, (forest_figure(info),))
 
@@ -54,7 +58,8 @@ def forest_info(table: ScoredTable) -> ForestInfo:
             continue
         seeds = {seed: 100 * one for seed, one in delta.deltas.items()}
         mean, low, high = (100 * value for value in (delta.mean, delta.low, delta.high))
-        said = standing(delta.opposite(), doubtful=table.doubted(row) is not None) if ablated else outcome
+        doubtful = table.doubted(row) is not None
+        said = judged(standing(delta.opposite(), doubtful=doubtful), table.fixed.get(row), doubtful) if ablated else outcome
         deltas.append(Delta(row, against, mean, low, high, seeds, paper, said))
     stated = [any(not math.isnan(delta.paper[i]) for delta in deltas) for i in range(len(table.paper_columns))]
     kept = [delta._replace(paper=tuple(compress(delta.paper, stated))) for delta in deltas]

@@ -31,16 +31,11 @@ class Fixed(NamedTuple):
 
     delta: Paired
     count: int
+    margin: float  # within plus and minus which a difference is called equivalent
     p: float  # two-sided paired t test
     holm: float  # the same, adjusted
     equate_p: float  # the larger of two one-sided tests
     equate_holm: float  # the same, adjusted
-    better: float  # probability that the true mean difference is above 0
-    better_next: float  # probability that the difference at a seed not yet run is above 0
-    ahead: Share  # seeds at which the row is above the other
-    detectable: float  # true difference that n seeds show with probability 0.8, after adjustment
-    to_detect: float  # seeds that show a true difference as large as the one seen
-    to_equate: float  # seeds that show it to be within the margin
 
     @property
     def differs(self) -> bool:
@@ -52,32 +47,39 @@ class Fixed(NamedTuple):
         """Whether a difference below the margin is shown."""
         return self.equate_holm < LEVEL
 
+    @property
+    def ahead(self) -> Share:
+        """Seeds at which the row is above the other."""
+        return share_interval(sum(delta > 0 for delta in self.delta.deltas.values()), self.delta.n)
+
+    @property
+    def level(self) -> float:
+        """That of Holm's first step, which is enough whatever the other comparisons show."""
+        return LEVEL / self.count
+
+    @property
+    def detectable(self) -> float:
+        """True difference that these seeds show with probability 0.8."""
+        return detectable(self.delta.sd, self.delta.n, self.level)
+
+    @property
+    def to_detect(self) -> float:
+        """Seeds that show a true difference as large as the one seen."""
+        return seeds_to_detect(self.delta.mean, self.delta.sd, self.level)
+
+    @property
+    def to_equate(self) -> float:
+        """Seeds that show it to be within the margin."""
+        return seeds_to_equate(self.delta.mean, self.delta.sd, self.margin, self.level)
+
 
 def fixed_statistics(deltas: Mapping[str, Paired], margin: float) -> dict[str, Fixed]:
     """Of all comparisons of one table by name; `margin` is a fraction > 0. Comparisons without two seeds yet count among those that are
     adjusted for, so that a verdict does not change because another row finishes."""
-    p = {name: t_test_p(one) for name, one in deltas.items()}
-    equate = {name: equivalence_p(one, margin) for name, one in deltas.items()}
-    count = len(deltas)
-    adjusted = [dict(zip(deltas, holm(list(found.values())), strict=True)) for found in (p, equate)]
-    level = LEVEL / max(count, 1)  # of the first step of Holm: enough whatever the other comparisons show
-    return {
-        name: Fixed(
-            one,
-            count,
-            p[name],
-            adjusted[0][name],
-            equate[name],
-            adjusted[1][name],
-            probability_better(one),
-            probability_better(one, next_seed=True),
-            share_interval(sum(delta > 0 for delta in one.deltas.values()), one.n),
-            detectable(one.sd, one.n, level),
-            seeds_to_detect(one.mean, one.sd, level),
-            seeds_to_equate(one.mean, one.sd, margin, level),
-        )
-        for name, one in deltas.items()
-    }
+    ps = [t_test_p(one) for one in deltas.values()]
+    equate = [equivalence_p(one, margin) for one in deltas.values()]
+    found = zip(deltas.items(), ps, holm(ps), equate, holm(equate), strict=True)
+    return {name: Fixed(one, len(deltas), margin, *numbers) for (name, one), *numbers in found}
 
 
 def judged(said: Standing, fixed: Fixed | None, doubtful: bool = False) -> Standing:

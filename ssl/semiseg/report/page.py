@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from semiseg.report.answer import Sharing, answer, gaps, outcome, sharing
 from semiseg.report.data import ReportData
 from semiseg.report.figures import FIGURES
-from semiseg.report.grid import Grid, percent
+from semiseg.report.fixed_page import fixed_section
+from semiseg.report.grid import Grid
 from semiseg.report.headroom import Headroom
 from semiseg.report.markup import (
     Section,
@@ -22,9 +23,9 @@ from semiseg.report.markup import (
 )
 from semiseg.report.metrics import Metrics, metrics_grid
 from semiseg.report.samples import Picture, samples_info
-from semiseg.report.scores import ScoredTable
+from semiseg.report.scores import Cell, ScoredTable
 from semiseg.report.statistics import Paired, Standing
-from semiseg.report.tables import interval, notes, table_grid
+from semiseg.report.tables import FAILED, cell_text, interval, notes, table_grid
 from semiseg.report.weights import weights_grid, weights_info
 from semiseg.results import Results
 from semiseg.results.decode import encode
@@ -44,6 +45,7 @@ def study_page(data: ReportData) -> str:
     results, study = data.results, data.study
     made = [("answer", "Answer", _answer(data.table, data.label)), ("table", "Table", _table(data))]
     made += figure_sections([one for one in FIGURES if one.first], data)
+    made += fixed_section(data.table)
     made += _metrics(data.metrics)
     made += _ends(data)
     made += figure_sections([one for one in FIGURES if not one.first], data)
@@ -70,19 +72,18 @@ def _banner(data: ReportData) -> str:
 
 def _answer(table: ScoredTable, label: str) -> str:
     said = answer(table, label)
-    seeds = len(table.seeds)
     if said.parts:
         heading = "Which parts earn their place"
         how = f"What each part adds: '{table.reference}' minus the row without it, in points, paired by seed, with a 95 % interval."
         cards = [
-            _card(" + ".join(one.removed), one.gain, one.standing, None, one.paper_gain, f"row: {one.row}", seeds)
+            _card(" + ".join(one.removed), one.gain, one.standing, None, one.paper_gain, f"row: {one.row}", table)
             for one in said.parts
         ]
     else:
         heading = "What helped"
         how = "Each row minus the row it is compared with, in points, paired by seed, with a 95 % interval."
         cards = [
-            _card(one.row, one.delta, one.standing, table.doubted(one.row), one.paper_delta, f"against: {one.against}", seeds)
+            _card(one.row, one.delta, one.standing, table.doubted(one.row), one.paper_delta, f"against: {one.against}", table)
             for one in said.compared
         ]
     below = f'<ul class="parts">{"".join(cards)}</ul><p class="note">{escaped(how)} {escaped(said.caveat)}</p>' if cards else ""
@@ -90,8 +91,10 @@ def _answer(table: ScoredTable, label: str) -> str:
     return section("answer", heading, "".join(f'<p class="answer">{numeral(one)}</p>' for one in lines if one) + below)
 
 
-def _card(what: str, delta: Paired, said: Standing, room: Headroom | None, paper: Iterable[float], where: str, seeds: int) -> str:
-    mean, _, span = interval(delta).partition(" ")
+def _card(
+    what: str, delta: Paired, said: Standing, room: Headroom | None, paper: Iterable[float], where: str, table: ScoredTable
+) -> str:
+    seeds, (mean, _, span) = len(table.seeds), interval(delta).partition(" ")
     if 1 < delta.n < seeds:
         span += f" (n = {delta.n} of {seeds})"
     stated = [f"{one:+.2f}" for one in paper if not math.isnan(one)]
@@ -99,7 +102,7 @@ def _card(what: str, delta: Paired, said: Standing, room: Headroom | None, paper
     small = "".join(f'<div class="small">{numeral(words)}</div>' for words in lines if words)
     return (
         f'<li class="part {COLOUR_OF.get(said, "")}"><div class="what">{numeral(what)}</div>'
-        f'<div class="size">{numeral(mean)}</div>{small}<div class="say">{escaped(outcome(said, room))}</div></li>'
+        f'<div class="size">{numeral(mean)}</div>{small}<div class="say">{escaped(outcome(said, room, table.margin))}</div></li>'
     )
 
 
@@ -116,7 +119,7 @@ def _table(data: ReportData) -> str:
         cells = [
             f'<td class="{kind}">{numeral(cell) if kind else escaped(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)
         ]
-        values = "&ensp;".join(percent(row.cells[seed].value) for seed in table.seeds)
+        values = "&ensp;".join(_cell(row.cells[seed]) for seed in table.seeds)
         cells.insert(after, f'<td class="number seeds">{values}</td>')
         kind = "anchor" if row.added else "reference" if row.delta is None else ""
         body.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
@@ -132,6 +135,12 @@ def _table(data: ReportData) -> str:
         below += f'<p class="note">{escaped(where)}</p>'
     heading = "Ablation table" if table.switches and not table.comparison else "Table"
     return section("table", heading, wide_table(heads, body) + below)
+
+
+def _cell(cell: Cell) -> str:
+    """A seed's score; of what failed the word, with its error when touched."""
+    words = cell_text(cell)
+    return f'<span class="failed" title="{escaped(cell.error or "no message")}">{words}</span>' if words == FAILED else words
 
 
 def _classes(made: Grid) -> list[str]:

@@ -5,10 +5,12 @@ A study is an ablation (every row is compared with the reference row) or, when s
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from semiseg.report.fixed import Fixed, fixed_statistics, judged
 from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
 from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, paired, spread, standing
 from semiseg.results import Results, StudyRecord
@@ -76,6 +78,10 @@ class ScoredTable(NamedTuple):
     comparison: bool  # study.json says who is against whom
     headrooms: Mapping[str, Headroom]  # by row
     zeros: Zeros
+    margin: float = 1.0  # points
+    fixed: Mapping[str, Fixed] = MappingProxyType(
+        {}
+    )  # by row, of `judged_deltas`; empty where seeds are added until all is decided
 
     def row(self, name: str) -> ScoredRow:
         """The row called `name`."""
@@ -116,8 +122,8 @@ def score_table(results: Results) -> ScoredTable:
     seeds, reference, metric = study.seeds, study.reference, study.score.metric
     cells = score_cells(results)
     scored = {at: (cell.key, cell.role) for at, cell in cells.items() if cell.state == "done"}
-    table = {name: {seed: cells[name, seed] for seed in seeds} for name in study.rows}
-    values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in table.items()}
+    lines = {name: {seed: cells[name, seed] for seed in seeds} for name in study.rows}
+    values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in lines.items()}
     paper_columns, printed, meant = _paper(study)
     spreads = study.paper.spreads if study.paper else {}
     nothing = [None] * len(paper_columns)
@@ -130,11 +136,11 @@ def score_table(results: Results) -> ScoredTable:
             name=name,
             switches=words.switches[name],
             facts=words.facts[name],
-            cells=table[name],
+            cells=lines[name],
             score=spread(values[name].values()),
             against=other,
             delta=None if other is None else paired(values[name], values[other]),
-            role=" / ".join(dict.fromkeys(cell.role for cell in table[name].values() if cell.role)),
+            role=" / ".join(dict.fromkeys(cell.role for cell in lines[name].values() if cell.role)),
             paper=stated[name],
             paper_delta=tuple(
                 ours - theirs if of == metric else math.nan
@@ -145,7 +151,7 @@ def score_table(results: Results) -> ScoredTable:
         )
         rows.append(row)
     switches = dict.fromkeys([*words.switches[reference], *(switch for row in rows for switch in row.switches)])
-    return ScoredTable(
+    table = ScoredTable(
         tuple(switches),
         words.columns,
         seeds,
@@ -157,7 +163,21 @@ def score_table(results: Results) -> ScoredTable:
         study.against is not None,
         headrooms(study, values),
         zeros(results, scored),
+        study.margin,
     )
+    if getattr(study, "until", None) is not None:
+        return table
+    deltas = {name: delta for name, (_, delta) in judged_deltas(table).items()}
+    return table._replace(fixed=fixed_statistics(deltas, study.margin / 100))
+
+
+def judged_deltas(table: ScoredTable) -> dict[str, tuple[str, Paired]]:
+    """The comparisons of a table, which are judged together: by row, whom it is compared with and row minus that one. Declared rows, and
+    in an ablation the reference, which no row stands beside, with its anchor."""
+    found = {row.name: (row.against, row.delta) for row in table.rows if row.against and row.delta is not None and not row.added}
+    if not table.comparison:
+        found = {name: (room.anchor, room.gain) for name, room in table.headrooms.items()} | found
+    return found
 
 
 def _paper(study: StudyRecord) -> tuple[tuple[str, ...], Mapping[str, tuple[float | None, ...]], tuple[str | None, ...]]:
@@ -187,11 +207,11 @@ def row_words(study: StudyRecord) -> Words:
     return Words(switches, ("method", *fields), {name: (method[name], *facts[name]) for name in rows})
 
 
-def numbers_of(results: Results, metric: str, weights: str = "") -> dict[tuple[str, str], float]:
-    """A metric over all classes by (key, role), on the study's split and with the study's weights or others."""
+def numbers_of(results: Results, metric: str, weights: str = "", split: str = "") -> dict[tuple[str, str], float]:
+    """A metric over all classes by (key, role), on the study's split and with the study's weights, or others."""
     score = results.study.score
     wanted = (pc.field("class") == "") & (pc.field("metric") == metric)
-    wanted &= (pc.field("split") == score.split) & (pc.field("weights") == (weights or score.weights))
+    wanted &= (pc.field("split") == (split or score.split)) & (pc.field("weights") == (weights or score.weights))
     return {(line["key"], line["role"]): line["value"] for line in results.metrics.filter(wanted).to_pylist()}
 
 
@@ -212,12 +232,25 @@ def _cell(key: str, stages: dict, numbers: dict) -> Cell:
         return Cell(math.nan, "waiting", "", "", key)
     stage = stages[key]
     state, role, error = stage["state"], stage["evaluated"] or "", stage["error"] or ""
+    if state == "skipped":
+        error = error or _cause(stage, stages)
     if state != "done":
         return Cell(math.nan, state, error, role, key)
     value = numbers.get((key, role))
     if value is None or not math.isfinite(value):
         return Cell(math.nan, "failed", f"stage {stage['name']} finished without a finite score", role, key)
     return Cell(value, "done", "", role, key)
+
+
+def _cause(stage: dict, stages: dict) -> str:
+    """Why a stage was left out: the first failed one of those that it learns from, directly or not."""
+    for key in stage["teachers"] or ():
+        found = stages.get(key, {"state": ""})
+        if found["state"] == "failed":
+            return f"{found['name']} failed: {found['error'] or 'no message'}"
+        if found["state"] == "skipped":
+            return _cause(found, stages)
+    return "a stage that it learns from failed"
 
 
 def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:
@@ -235,19 +268,20 @@ def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:
             continue
         gain, doubtful = row.delta.opposite(), table.doubted(row.name) is not None
         paper = tuple(-delta for delta in row.paper_delta)
-        found.append(PartDelta(removed, row.name, gain, standing(gain, doubtful=doubtful), paper))
+        said = judged(standing(gain, doubtful=doubtful), table.fixed.get(row.name), doubtful)
+        found.append(PartDelta(removed, row.name, gain, said, paper))
     return tuple(found)
 
 
 def comparisons(table: ScoredTable) -> tuple[Compared, ...]:
     """Every declared row that is compared with another, in table order."""
-    return tuple(
-        Compared(
-            row.name, row.against, row.delta, standing(row.delta, OF_ROW, table.doubted(row.name) is not None), row.paper_delta
-        )
-        for row in table.rows
-        if row.against is not None and row.delta is not None and not row.added
-    )
+    found = []
+    for row in table.rows:
+        if row.against is not None and row.delta is not None and not row.added:
+            doubtful = table.doubted(row.name) is not None
+            said = judged(standing(row.delta, OF_ROW, doubtful), table.fixed.get(row.name), doubtful)
+            found.append(Compared(row.name, row.against, row.delta, said, row.paper_delta))
+    return tuple(found)
 
 
 def unfinished(table: ScoredTable) -> list[tuple[str, int, Cell]]:

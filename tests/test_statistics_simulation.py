@@ -45,8 +45,7 @@ def test_a_wrong_interval_would_be_found(n: int) -> None:
 def test_discrete_intervals_hold_the_truth_in_at_least_95_of_100_studies(n: int) -> None:
     assert simulated.share_coverage(n) >= 0.95
     for law in ("normal", "t3, heavy tails"):
-        studies = 200 if n == 20 else 2000
-        assert 1 - sign_flip_coverage(LAWS[law], rng(n), studies, n) <= most(studies)
+        assert 1 - sign_flip_coverage(LAWS[law], rng(n), 4000, n) <= most(4000)
 
 
 @pytest.mark.parametrize("n", SEEDS)

@@ -101,7 +101,8 @@ def share_coverage(n: int) -> float:
     ends = [share_interval(k, n)[2:] for k in range(n + 1)]
     true = np.linspace(0.001, 0.999, 999)
     mass = np.diff([bdtr(k, n, true) if k >= 0 else np.zeros_like(true) for k in range(-1, n + 1)], axis=0)
-    return float(sum(one * ((low <= true) & (true <= high)) for one, (low, high) in zip(mass, ends, strict=True)).min())
+    held = [one * ((low <= true) & (true <= high)) for one, (low, high) in zip(mass, ends, strict=True)]
+    return float(np.sum(held, axis=0).min())
 
 
 def false_tables(found: np.ndarray) -> float:

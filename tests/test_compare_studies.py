@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,17 @@ SECOND = {"full": (0.61, 0.64, 0.62), "no S2": (0.63, 0.6, 0.62), "no S3": (0.5,
 THIRD = {"full": (0.8, 0.82), "no S2": (0.7, 0.75), "no S3": (0.75, 0.73)}
 
 
-def about(name: str) -> dict[str, object]:
+def about(name: str) -> dict[str, Any]:
     """Data of a study of another data set."""
-    record = {"name": name, "labelled": 8, "labelled_hash": "0", "train": 96, "selection": 24, "test": 64, "size": "48 x 64"}
+    record: dict[str, Any] = {
+        "name": name,
+        "labelled": 8,
+        "labelled_hash": "0",
+        "train": 96,
+        "selection": 24,
+        "test": 64,
+        "size": "48 x 64",
+    }
     return record | {"fingerprint": name}
 
 

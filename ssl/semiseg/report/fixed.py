@@ -27,10 +27,10 @@ class Share(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """One comparison among `count` of its table; fractions where it is a difference, NaN where n does not allow a number."""
+    """One comparison `among` so many of its table; fractions where it is a difference, NaN where n does not allow a number."""
 
     delta: Paired
-    count: int
+    among: int
     margin: float  # within plus and minus which a difference is called equivalent
     p: float  # two-sided paired t test
     holm: float  # the same, adjusted
@@ -55,7 +55,7 @@ class Fixed(NamedTuple):
     @property
     def level(self) -> float:
         """That of Holm's first step, which is enough whatever the other comparisons show."""
-        return LEVEL / self.count
+        return LEVEL / self.among
 
     @property
     def detectable(self) -> float:

@@ -62,7 +62,7 @@ def fixed_grid(table: ScoredTable) -> Grid | None:
         return None
     several = len({line.against for line in lines}) > 1
     heads = ["n", "delta [95 % interval]", "sign-flip p", "t p", "t p, Holm", f"within {margin_words(table.margin)}: p, Holm"]
-    heads += ["better on average", "better at a new seed", "seeds better [95 % interval]", "smallest detectable"]
+    heads += ["row better on average", "at a new seed", "seeds better [95 % interval]", "smallest detectable"]
     heads += ["seeds to detect", "seeds to equate"]
     columns = (
         named("row", ["row"]) + named("text", ["against"][: int(several)]) + named("number", heads) + named("text", ["verdict"])

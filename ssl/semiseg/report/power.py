@@ -62,8 +62,10 @@ def seeds_to_detect(delta: float, sd: float, level: float) -> float:
 
 
 def seeds_to_equate(delta: float, sd: float, margin: float, level: float) -> float:
-    """Seeds with which `delta` is called equivalent within `margin` with probability 0.8; infinity beyond MOST_SEEDS and where it is
-    not within the margin, NaN for a NaN."""
+    """Seeds with which `delta` is called equivalent within `margin` with probability 0.8; infinity beyond MOST_SEEDS, NaN where it
+    is not within the margin and for a NaN."""
+    if abs(delta) >= margin:
+        return math.nan
     return _fewest(lambda n: power_to_equate(delta, sd, n, margin, level), delta, sd)
 
 

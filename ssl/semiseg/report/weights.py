@@ -13,9 +13,9 @@ from semiseg.report.tables import interval, points
 from semiseg.results import Results
 
 OPTIMISM = (
-    "; selection - test: how much higher the reported weights score on the images that chose them, which also may be easier, "
+    ". Selection - test: of the reported weights, so with how much easier the selection images are; by choosing: of the best "
 )
-OPTIMISM += "by choosing: by how much more the best weights do than the last ones, which no image chose"
+OPTIMISM += "weights minus of the last ones, which no image chose"
 
 
 class WeightsLine(NamedTuple):

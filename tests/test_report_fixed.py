@@ -127,6 +127,13 @@ def test_seeds_to_equate_are_the_fewest_with_that_power() -> None:
     assert math.isinf(seeds_to_equate(0.99, 0.8, 1.0, 0.05))
 
 
+def test_differences_that_count_as_fewer_seeds_have_a_share_without_an_interval() -> None:
+    crossed = of(0.1, 0.2, -0.1, 0.2)._replace(n=2)
+    share = fixed_statistics({"row": crossed}, 0.01)["row"].ahead
+    assert share[:2] == (3, 4)
+    assert math.isnan(share.low)
+
+
 # ---- verdicts
 
 

@@ -49,8 +49,9 @@ class Fixed(NamedTuple):
 
     @property
     def ahead(self) -> Share:
-        """Seeds at which the row is above the other."""
-        return share_interval(sum(delta > 0 for delta in self.delta.deltas.values()), self.delta.n)
+        """Seeds at which the row is above the other; without an interval where the differences count as fewer independent ones."""
+        found = share_interval(sum(delta > 0 for delta in self.delta.deltas.values()), len(self.delta.deltas))
+        return found if found.n == self.delta.n else found._replace(low=math.nan, high=math.nan)
 
     @property
     def level(self) -> float:

@@ -131,7 +131,9 @@ def _percent(share: float) -> str:
 
 
 def _share(share: Share) -> str:
-    return f"{share.k} of {share.n} [{100 * share.low:.0f}, {100 * share.high:.0f}] %" if share.n else MISSING
+    if not share.n:
+        return MISSING
+    return f"{share.k} of {share.n}" + ("" if math.isnan(share.low) else f" [{100 * share.low:.0f}, {100 * share.high:.0f}] %")
 
 
 def _seeds(seeds: float) -> str:

@@ -12,7 +12,7 @@ from scipy import stats
 from test_report_headroom import made
 
 import compare_studies
-from semiseg.report.across import across, across_text, difference
+from semiseg.report.across import across, across_text, folder_difference
 from semiseg.results import read
 
 ROOT = Path(__file__).parents[1]
@@ -60,13 +60,13 @@ def test_folders_of_the_same_data_are_paired_by_seed_and_others_are_not(folders:
 
 
 def test_other_seeds_and_too_few_of_them_are_said() -> None:
-    one = difference({3: 0.5, 4: 0.6}, {0: 0.4, 1: 0.5}, True)
+    one = folder_difference({3: 0.5, 4: 0.6}, {0: 0.4, 1: 0.5}, True)
     assert one.how == "unpaired (Welch): no shared seeds"
     assert np.isfinite(one.low)
-    single = difference({3: 0.5}, {0: 0.4, 1: 0.5}, True)
+    single = folder_difference({3: 0.5}, {0: 0.4, 1: 0.5}, True)
     assert single.how.endswith("no shared seeds, too few seeds for an interval")
     assert np.isnan(single.low)
-    assert difference({0: 0.5, 7: 0.6}, {0: 0.4, 1: 0.5}, True).how == "unpaired (Welch): one shared seed"
+    assert folder_difference({0: 0.5, 7: 0.6}, {0: 0.4, 1: 0.5}, True).how == "unpaired (Welch): one shared seed"
 
 
 def test_ranks_of_rows_that_all_have_and_the_test_of_scipy(folders: list[Path]) -> None:

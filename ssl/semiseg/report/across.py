@@ -75,7 +75,9 @@ def across(found: Sequence[Results]) -> Across:
     for row in (*common, *(row for row in rows if row not in common)):
         for name in names:
             ours, theirs = values[name].get(row, {}), values[names[0]].get(row, {})
-            apart = difference(ours, theirs, prints[name] == prints[names[0]]) if name != names[0] and ours and theirs else None
+            apart = (
+                folder_difference(ours, theirs, prints[name] == prints[names[0]]) if name != names[0] and ours and theirs else None
+            )
             lines.append(Line(row, name, spread(ours.values()), apart, ranks[name].get(row, math.nan)))
     means = {row: float(np.mean([ranks[name][row] for name in names])) for row in common}
     tested = _friedman([[spread(values[name][row].values()).mean for name in names] for row in common])
@@ -84,7 +86,7 @@ def across(found: Sequence[Results]) -> Across:
     )
 
 
-def difference(row: Mapping[int, float], other: Mapping[int, float], same_data: bool) -> Difference:
+def folder_difference(row: Mapping[int, float], other: Mapping[int, float], same_data: bool) -> Difference:
     """`row` minus `other` (seed -> score): paired by seed where two or more are shared on the same data, so that a seed draws the same
     there; otherwise the difference of means with the interval of Welch (1947), all seeds independent."""
     shared = paired(row, other)

@@ -5,11 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from semiseg.report.fixed import judged
 from semiseg.report.grid import percent
 from semiseg.report.headroom import Headroom
 from semiseg.report.scores import Compared, PartDelta, ScoredTable, comparisons, part_deltas, unfinished
-from semiseg.report.statistics import OF_ROW, Paired, Standing, needed_seeds, standing, verdict
+from semiseg.report.statistics import OF_ROW, Paired, Standing, needed_seeds, verdict
 from semiseg.report.tables import interval, share_text
 from semiseg.results import Results
 
@@ -62,8 +61,8 @@ def answer(table: ScoredTable, label: str) -> Answer:
     base, room = None if base is None else base.opposite(), table.headrooms.get(table.reference)
     if room is not None and room.gain.n:
         base = room.gain
-        said = judged(standing(base, OF_ROW, room.doubtful), table.fixed.get(table.reference), room.doubtful)
-        whole += f", {_plain(base)} points against its anchor '{room.anchor}': {outcome(said, room, table.margin)}"
+        judged = outcome(table.stands(table.reference, room.anchor, base, OF_ROW, room.doubtful), room, table.margin)
+        whole += f", {_plain(base)} points against its anchor '{room.anchor}': {judged}"
     elif base is not None and base.n:
         whole += f", {interval(base)} points against '{table.baseline}'"
     caveat = _caveat([part.gain for part in found] or [row.delta for row in rows], base)

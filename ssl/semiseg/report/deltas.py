@@ -8,9 +8,8 @@ import plotly.graph_objects as go
 
 from semiseg.report.answer import margin_words
 from semiseg.report.data import ReportData
-from semiseg.report.fixed import judged
 from semiseg.report.scores import ScoredTable, comparisons, part_deltas
-from semiseg.report.statistics import Standing, standing
+from semiseg.report.statistics import OF_PART, Standing
 from semiseg.report.style import NEUTRAL, ORANGE, STANDING_COLOURS, Drawn, figure, named_points
 
 
@@ -59,7 +58,7 @@ def forest_info(table: ScoredTable) -> ForestInfo:
         seeds = {seed: 100 * one for seed, one in delta.deltas.items()}
         mean, low, high = (100 * value for value in (delta.mean, delta.low, delta.high))
         doubtful = table.doubted(row) is not None
-        said = judged(standing(delta.opposite(), doubtful=doubtful), table.fixed.get(row), doubtful) if ablated else outcome
+        said = table.stands(against, row, delta.opposite(), OF_PART, doubtful) if ablated else outcome
         deltas.append(Delta(row, against, mean, low, high, seeds, paper, said))
     stated = [any(not math.isnan(delta.paper[i]) for delta in deltas) for i in range(len(table.paper_columns))]
     kept = [delta._replace(paper=tuple(compress(delta.paper, stated))) for delta in deltas]

@@ -9,12 +9,14 @@ p and the share of seeds do not. Docs: docs/statistics.md.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from scipy.special import betaincinv, stdtr
 
 from semiseg.report.power import detectable, seeds_to_detect, seeds_to_equate
 from semiseg.report.statistics import LEVEL, OF_PART, OF_ROW, Paired, Standing
+
+Name = TypeVar("Name")
 
 
 class Share(NamedTuple):
@@ -74,7 +76,7 @@ class Fixed(NamedTuple):
         return seeds_to_equate(self.delta.mean, self.delta.sd, self.margin, self.level)
 
 
-def fixed_statistics(deltas: Mapping[str, Paired], margin: float) -> dict[str, Fixed]:
+def fixed_statistics(deltas: Mapping[Name, Paired], margin: float) -> dict[Name, Fixed]:
     """Of all comparisons of one table by name; `margin` is a fraction > 0. Comparisons without two seeds yet count among those that are
     adjusted for, so that a verdict does not change because another row finishes."""
     ps = [t_test_p(one) for one in deltas.values()]

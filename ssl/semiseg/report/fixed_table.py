@@ -4,11 +4,11 @@ import math
 from typing import NamedTuple
 
 from semiseg.report.answer import margin_words, outcome
-from semiseg.report.fixed import Fixed, Share, judged, probability_better
+from semiseg.report.fixed import Fixed, Share, probability_better
 from semiseg.report.grid import MISSING, Grid, named
 from semiseg.report.power import MOST_SEEDS, POWER
-from semiseg.report.scores import ScoredTable, comparisons, judged_deltas, part_deltas
-from semiseg.report.statistics import OF_ROW, standing
+from semiseg.report.scores import ScoredTable, comparisons, part_deltas
+from semiseg.report.statistics import OF_ROW
 from semiseg.report.tables import interval, points
 
 CELLS = (
@@ -46,11 +46,10 @@ def fixed_lines(table: ScoredTable) -> tuple[FixedLine, ...]:
     for part in part_deltas(table):
         said[part.row] = f"{'+'.join(part.removed)}: {outcome(part.standing, table.doubted(part.row), table.margin)}"
     found = []
-    for row, (against, delta) in judged_deltas(table).items():
-        if row in table.fixed:
-            room = table.doubted(row)
-            whole = judged(standing(delta, OF_ROW, room is not None), table.fixed[row], room is not None)
-            found.append(FixedLine(row, against, table.fixed[row], said.get(row) or outcome(whole, room, table.margin)))
+    for (row, against), one in table.fixed.items():
+        room = table.doubted(row)
+        whole = outcome(table.stands(row, against, one.delta, OF_ROW, room is not None), room, table.margin)
+        found.append(FixedLine(row, against, one, said.get(row, whole)))
     places = {row.name: i for i, row in enumerate(table.rows)}
     return tuple(sorted(found, key=lambda line: places[line.row]))
 

@@ -5,14 +5,13 @@ A study is an ablation (every row is compared with the reference row) or, when s
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow.compute as pc
 
 from semiseg.report.fixed import Fixed, fixed_statistics, judged
 from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
-from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, paired, spread, standing
+from semiseg.report.statistics import OF_PART, OF_ROW, Paired, Spread, Standing, paired, spread, standing
 from semiseg.results import Results, StudyRecord
 from semiseg.results.records import PrintedSpread
 
@@ -79,9 +78,7 @@ class ScoredTable(NamedTuple):
     headrooms: Mapping[str, Headroom]  # by row
     zeros: Zeros
     margin: float = 1.0  # points
-    fixed: Mapping[str, Fixed] = MappingProxyType(
-        {}
-    )  # by row, of `judged_deltas`; empty where seeds are added until all is decided
+    fixed: Mapping[tuple[str, str], Fixed] = {}  # of `judged_deltas`; none where seeds are added until all is decided
 
     def row(self, name: str) -> ScoredRow:
         """The row called `name`."""
@@ -96,6 +93,13 @@ class ScoredTable(NamedTuple):
         """What makes it doubtful that there is anything to gain for the row; in an ablation for the reference, which stands for all."""
         found = self.headrooms.get(row) if self.comparison else self.headroom
         return found if found is not None and found.doubtful else None
+
+    def stands(
+        self, row: str, against: str, delta: Paired, words: tuple[Standing, Standing] = OF_ROW, doubtful: bool = False
+    ) -> Standing:
+        """What is said of row minus against, `delta`, judged within the table, whichever of the two is a line of it."""
+        fixed = self.fixed.get((row, against)) or self.fixed.get((against, row))
+        return judged(standing(delta, words, doubtful), fixed, doubtful)
 
     @property
     def opponents(self) -> tuple[str, ...]:
@@ -167,16 +171,15 @@ def score_table(results: Results) -> ScoredTable:
     )
     if getattr(study, "until", None) is not None:
         return table
-    deltas = {name: delta for name, (_, delta) in judged_deltas(table).items()}
-    return table._replace(fixed=fixed_statistics(deltas, study.margin / 100))
+    return table._replace(fixed=fixed_statistics(judged_deltas(table), study.margin / 100))
 
 
-def judged_deltas(table: ScoredTable) -> dict[str, tuple[str, Paired]]:
-    """The comparisons of a table, which are judged together: by row, whom it is compared with and row minus that one. Declared rows, and
-    in an ablation the reference, which no row stands beside, with its anchor."""
-    found = {row.name: (row.against, row.delta) for row in table.rows if row.against and row.delta is not None and not row.added}
+def judged_deltas(table: ScoredTable) -> dict[tuple[str, str], Paired]:
+    """The comparisons of a table, which are judged together, by row and whom it is compared with: declared rows, and in an ablation the
+    reference, which no row stands beside, with its anchor."""
+    found = {(row.name, row.against): row.delta for row in table.rows if row.against and row.delta is not None and not row.added}
     if not table.comparison:
-        found = {name: (room.anchor, room.gain) for name, room in table.headrooms.items()} | found
+        found |= {(name, room.anchor): room.gain for name, room in table.headrooms.items()}
     return found
 
 
@@ -268,20 +271,24 @@ def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:
             continue
         gain, doubtful = row.delta.opposite(), table.doubted(row.name) is not None
         paper = tuple(-delta for delta in row.paper_delta)
-        said = judged(standing(gain, doubtful=doubtful), table.fixed.get(row.name), doubtful)
+        said = table.stands(full.name, row.name, gain, OF_PART, doubtful)
         found.append(PartDelta(removed, row.name, gain, said, paper))
     return tuple(found)
 
 
 def comparisons(table: ScoredTable) -> tuple[Compared, ...]:
     """Every declared row that is compared with another, in table order."""
-    found = []
-    for row in table.rows:
-        if row.against is not None and row.delta is not None and not row.added:
-            doubtful = table.doubted(row.name) is not None
-            said = judged(standing(row.delta, OF_ROW, doubtful), table.fixed.get(row.name), doubtful)
-            found.append(Compared(row.name, row.against, row.delta, said, row.paper_delta))
-    return tuple(found)
+    return tuple(
+        Compared(
+            row.name,
+            row.against,
+            row.delta,
+            table.stands(row.name, row.against, row.delta, OF_ROW, table.doubted(row.name) is not None),
+            row.paper_delta,
+        )
+        for row in table.rows
+        if row.against is not None and row.delta is not None and not row.added
+    )
 
 
 def unfinished(table: ScoredTable) -> list[tuple[str, int, Cell]]:

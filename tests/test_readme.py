@@ -106,6 +106,8 @@ def test_scripts_plan_their_work(
         words += ["--studies", "20", "--sequences", "50", "--engine", "1"]
     elif words[0] == "analysis/bench_steps.py":
         words += ["--blocks", "2", "--steps", "1", "--size", "32", "--networks", "U-Net 8, depth 3", "--cache", str(cache)]
+    elif words[0] == "analysis/simulate_verdicts.py":
+        words += ["--studies", "20", "--page", shutil.copy(ROOT / "docs" / "statistics.md", tmp_path)]
     elif words[0] == "analysis/profile_steps.py":
         words += ["--steps", "2", "--cache", str(cache)]
     measured = command in commands(TEXTS["README.md"])  # the cost too, by a few steps of every kind of stage
@@ -148,8 +150,10 @@ def ready(words: list[str], place: Path) -> list[str]:
             (own,) = [block for language, block in BLOCK.findall(TEXTS["docs/networks.md"]) if language == "python"]
             (place / "my_file.py").write_text(own, encoding="utf-8")
             words[at] = str(place / word)
-        if word == "results/three_stage":
-            words[at] = str(shutil.copytree(Path(__file__).parent / "data_report", place / "three_stage"))
+        if word in ("results/three_stage", "results/another_study"):
+            words[at] = str(shutil.copytree(Path(__file__).parent / "data_report", place / Path(word).name))
+        if word == "results/compared":
+            words[at] = str(place / "compared")
         if word == "results/search_three_stage":
             make_search(place / "search")
             words[at] = str(place / "search")

@@ -101,7 +101,10 @@ def test_a_failed_stage_costs_only_its_descendants(tmp_path):
     table = score_table(results)
     assert [(row, seed) for row, seed, _ in unfinished(table)] == [("no CR", 0)]
     one = tables.line(table.row("no CR"), table)
-    assert (one.score, one.delta) == ("56.50 ± 0.99 (n = 2 of 3)", "-4.40 [-12.02, +3.22] (n = 2)")  # 57.2, 55.8; half 12.706 * 0.6
+    assert (one.score, one.delta) == (
+        "56.50 ± 0.99 (n = 2 of 3, 1 failed)",
+        "-4.40 [-12.02, +3.22] (n = 2)",
+    )  # 57.2, 55.8; half 12.706 * 0.6
     assert gaps(results, table) == [
         "no CR/seed 0/s2-CR failed: loss 'consistency' is NaN at step 17",
         "Skipped, a teacher failed: no CR (seed 0)",
@@ -119,17 +122,11 @@ def test_rows_without_a_score_print_a_dash(tmp_path):
     results = read(make_study(tmp_path, seeds=(0,), samples=False, states={("s3-CR", 0): "failed", ("s3-T2", 0): "waiting"}))
     table = score_table(results)
     lines = {line["row"]: line for line in csv.DictReader(io.StringIO(tables.comma_separated(table)))}
-    for name in ("no CR", "no T2"):
-        assert [lines[name][column] for column in ("n", "mean", "seed 0", "delta", "delta n", "p sign flip")] == [
-            "0",
-            "-",
-            "-",
-            "-",
-            "0",
-            "-",
-        ]
+    for name, seed in (("no CR", "failed"), ("no T2", "-")):
+        columns = ("n", "mean", "seed 0", "delta", "delta n", "p sign flip")
+        assert [lines[name][column] for column in columns] == ["0", "-", seed, "-", "0", "-"]
     assert [tables.line(table.row(name), table)[2:4] for name in ("no CR", "no T2", "S1")] == [
-        ("-", "-"),
+        ("failed", "-"),
         ("-", "-"),
         ("50.00 (n = 1)", "-10.00 (one seed)"),
     ]

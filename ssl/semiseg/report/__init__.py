@@ -8,6 +8,7 @@ from semiseg.report import tables
 from semiseg.report.answer import answer
 from semiseg.report.data import report_data
 from semiseg.report.effects_table import effects_csv, effects_markdown
+from semiseg.report.fixed_table import fixed_cells, fixed_grid
 from semiseg.report.weights import weights_cells, weights_grid, weights_info
 from semiseg.results import Results, read, write_bytes
 from semiseg.results.records import ReportOptions
@@ -41,13 +42,13 @@ def write_report(folder: Path, options: ReportOptions | None = None) -> Path:
     data = report_data(results)
     folder, table, label, rule, more = data.results.folder, data.table, data.label, data.study.score.rule, data.metrics
     ends = weights_info(data.results, table)
-    drawn = weights_grid(ends, label)
+    drawn = (fixed_grid(table), weights_grid(ends, label))
+    cells = (fixed_cells(table), weights_cells(ends))
     effects = effects_markdown(data)
-    write_bytes(
-        folder / "table.md", "\n".join([tables.markdown(table, label, rule, more, drawn), *([effects] * bool(effects))]).encode()
-    )
+    markdown = [tables.markdown(table, label, rule, more, drawn), *([effects] * bool(effects))]
+    write_bytes(folder / "table.md", "\n".join(markdown).encode())
     write_bytes(folder / "table.tex", tables.latex(table, label, rule, more, drawn).encode())
-    write_bytes(folder / "table.csv", tables.comma_separated(table, more, weights_cells(ends)).encode())
+    write_bytes(folder / "table.csv", tables.comma_separated(table, more, cells).encode())
     if effects:
         write_bytes(folder / "effects.csv", effects_csv(data).encode())
     path = folder / "report.html"

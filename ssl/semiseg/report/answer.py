@@ -18,9 +18,13 @@ ORDER: dict[Standing, tuple[str, str]] = {
     "hurts here": ("hurts here", "hurt here"),
     "better here": ("is better here", "are better here"),
     "worse here": ("is worse here", "are worse here"),
-    "equivalent": ("makes no difference beyond the margin", "make no difference beyond the margin"),
+    "equivalent": ("is equivalent within {margin}", "are equivalent within {margin}"),
     "undecided": ("is undecided", "are undecided"),
     "unclear": ("is unclear (the interval crosses 0)", "are unclear (the intervals cross 0)"),
+    "unclear after Holm": (
+        "is unclear after Holm's adjustment (its own interval leaves out 0)",
+        "are unclear after Holm's adjustment (their own intervals leave out 0)",
+    ),
     "one seed only": ("was seen at one seed only, too few to judge", "were seen at one seed only, too few to judge"),
     "no result yet": ("has no result yet", "have no result yet"),
 }
@@ -62,7 +66,7 @@ def answer(table: ScoredTable, label: str) -> Answer:
     base, room = None if base is None else base.opposite(), table.headrooms.get(table.reference)
     if room is not None and room.gain.n:
         base = room.gain
-        judged = outcome(table.stands(table.reference, room.anchor, base, OF_ROW, room.doubtful), room)
+        judged = outcome(table.stands(table.reference, room.anchor, base, OF_ROW, room.doubtful), room, table.margin)
         decision = table.decision(table.reference, room.anchor)
         judged += "" if decision is None or judged == "undecided" else f", {after(decision)}"
         whole += f", {_plain(base)} points against its anchor '{room.anchor}': {judged}"
@@ -73,7 +77,7 @@ def answer(table: ScoredTable, label: str) -> Answer:
         caveat = _course(table)
     others = tuple(row for row in rows if row.row != table.baseline)
     parts: list[tuple[str, Standing]] = [("+".join(part.removed), part.standing) for part in found]
-    said = _grouped(parts, table.doubted(table.reference)) if found else _outcomes(others, table)
+    said = _grouped(parts, table.margin, table.doubted(table.reference)) if found else _outcomes(others, table)
     if table.until is not None and found:
         said = in_sentence(part_clause(part, table) for part in found)
     first = (whole + ".", *_room(table), *_zeros(table))
@@ -118,9 +122,16 @@ def _plain(delta: Paired) -> str:
     return interval(delta).removesuffix(" (one seed)")
 
 
-def outcome(outcome: Standing, room: Headroom | None) -> str:
-    """An outcome, with the reason where there may be nothing to gain."""
+def outcome(outcome: Standing, room: Headroom | None, margin: float) -> str:
+    """An outcome, with the reason where there may be nothing to gain, and with the margin, in points, of what is equivalent."""
+    if outcome == "equivalent":
+        return f"equivalent within {margin_words(margin)}"
     return f"{outcome}: {room.reason}" if outcome == "cannot tell here" and room else outcome
+
+
+def margin_words(margin: float) -> str:
+    """ "1 point", "0.5 points"."""
+    return f"{margin:g} point{'' if margin == 1 else 's'}"
 
 
 def _caveat(deltas: Iterable[Paired], base: Paired | None = None) -> str:
@@ -146,7 +157,7 @@ def _outcomes(rows: Sequence[Compared], table: ScoredTable) -> tuple[str, ...]:
         return in_sentence(row_clause(row, table) for row in rows)
     if len(rows) <= SINGLE:
         return tuple(
-            f"'{row.row}' is {_plain(row.delta)} points against '{row.against}': {outcome(row.standing, table.doubted(row.row))}."
+            f"'{row.row}' is {_plain(row.delta)} points against '{row.against}': {outcome(row.standing, table.doubted(row.row), table.margin)}."
             if row.delta.n
             else f"'{row.row}' {ORDER[row.standing][0]}."
             for row in rows
@@ -154,20 +165,23 @@ def _outcomes(rows: Sequence[Compared], table: ScoredTable) -> tuple[str, ...]:
     to = f"Against '{table.opponent}': " if table.opponent else "Each against its counterpart: "
     doubts = {room.reason: room for room in map(table.doubted, [row.row for row in rows]) if room is not None}
     room = next(iter(doubts.values())) if len(doubts) == 1 else None
-    return tuple(to + sentence for sentence in _grouped([(f"'{row.row}'", row.standing) for row in rows], room))
+    return tuple(to + sentence for sentence in _grouped([(f"'{row.row}'", row.standing) for row in rows], table.margin, room))
 
 
-def _grouped(standings: Iterable[tuple[str, Standing]], room: Headroom | None = None) -> tuple[str, ...]:
+def _grouped(standings: Iterable[tuple[str, Standing]], margin: float, room: Headroom | None = None) -> tuple[str, ...]:
     """'CR and SA earn their place; T2 is unclear.' And of what cannot be told the reason, where all have the same."""
     groups: dict[Standing, list[str]] = defaultdict(list)
     for name, kind in standings:
         groups[kind].append(name)
-    clauses = [f"{in_words(groups[kind])} {ORDER[kind][len(groups[kind]) > 1]}" for kind in ORDER if groups[kind]]
+    said = {
+        kind: ORDER[kind][len(names) > 1].format(margin=margin_words(margin)) for kind, names in groups.items() if kind in ORDER
+    }
+    clauses = [f"{in_words(groups[kind])} {said[kind]}" for kind in ORDER if kind in said]
     if names := groups["cannot tell here"]:
         help_ = "helps" if len(names) == 1 else "help"
         clauses.append(f"cannot tell here whether {in_words(names)} {help_}" + (f": {room.reason}" if room else ""))
-    said = "; ".join(clauses)
-    return (f"{said[0].upper()}{said[1:]}." if said.startswith("cannot tell") else f"{said}.",) if said else ()
+    line = "; ".join(clauses)
+    return (f"{line[0].upper()}{line[1:]}." if line.startswith("cannot tell") else f"{line}.",) if line else ()
 
 
 def in_words(names: list[str]) -> str:

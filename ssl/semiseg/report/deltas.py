@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from semiseg.report.answer import margin_words
 from semiseg.report.data import ReportData
 from semiseg.report.scores import ScoredTable, comparisons, part_deltas
 from semiseg.report.statistics import OF_PART, Standing
@@ -22,7 +23,9 @@ def draw_deltas(data: ReportData) -> Drawn | str:
         other = "the row it is compared with" if table.comparison else f"'{table.reference}'"
         return f"No row shares a finished seed with {other} yet."
     better = f"'{table.reference}'" if part_deltas(table) else "the row"
-    note = f"Squares: mean with its 95 % interval, green where {better} is better, red where it is worse, grey where unclear. "
+    note = f"Squares: mean with its 95 % interval, green where {better} is better, red where it is worse"
+    note += f", blue where the rows are equivalent within {margin_words(table.margin)}" if table.fixed else ""
+    note += ", grey where unclear" + (", judged after Holm's adjustment. " if table.fixed else ". ")
     if table.until is not None:
         note = f"Squares: mean with its anytime-valid interval, green where {better} is decided to be better, red where worse, "
         note += "blue where both are equivalent, grey where undecided. "

@@ -81,6 +81,7 @@ def as_markdown(grid: Grid) -> str:
 
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "↓": r"$\downarrow$"}
+LATEX |= {"<": "$<$", ">": "$>$"}
 LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 

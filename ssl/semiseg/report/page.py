@@ -9,7 +9,8 @@ from semiseg.report.decisions import Decision
 from semiseg.report.effects_page import effects_section
 from semiseg.report.effects_table import effects_how
 from semiseg.report.figures import FIGURES
-from semiseg.report.grid import Grid, percent
+from semiseg.report.fixed_page import fixed_section
+from semiseg.report.grid import Grid
 from semiseg.report.headroom import Headroom
 from semiseg.report.markup import (
     Section,
@@ -25,10 +26,10 @@ from semiseg.report.markup import (
 )
 from semiseg.report.metrics import Metrics, metrics_grid
 from semiseg.report.samples import Picture, samples_info
-from semiseg.report.scores import ScoredTable
+from semiseg.report.scores import Cell, ScoredTable
 from semiseg.report.sources import sources_sections
 from semiseg.report.statistics import Paired, Standing
-from semiseg.report.tables import interval, notes, table_grid
+from semiseg.report.tables import FAILED, cell_text, interval, notes, table_grid
 from semiseg.report.verdicts import after
 from semiseg.report.weights import weights_grid, weights_info
 from semiseg.results import Results
@@ -50,6 +51,7 @@ def study_page(data: ReportData) -> str:
     made = [("answer", "Answer", _answer(data.table, data.label)), ("table", "Table", _table(data))]
     made += effects_section(data)
     made += figure_sections([one for one in FIGURES if one.first], data)
+    made += fixed_section(data.table)
     made += _metrics(data.metrics)
     made += _ends(data)
     made += sources_sections(data)
@@ -89,6 +91,7 @@ def _answer(table: ScoredTable, label: str) -> str:
                 None,
                 one.paper_gain,
                 one.where or f"row: {one.row}",
+                table,
                 table.due(one.row, table.reference),
                 table.decision_of(one),
             )
@@ -105,6 +108,7 @@ def _answer(table: ScoredTable, label: str) -> str:
                 table.doubted(one.row),
                 one.paper_delta,
                 f"against: {one.against}",
+                table,
                 table.due(one.row, one.against),
                 table.decision(one.row, one.against),
             )
@@ -122,6 +126,7 @@ def _card(
     room: Headroom | None,
     paper: Iterable[float],
     where: str,
+    table: ScoredTable,
     seeds: int,
     decision: Decision | None,
 ) -> str:
@@ -129,7 +134,7 @@ def _card(
     if 1 < len(delta.deltas) < seeds:
         span += f" (n = {len(delta.deltas)} of {seeds})"
     stated = [f"{one:+.2f}" for one in paper if not math.isnan(one)]
-    say = outcome(said, room)
+    say = outcome(said, room, table.margin)
     if decision is not None:
         say = after(decision) if said == "undecided" else f"{say}, {after(decision)}"
     lines = (span, f"paper: {' / '.join(stated)}" if stated else "", where)
@@ -153,7 +158,7 @@ def _table(data: ReportData) -> str:
         cells = [
             f'<td class="{kind}">{numeral(cell) if kind else escaped(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)
         ]
-        values = "&ensp;".join(percent(row.cells[seed].value) for seed in table.seeds)
+        values = "&ensp;".join(_cell(row.cells[seed]) for seed in table.seeds)
         cells.insert(after, f'<td class="number seeds">{values}</td>')
         kind = "anchor" if row.added else "reference" if row.delta is None else ""
         body.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
@@ -169,6 +174,12 @@ def _table(data: ReportData) -> str:
         below += f'<p class="note">{escaped(where)}</p>'
     heading = "Ablation table" if table.switches and not table.comparison else "Table"
     return section("table", heading, wide_table(heads, body) + below)
+
+
+def _cell(cell: Cell) -> str:
+    """A seed's score; of what failed the word, with its error when touched."""
+    words = cell_text(cell)
+    return f'<span class="failed" title="{escaped(cell.error or "no message")}">{words}</span>' if words == FAILED else words
 
 
 def _classes(made: Grid) -> list[str]:

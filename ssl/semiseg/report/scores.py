@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from semiseg.report.decisions import Decision, comparison, decisions, in_order, pair_name, standing_of
 from semiseg.report.effects import Effect, effects_of, where_words
+from semiseg.report.fixed import Fixed, fixed_statistics, judged
 from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
 from semiseg.report.statistics import OF_PART, OF_ROW, Paired, Spread, Standing, spread, standing
 from semiseg.results import Results, StudyRecord
@@ -84,6 +85,7 @@ class ScoredTable(NamedTuple):
     decisions: Mapping[str, Decision] = {}  # by name, of a study that adds seeds until all is decided
     margin: float = 1.0  # points
     effects: tuple[Effect, ...] = ()  # of a study of effects
+    fixed: Mapping[tuple[str, str], Fixed] = {}  # of `judged_deltas`; none where seeds are added until all is decided
 
     def row(self, name: str) -> ScoredRow:
         """The row called `name`."""
@@ -106,9 +108,12 @@ class ScoredTable(NamedTuple):
     def stands(
         self, row: str, against: str, delta: Paired, words: tuple[Standing, Standing] = OF_ROW, doubtful: bool = False
     ) -> Standing:
-        """What is said of row minus against, `delta`: decided with an anytime-valid interval, or what the one at fixed n says."""
-        decision = self.decision(row, against)
-        return standing(delta, words, doubtful) if decision is None else standing_of(decision, words)
+        """What is said of row minus against, `delta`: decided with an anytime-valid interval, or at fixed n judged within the table,
+        whichever of the two is a line of it."""
+        if (decision := self.decision(row, against)) is not None:
+            return standing_of(decision, words)
+        fixed = self.fixed.get((row, against)) or self.fixed.get((against, row))
+        return judged(standing(delta, words, doubtful), fixed, doubtful)
 
     def decision(self, row: str, against: str) -> Decision | None:
         """What has been decided of row minus against; None where the number of seeds is fixed."""
@@ -145,11 +150,11 @@ def score_table(results: Results) -> ScoredTable:
     seeds, reference, metric = study.seeds, study.reference, study.score.metric
     cells = score_cells(results)
     scored = {at: (cell.key, cell.role) for at, cell in cells.items() if cell.state == "done"}
-    table = {name: {seed: cells[name, seed] for seed in seeds} for name in study.rows}
-    values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in table.items()}
+    lines = {name: {seed: cells[name, seed] for seed in seeds} for name in study.rows}
+    values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in lines.items()}
     compare, counted = comparison(study), values
     if study.until is not None:
-        waiting = {name: [seed for seed, cell in line.items() if cell.state == "waiting"] for name, line in table.items()}
+        waiting = {name: [seed for seed, cell in line.items() if cell.state == "waiting"] for name, line in lines.items()}
         counted = {name: in_order(line, waiting[name]) for name, line in values.items()}
     paper_columns, printed, meant = _paper(study)
     spreads = study.paper.spreads if study.paper else {}
@@ -163,11 +168,11 @@ def score_table(results: Results) -> ScoredTable:
             name=name,
             switches=words.switches[name],
             facts=words.facts[name],
-            cells=table[name],
+            cells=lines[name],
             score=spread(values[name].values()),
             against=other,
             delta=None if other is None else compare(counted[name], counted[other]),
-            role=" / ".join(dict.fromkeys(cell.role for cell in table[name].values() if cell.role)),
+            role=" / ".join(dict.fromkeys(cell.role for cell in lines[name].values() if cell.role)),
             paper=stated[name],
             paper_delta=tuple(
                 ours - theirs if of == metric else math.nan
@@ -178,7 +183,7 @@ def score_table(results: Results) -> ScoredTable:
         )
         rows.append(row)
     switches = dict.fromkeys([*words.switches[reference], *(switch for row in rows for switch in row.switches)])
-    return ScoredTable(
+    table = ScoredTable(
         tuple(switches),
         words.columns,
         seeds,
@@ -195,6 +200,20 @@ def score_table(results: Results) -> ScoredTable:
         study.margin,
         effects=effects_of(study.effects, counted, compare),
     )
+    if study.until is not None:
+        return table
+    return table._replace(fixed=fixed_statistics(judged_deltas(table), study.margin / 100))
+
+
+def judged_deltas(table: ScoredTable) -> dict[tuple[str, str], Paired]:
+    """The comparisons of a table, which are judged together, by row and whom it is compared with: declared rows, and in an ablation the
+    reference, which no row stands beside, with its anchor. In a study of effects those that it is asked for stand in place of the rows."""
+    found = {(one.name, where_words(one)): one.values for one in table.effects if one.decided} or {
+        (row.name, row.against): row.delta for row in table.rows if row.against and row.delta is not None and not row.added
+    }
+    if not table.comparison:
+        found |= {(name, room.anchor): room.gain for name, room in table.headrooms.items()}
+    return found
 
 
 def _paper(study: StudyRecord) -> tuple[tuple[str, ...], Mapping[str, tuple[float | None, ...]], tuple[str | None, ...]]:
@@ -224,11 +243,11 @@ def row_words(study: StudyRecord) -> Words:
     return Words(switches, ("method", *fields), {name: (method[name], *facts[name]) for name in rows})
 
 
-def numbers_of(results: Results, metric: str, weights: str = "") -> dict[tuple[str, str], float]:
-    """A metric over all classes by (key, role), on the study's split and with the study's weights or others."""
+def numbers_of(results: Results, metric: str, weights: str = "", split: str = "") -> dict[tuple[str, str], float]:
+    """A metric over all classes by (key, role), on the study's split and with the study's weights, or others."""
     score = results.study.score
     wanted = (pc.field("class") == "") & (pc.field("metric") == metric)
-    wanted &= (pc.field("split") == score.split) & (pc.field("weights") == (weights or score.weights))
+    wanted &= (pc.field("split") == (split or score.split)) & (pc.field("weights") == (weights or score.weights))
     return {(line["key"], line["role"]): line["value"] for line in results.metrics.filter(wanted).to_pylist()}
 
 
@@ -250,12 +269,25 @@ def _cell(key: str, stages: dict, numbers: dict, absent: str) -> Cell:
         return Cell(math.nan, absent, "", "", key)
     stage = stages[key]
     state, role, error = stage["state"], stage["evaluated"] or "", stage["error"] or ""
+    if state == "skipped":
+        error = error or _cause(stage, stages)
     if state != "done":
         return Cell(math.nan, state, error, role, key)
     value = numbers.get((key, role))
     if value is None or not math.isfinite(value):
         return Cell(math.nan, "failed", f"stage {stage['name']} finished without a finite score", role, key)
     return Cell(value, "done", "", role, key)
+
+
+def _cause(stage: dict, stages: dict) -> str:
+    """Why a stage was left out: the first failed one of those that it learns from, directly or not."""
+    for key in stage["teachers"] or ():
+        found = stages.get(key, {"state": ""})
+        if found["state"] == "failed":
+            return f"{found['name']} failed: {found['error'] or 'no message'}"
+        if found["state"] == "skipped":
+            return _cause(found, stages)
+    return "a stage that it learns from failed"
 
 
 def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:
@@ -288,7 +320,9 @@ def _effect_parts(table: ScoredTable) -> tuple[PartDelta, ...]:
             (f"{one.parts[0]} ({one.kind})" if several else one.parts[0],),
             one.row or table.reference,
             one.values,
-            standing(one.values, doubtful=doubtful) if decision is None else standing_of(decision, OF_PART),
+            judged(standing(one.values, doubtful=doubtful), table.fixed.get((one.name, where_words(one))), doubtful)
+            if decision is None
+            else standing_of(decision, OF_PART),
             (),
             where_words(one),
             one.name,

@@ -23,11 +23,12 @@ STANDING_COLOURS = {
     "hurts here": RED,
     "better here": GREEN,
     "worse here": RED,
+    "equivalent": BLUE,
     "unclear": NEUTRAL,
+    "unclear after Holm": NEUTRAL,
     "cannot tell here": NEUTRAL,
     "one seed only": NEUTRAL,
     "no result yet": NEUTRAL,
-    "equivalent": BLUE,
     "undecided": NEUTRAL,
 }
 

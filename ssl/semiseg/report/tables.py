@@ -3,18 +3,22 @@
 import csv
 import io
 import math
+from collections.abc import Iterable
 from itertools import compress
 from typing import NamedTuple
 
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
 from semiseg.report.metrics import Metrics, metrics_grid, plus_minus, written
-from semiseg.report.scores import ScoredRow, ScoredTable
+from semiseg.report.scores import Cell, ScoredRow, ScoredTable
 from semiseg.report.statistics import Paired, Ratio, Spread, verdict
 from semiseg.report.verdicts import what_intervals_are
 from semiseg.results.records import PrintedSpread
 
 ANCHORS = "Anchors: labels only, with as many labelled images a step as the row has and as many steps as its chain; 'all labels': with all."
 GAP = "Of the gap: (row - anchor) / (all labels - anchor), with Fieller's interval; left out where that is unbounded."
+
+
+FAILED = "failed"
 
 
 class TableLine(NamedTuple):
@@ -63,7 +67,8 @@ def paper_text(value: float, delta: float, behind: PrintedSpread | None = None) 
 def line(row: ScoredRow, table: ScoredTable) -> TableLine:
     """Format one row."""
     seeds = table.due(row.name)
-    n = f"n = {row.score.n}" + (f" of {seeds}" if row.score.n < seeds else "")
+    lost = len(failed_cells(row))
+    n = f"n = {row.score.n}" + (f" of {seeds}" if row.score.n < seeds else "") + (f", {lost} failed" if lost else "")
     sd = "" if math.isnan(row.score.sd) else f" ± {percent(row.score.sd)}"
     if row.delta is None:
         delta = "reference" if row.name in table.opponents else MISSING
@@ -73,11 +78,21 @@ def line(row: ScoredRow, table: ScoredTable) -> TableLine:
     return TableLine(
         name=row.name,
         ticks=tuple(switch in row.switches for switch in table.switches),
-        score=MISSING if row.score.n == 0 else f"{percent(row.score.mean)}{sd} ({n})",
+        score=f"{percent(row.score.mean)}{sd} ({n})" if row.score.n else FAILED if lost == seeds else MISSING,
         delta=delta,
         role=row.role or MISSING,
         paper=tuple(map(paper_text, row.paper, row.paper_delta, row.paper_spread)),
     )
+
+
+def failed_cells(row: ScoredRow) -> dict[int, Cell]:
+    """Cells by seed that will have no score, because their stage or one that it learns from failed."""
+    return {seed: cell for seed, cell in row.cells.items() if cell.state in ("failed", "skipped")}
+
+
+def cell_text(cell: Cell) -> str:
+    """ "46.91", "failed", or "-" for what has not finished."""
+    return FAILED if cell.state in ("failed", "skipped") else percent(cell.value)
 
 
 def table_grid(table: ScoredTable, metric: str) -> Grid:
@@ -117,7 +132,8 @@ def notes(table: ScoredTable, rule: str) -> list[str]:
         compared += [room.gain for room in table.headrooms.values() if room.gain.n]
     smallest = min(compared, key=lambda delta: delta.n, default=None)
     count = f"{len(compared)} comparison{'' if len(compared) == 1 else 's'}"
-    what = f"Deltas are paired by seed; intervals are Student's t with n - 1 degrees of freedom, unadjusted for {count}."
+    what = f"Deltas are paired by seed; intervals are Student's t with n - 1 degrees of freedom, unadjusted for {count}"
+    what += "; verdicts are judged after Holm's adjustment." if len(table.fixed) > 1 else "."
     said = [verdict(smallest.n if smallest else 0)]
     if table.until is not None:
         what, said = f"Deltas are paired by seed. {what_intervals_are(table.until)}", []
@@ -125,7 +141,18 @@ def notes(table: ScoredTable, rule: str) -> list[str]:
         said.append(ANCHORS)
     if _gap(table):
         said.append(GAP)
+    said += _failed_note(table)
     return [f"Scores: {rule}" if rule.endswith(".") else f"Scores: {rule}.", what, *said]
+
+
+def _failed_note(table: ScoredTable) -> list[str]:
+    """How many results failed, and which."""
+    rows = {row.name: failed_cells(row) for row in table.rows}
+    lost, asked = sum(map(len, rows.values())), len(table.rows) * len(table.seeds)
+    if not lost:
+        return []
+    named = "; ".join(f"{row} (seed {', '.join(map(str, cells))})" for row, cells in rows.items() if cells)
+    return [f"Failed: {lost} of {asked} results, which are in no mean and no difference: {named}."]
 
 
 def text(table: ScoredTable, metric: str, rule: str, width: int | None = None, more: Metrics | None = None) -> str:
@@ -136,15 +163,15 @@ def text(table: ScoredTable, metric: str, rule: str, width: int | None = None, m
     )
 
 
-def markdown(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None, weights: Grid | None = None) -> str:
-    """A pipe table followed by its notes, then all metrics, then best and last weights."""
-    others = [one for one in (metrics_grid(more) if more else None, weights) if one]
+def markdown(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None, grids: Iterable[Grid | None] = ()) -> str:
+    """A pipe table followed by its notes, then all metrics, then other tables."""
+    others = [one for one in (metrics_grid(more) if more else None, *grids) if one]
     return "\n\n".join([as_markdown(table_grid(table, metric)), "\n".join(notes(table, rule)), *map(as_markdown, others)]) + "\n"
 
 
-def latex(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None, weights: Grid | None = None) -> str:
-    """A booktabs tabular, then all metrics and best and last weights as others; the notes stand above as comments."""
-    others = [one for one in (metrics_grid(more) if more else None, weights) if one]
+def latex(table: ScoredTable, metric: str, rule: str, more: Metrics | None = None, grids: Iterable[Grid | None] = ()) -> str:
+    """A booktabs tabular, then all metrics and other tables as more of them; the notes stand above as comments."""
+    others = [one for one in (metrics_grid(more) if more else None, *grids) if one]
     comments = ["% needs \\usepackage{booktabs,amssymb}", *(f"% {note}" for note in notes(table, " ".join(rule.split())))]
     return (
         "\n".join([*comments, as_latex(table_grid(table, metric)), *(part for one in others for part in ("", as_latex(one)))])
@@ -152,9 +179,10 @@ def latex(table: ScoredTable, metric: str, rule: str, more: Metrics | None = Non
     )
 
 
-def comma_separated(table: ScoredTable, more: Metrics | None = None, weights: Grid | None = None) -> str:
-    """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then what `weights` says of the row, and
+def comma_separated(table: ScoredTable, more: Metrics | None = None, grids: Iterable[Grid | None] = ()) -> str:
+    """One line per row for other programs: switches as 1 and 0, every seed's score, percent; then what other tables say of the row, and
     n, mean and sd of every metric."""
+    tables = [one for one in grids if one]
     several = not table.opponent
     head = ["row", *table.switches, *table.columns, "n", "mean", "sd", *(f"seed {seed}" for seed in table.seeds)]
     head += ["delta", "delta low", "delta high", "delta n", "p sign flip", *["against"][: int(several)], "scored"]
@@ -163,15 +191,16 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None, weights: Gr
     spread_in = [any(row.paper_spread[i] for row in table.rows) for i in range(len(table.paper_columns))]
     behind = compress(table.paper_columns, spread_in)
     head += [f"paper {what}: {column}" for column in behind for what in ("spread", "spread is", "n")]
-    head += weights.head[1:] if weights else ()
+    head += [name for one in tables for name in one.head[1:]]
     head += [f"{name} {what}" for name in (more.names if more else ()) for what in ("n", "mean", "sd")]
-    ends = {name: cells for name, *cells in weights.lines} if weights else {}
+    cells_of = [{name: cells for name, *cells in one.lines} for one in tables]
+    nothing = [[MISSING] * (len(one.head) - 1) for one in tables]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(head)
     for i, row in enumerate(table.rows):
         ticks = [int(switch in row.switches) for switch in table.switches]
-        scores = [percent(row.cells[seed].value) for seed in table.seeds]
+        scores = [cell_text(row.cells[seed]) for seed in table.seeds]
         delta = [MISSING] * 5
         if row.delta is not None:
             p = MISSING if math.isnan(row.delta.p) else f"{row.delta.p:.4g}"
@@ -191,7 +220,7 @@ def comma_separated(table: ScoredTable, more: Metrics | None = None, weights: Gr
                 *(row.name, *ticks, *row.facts, *_summary(row.score), *scores, *delta, *against, row.role or MISSING),
                 *(_room(table, row.name) if table.headrooms else []),
                 *stated,
-                *(ends.get(row.name, [MISSING] * (len(weights.head) - 1)) if weights else []),
+                *(cell for cells, none in zip(cells_of, nothing, strict=True) for cell in cells.get(row.name, none)),
                 *others,
             ]
         )

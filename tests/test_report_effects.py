@@ -153,7 +153,7 @@ def test_verdicts_and_cards_are_of_the_effects(additive_study):
     assert (found["CR"].standing, found["SA"].standing) == ("earns its place", "hurts here")
     assert found["CR"].where == "over 16 rows"
     said = answer(additive_study.table, additive_study.label)
-    assert said.sentences[-1] == "CR and N2 earn their place; SA hurts here; T2 is unclear (the interval crosses 0)."
+    assert said.sentences[-1] == "CR and N2 earn their place; SA hurts here; T2 is equivalent within 1 point."
 
 
 def test_table_words_and_csv_hold_every_effect(tmp_path):

@@ -18,7 +18,7 @@ from semiseg.report.figures import FIGURES
 from semiseg.results import SCHEMAS, write_table
 
 ROOT = Path(__file__).parents[1]
-OTHERS = ("curve", "shapley", "dumbbell", "interactions")  # are for studies that ask for them
+OTHERS = ("curve", "shapley", "dumbbell", "interactions", "sources")  # are for studies that ask for them
 SHOWN = [one.anchor for one in FIGURES if one.anchor not in OTHERS]
 
 

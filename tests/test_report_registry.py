@@ -101,10 +101,12 @@ def studies(tmp_path_factory) -> dict[str, ReportData]:
 
 
 def left_out(data: ReportData) -> set[str]:
-    """Anchors of figures that a study has no use for: a curve or effects that nobody asks for, variances of fewer than three seeds."""
+    """Anchors of figures that a study has no use for: a curve or effects that nobody asks for, variances of fewer than three seeds,
+    sources of a design that is not crossed."""
     few = max((row.delta.n for row in data.table.rows if row.delta is not None), default=0) < 3
     effects = {"shapley", "dumbbell", "interactions"} if data.study.effects is None else set()
     absent = {"curve": data.study.curve is None, "variances": few, "beside": data.study.paper is None}
+    absent |= {"sources": data.study.vary != "crossed"}
     return effects | {name for name, out in absent.items() if out}
 
 

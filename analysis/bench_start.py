@@ -77,7 +77,7 @@ def run(words: Sequence[str], folder: Path) -> Took:
 
 def environment() -> dict[str, str]:
     """One thread, as in all benchmarks."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
+    return os.environ | {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import tyro
 
@@ -52,7 +52,8 @@ class Told(nn.Conv2d):
         return super().forward(image)
 
 def build(classes):
-    return Told(3, classes, 3, padding=1)
+    between = [nn.Conv2d(8, 8, 3, padding=1) for _ in range(2)]
+    return nn.Sequential(Told(3, 8, 3, padding=1), *between, nn.Conv2d(8, classes, 1))
 """
 
 
@@ -151,11 +152,12 @@ def memory(driver: int) -> dict[str, float]:
     return found
 
 
-def measured(number: int, place: Path) -> dict[str, float]:
+def measured(number: int, place: Path, doors: Sequence[str]) -> dict[str, float]:
     """One round: every ratio and every size of it."""
     base = run([sys.executable, "-c", TORCH], place)
     found: dict[str, float] = {"import torch, CPU s": base.cpu}
-    for name, door in DOORS.items():
+    for name in doors:
+        door = DOORS[name]
         words, folder = [sys.executable, str(door)], place / f"{name}-{number}"
         folder.mkdir()
         found[f"{name}: --help / import torch, CPU"] = run([*words, "--help"], folder).cpu / base.cpu
@@ -174,13 +176,15 @@ def measured(number: int, place: Path) -> dict[str, float]:
     return found
 
 
-def main(rounds: tyro.conf.Positional[int] = 5) -> None:
+def main(
+    rounds: tyro.conf.Positional[int] = 5, doors: tuple[Literal["comparison", "search"], ...] = ("comparison", "search")
+) -> None:
     """Print median, mean, standard deviation and range of every ratio over `rounds` rounds."""
     print(
         f"{cpu_kind()}, {usable_cpus()} CPUs, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}; n = {rounds} rounds\n"
     )
     with tempfile.TemporaryDirectory(prefix="semiseg-start-") as folder:
-        found = [measured(number, Path(folder)) for number in range(rounds)]
+        found = [measured(number, Path(folder), doors) for number in range(rounds)]
     print("| | median | mean ± sd | range |\n| --- | --- | --- | --- |")
     for name in found[0]:
         values = [each[name] for each in found]

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal
 
-import tyro
-
 from semiseg.config import require
 from semiseg.methods import name_of
 from semiseg.search.declaration import Search
@@ -14,6 +12,7 @@ from semiseg.search.space import Space, named_space, split_words
 from semiseg.search.spaces import SPACES
 from semiseg.sweep.arguments import Common, M, checked_seeds, defaults, flagged, resolve_preset
 from semiseg.sweep.declaration import Preset
+from semiseg.sweep.words import read_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +44,12 @@ def parse_search(search: Search, words: Sequence[str]) -> tuple[SearchArguments[
     axes, left = split_words(words)
     preset, early, rest = resolve_preset(search.presets, search.quick, left)
     trials = search.quick_trials if early["quick"] else search.trials
-    arguments = tyro.cli(
-        SearchArguments[type(preset.method)],
-        default=SearchArguments(**defaults(preset, early), trials=trials),
-        args=rest,
-        description=f"{search.question} Any field of the method is searched with --space.FIELD LOW HIGH or --space.FIELD A B C; "
-        "--space.log FIELD, --space.choices FIELD and --space.tie A B say how.",
-        config=(tyro.conf.AvoidSubcommands,),
+    described = (
+        f"{search.question} Any field of the method is searched with --space.FIELD LOW HIGH or --space.FIELD A B C; "
+        "--space.log FIELD, --space.choices FIELD and --space.tie A B say how."
     )
+    default = SearchArguments(**defaults(preset, early), trials=trials)
+    arguments = read_words(SearchArguments[type(preset.method)], default, rest, described)
     require(arguments.trials >= 1, "trials", arguments.trials, "a whole number >= 1")
     require(arguments.eta >= 2, "eta", arguments.eta, "a whole number >= 2")
     searched = checked_seeds("search_seeds", arguments.search_seeds, arguments.development)

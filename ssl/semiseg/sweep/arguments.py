@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-import tyro
-
 from semiseg.change import part_of, with_values
 from semiseg.codec import read_value
 from semiseg.config import Data, Net, SettingError, Train, require
@@ -26,6 +24,7 @@ from semiseg.sweep.draws import check_draws, resolved_vary
 from semiseg.sweep.effects import Effects
 from semiseg.sweep.resources import Ray
 from semiseg.sweep.saved import Saved, read_config
+from semiseg.sweep.words import read_words
 
 M = TypeVar("M", bound=Method)
 
@@ -223,13 +222,8 @@ def parse(table: Ablation, words: Sequence[str]) -> tuple[Arguments[Any], Preset
     Raises SettingError for values that cannot be, SystemExit(2) for words.
     """
     preset, early, rest = resolve_preset(table.presets, table.quick, words)
-    arguments = tyro.cli(
-        Arguments[type(preset.method)],
-        default=Arguments(**defaults(preset, early), rows=preset.rows),
-        args=rest,
-        description=table.question,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    default = Arguments(**defaults(preset, early), rows=preset.rows)
+    arguments = read_words(Arguments[type(preset.method)], default, rest, table.question)
     if any(getattr(arguments.method, name) != getattr(preset.method, name) for name in preset.method.SWITCHES):
         raise SettingError("method: the switches belong to the rows of the table; allowed: --rows NAME='S1 S2 ...'")
     if arguments.effects.kinds and arguments.rows != preset.rows:

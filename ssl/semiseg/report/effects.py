@@ -59,9 +59,9 @@ def effects_of(record: EffectsRecord | None, values: Values, compare: Compare = 
     return tuple(found)
 
 
-def effect_deltas(record: EffectsRecord, values: Values) -> dict[str, dict[int, float]]:
+def effect_deltas(record: EffectsRecord | None, values: Values) -> dict[str, dict[int, float]]:
     """The quantities that are to be decided, by name and seed: the Shapley values if they were asked for, else what parts are worth
-    left out, left in and as main effects."""
+    left out, left in and as main effects. A seed that a row of an effect lacks is left out of it."""
     return {one.name: dict(one.values.deltas) for one in effects_of(record, values) if one.decided}
 
 

@@ -14,12 +14,16 @@ from semiseg.coalitions import Kind
 from semiseg.codec import write_row
 from semiseg.config import SettingError
 from semiseg.methods import OneWay
+from semiseg.sweep import estimate
 from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.effects import Effects, Planned, planned_effects
 from semiseg.sweep.plan import Plan, make_plan
 from semiseg.sweep.rows import resolve_row
 from semiseg.sweep.sharing import sets_said, time_saved
 
+MANY = tuple(
+    f"{name}=0.1,0.2" for name in ("lambda1", "lambda2", "ramp", "ramp2", "label_only", "threshold", "stage1.rate", "stage2.rate")
+)
 SEVEN = ("S1", "S1 + S2", "full without N2", "full without SA", "full without T2", "full without CR", "full")
 
 
@@ -152,6 +156,7 @@ def test_a_name_that_another_row_has_is_not_taken() -> None:
         ({"kinds": ("loo",), "settings": ("CR=false,true",)}, "effects.settings: got 'CR=false,true'; allowed: --effects.parts CR"),
         ({"kinds": ("loo",), "settings": ("lambda1=0.5,x",)}, "lambda1: got 'x'; allowed: float"),
         ({"kinds": ("loo",), "settings": ("lambda1=0.2,0.2",)}, "effects: got lambda1, which changes nothing here; allowed: other parts"),
+        ({"kinds": ("loo",), "settings": MANY, "parts": ("S2", "S3", "CR")}, "allowed: at most 10 parts, chosen with --effects.parts"),
         ({"kinds": ("loo",), "of": "nobody"}, "effects.of: got 'nobody'; allowed: S1, S1 + S2"),
     ],
 )  # fmt: skip
@@ -168,7 +173,8 @@ def test_a_method_without_switches_says_what_to_name() -> None:
         asked(ablate_mean_teacher_mri.TABLE, "loo")
 
 
-def test_a_dry_run_shows_sets_sharing_and_cost(run: Run) -> None:
+def test_a_dry_run_shows_sets_sharing_and_cost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "timed_stage", lambda stage, place: estimate.Cost(step=10.0, image=0.0))
     status, out, err = run("--effects", "loo", "loi", "--effects.parts", "CR", "--dry-run", "--seeds", "0")
     assert (status, err) == (0, "")
     said = out.splitlines()[-4:]
@@ -176,7 +182,7 @@ def test_a_dry_run_shows_sets_sharing_and_cost(run: Run) -> None:
     assert said[1] == "2 of 2 sets can be trained; these 2 are: full without CR, full"
     assert said[2] == "2 sets x 1 seed: 6 stages from scratch, 5 distinct, sharing saves 1 (17%)"
     assert said[3].startswith("2 rows x 1 seeds: 6 stages, 5 distinct, 0 done, 5 to train, about ")
-    assert "; sharing saves " in said[3]
+    assert said[3].endswith("; sharing saves 60 s of 6 min of training")  # 6 steps of each of 6 stages, 5 of them distinct
 
 
 def test_rows_and_effects_do_not_go_together(run: Run) -> None:

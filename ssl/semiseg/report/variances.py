@@ -22,9 +22,10 @@ PAPER_NOTE = " Grey: the ratio of the deviations that the paper prints, with the
 
 
 def draw_variances(data: ReportData) -> Drawn | None:
-    """Ratios of variances of the score and all metrics; left out where no two rows share three seeds."""
+    """Ratios of variances of the score and all metrics; left out where no two rows share three seeds, and where seeds
+    were added by what was seen: these intervals are for a fixed number."""
     lines = variance_lines(data.results, data.table)
-    if not lines:
+    if not lines or data.study.until is not None:
         return None
     seeds = sorted({line.ratio.n for line in lines})
     count = f"{len(lines)} comparison{'' if len(lines) == 1 else 's'}"

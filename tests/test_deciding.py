@@ -3,17 +3,20 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from conftest import Run, finish, small_folder
 from test_report_studies import study_of
 
 from ablate_three_stage import TABLE
+from search_three_stage import SEARCH
 from semiseg.config import SettingError
 from semiseg.results import read
 from semiseg.results.decode import decode
 from semiseg.results.records import StudyRecord, UntilRecord, brought_up, write_study
+from semiseg.search.arguments import parse_search
+from semiseg.search.study import SearchStudy
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.deciding import all_seeds, earlier_run, first_seeds
 
@@ -51,6 +54,15 @@ def record(**changes: Any) -> StudyRecord:
     return decode(StudyRecord, {name: value for name, value in brought_up(study_of(**changes)).items() if name != "format"})
 
 
+def test_the_comparison_of_a_search_begins_with_as_many_seeds() -> None:
+    arguments, preset, space = parse_search(SEARCH, (*UNTIL, "--seeds", "0", "--budget", "5m"))
+    search = SearchStudy(SEARCH, preset, arguments, space)
+    search.bench = cast("Any", None)
+    study = search.comparison(search.default)
+    assert study.preset.seeds == (0, 1, 2)
+    assert (study.arguments.until, study.arguments.budget) == ("decided", "5m")
+
+
 def test_the_clock_goes_on_only_where_rows_settings_and_data_are_the_same(tmp_path: Path) -> None:
     until = UntilRecord(comparisons=2, max_seeds=9, spent_seconds=70.0, began=5.0, ahead=3)
     write_study(tmp_path, replace(record(), until=until))
@@ -65,7 +77,7 @@ def test_a_dry_run_says_how_many_seeds_the_margin_will_probably_take(run: Run) -
     status, out, _ = run(*UNTIL, "--max-seeds", "6", "--rows", "S1", "--dry-run")
     assert status == 0
     lines = out.splitlines()
-    assert "until decided: 1 comparison, margin 1, level 0.05/1 each; rows begin with 3 seeds and have at most 6" in lines
+    assert "until decided: 1 comparison, margin 1, level 0.05; rows begin with 3 seeds and have at most 6" in lines
     assert "  S1: 15, more than --max-seeds" in lines  # a point of spread: the first n whose half width is below a point
     assert lines[-1].startswith("at most 18 stages, 18 to train, about ")
 

@@ -82,7 +82,7 @@ def test_the_answer_says_after_how_many_seeds_what_was_decided(study: Results) -
     clause, other = said.sentences[-1].removesuffix(".").split("; ")
     assert clause.startswith(f"Dropping S2 costs 4.0 points [{low:.1f}, {high:.1f}], decided after ")
     assert other.startswith("CR is equivalent within 1 point [")
-    assert said.caveat.startswith("All 4 comparisons are decided, after ")
+    assert said.caveat.startswith("All 3 differences are decided, after ")
     assert "level 0.05/4 each" in said.caveat
 
 
@@ -110,7 +110,7 @@ def test_what_is_open_says_how_many_seeds_it_will_probably_take(tmp_path: Path) 
     ]
     said = answer(score_table(results), "test mIoU")
     assert f"S2 is undecided, about {decision.more} more seeds (" in said.sentences[-1]
-    assert said.caveat.startswith("2 of 3 comparisons are decided; the budget of 30 min is spent.")
+    assert said.caveat.startswith("1 of 2 differences are decided; the budget of 30 min is spent.")
 
 
 def test_no_headroom_is_shown_by_its_own_interval(tmp_path: Path) -> None:

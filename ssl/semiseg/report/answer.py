@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from semiseg.report.decisions import pair_name
 from semiseg.report.grid import percent
 from semiseg.report.headroom import Headroom
 from semiseg.report.scores import Compared, PartDelta, ScoredTable, comparisons, part_deltas, unfinished
@@ -72,6 +73,8 @@ def answer(table: ScoredTable, label: str) -> Answer:
         whole += f", {_plain(base)} points against its anchor '{room.anchor}': {judged}"
     elif base is not None and base.n:
         whole += f", {interval(base)} points against '{table.baseline}'"
+        decision = table.decision(table.reference, table.baseline or "")
+        whole += "" if decision is None else f", {after(decision)}"
     caveat = _caveat([part.gain for part in found] or [row.delta for row in rows], base)
     if table.until is not None:
         caveat = _course(table)
@@ -148,7 +151,9 @@ def _caveat(deltas: Iterable[Paired], base: Paired | None = None) -> str:
 def _course(table: ScoredTable) -> str:
     """What a study that adds seeds until all is decided says below its answer."""
     assert table.until is not None
-    return f"{course(table.until, list(table.decisions.values()))} {what_intervals_are(table.until)}"
+    gaps = {pair_name(one.all_labels or "", one.anchor) for one in table.headrooms.values()}
+    found = [one for name, one in table.decisions.items() if name not in gaps]
+    return f"{course(table.until, found)} {what_intervals_are(table.until)}"
 
 
 def _outcomes(rows: Sequence[Compared], table: ScoredTable) -> tuple[str, ...]:

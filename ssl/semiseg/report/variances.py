@@ -22,8 +22,10 @@ PAPER_NOTE = " Grey: the ratio of the deviations that the paper prints, with the
 
 
 def draw_variances(data: ReportData) -> Drawn | None:
-    """Ratios of variances of the score and all metrics; left out where no two rows share three seeds."""
-    lines = variance_lines(data.results, data.table) if data.study.vary != "crossed" else ()  # its runs are not independent
+    """Ratios of variances of the score and all metrics; left out where no two rows share three seeds, where runs are not independent, as
+    in a crossed design, and where seeds were added by what was seen: these intervals are for a fixed number."""
+    fixed = data.study.vary != "crossed" and data.study.until is None
+    lines = variance_lines(data.results, data.table) if fixed else ()
     if not lines:
         return None
     seeds = sorted({line.ratio.n for line in lines})

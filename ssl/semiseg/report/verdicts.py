@@ -64,13 +64,16 @@ def in_sentence(clauses: Iterable[str]) -> tuple[str, ...]:
 def course(until: UntilRecord, decisions: Sequence[Decision]) -> str:
     """How far the study came, and why it ended."""
     settled = [one for one in decisions if one.after is not None]
-    count = f"{len(settled)} of {len(decisions)} comparisons are decided"
-    if len(settled) == len(decisions):
+    left = len(decisions) - len(settled)
+    count = f"{len(settled)} of {len(decisions)} differences are decided"
+    if len(decisions) == 1:
+        count = f"The difference is {after(decisions[0])}"
+    elif not left:
         few, many = min(one.after or 0 for one in settled), max(one.after or 0 for one in settled)
-        count = f"All {len(decisions)} comparisons are decided, after {few}{f' to {many}' if many > few else ''} seeds"
+        count = f"All {len(decisions)} differences are decided, after {few}{f' to {many}' if many > few else ''} seeds"
     why = {
         "decided": "",
-        "max_seeds": f"; the others have had the {until.max_seeds} seeds that are allowed",
+        "max_seeds": f"; no row may have more than {until.max_seeds} seeds",
         "budget": f"; the budget of {_minutes(until.budget_seconds or 0.0)} is spent",
         "stopped": "; it was stopped",
         "running": "; seeds are still being added",
@@ -80,9 +83,12 @@ def course(until: UntilRecord, decisions: Sequence[Decision]) -> str:
 
 def what_intervals_are(until: UntilRecord) -> str:
     """What holds of the intervals, and what it rests on."""
+    many = until.comparisons > 1
+    held = f"all {until.comparisons} hold together, after any number of seeds," if many else "they hold after any number of seeds"
+    level = f"{until.level:g}/{until.comparisons} each" if many else f"{until.level:g}"
     return (
-        f"Intervals are anytime-valid (t-mixture confidence sequences of paired differences): all {until.comparisons} hold together, after any "
-        f"number of seeds, with a chance of {1 - until.level:.0%} (level {until.level:g}/{until.comparisons} each), if differences are "
+        f"Intervals are anytime-valid (t-mixture confidence sequences of paired differences): {held} "
+        f"with a chance of {1 - until.level:.0%} (level {level}), if differences are "
         "normally distributed, which few seeds cannot check; looking after every seed does no harm."
     ).replace("%", " %")
 

@@ -91,7 +91,8 @@ class Deciding:
         spread = f"{TYPICAL:g} point{'s' * (TYPICAL != 1)}"
         known = any(decided[name].paired.n >= FEWEST for name in order.asked)
         source = f"finished seeds' differences, others as if their standard deviation were {spread}" if known else ""
-        said = f"until decided: {n} comparison{'s' * (n > 1)}, margin {self.margin:g}, level {self.until.level:g}/{n} each; "
+        share = f"{self.until.level:g}/{n} each" if n > 1 else f"{self.until.level:g}"
+        said = f"until decided: {n} comparison{'s' * (n > 1)}, margin {self.margin:g}, level {share}; "
         said += f"rows begin with {order.limits.first} seeds and have at most {self.until.max_seeds}"
         return [
             said,

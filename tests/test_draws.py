@@ -47,9 +47,9 @@ def images(line: ResolvedRow) -> Split:
     return split_of(*place().open(**line.data))
 
 
-def planned(design: Design | None, seeds: tuple[int, ...] = (0, 1, 2), **lines: ResolvedRow) -> Plan:
+def planned(design: Design | None, lines: Mapping[str, ResolvedRow] = LINES, seeds: tuple[int, ...] = (0, 1, 2)) -> Plan:
     numbers = seeds if design is None else design.numbers
-    return make_plan(lines or LINES, numbers, split=images, net=tiny.NET, train=tiny.TRAIN, has=lambda key: False, design=design)
+    return make_plan(lines, numbers, split=images, net=tiny.NET, train=tiny.TRAIN, has=lambda key: False, design=design)
 
 
 def keys(plan: Plan) -> dict[tuple[str, int], list[str]]:
@@ -90,7 +90,7 @@ def test_with_both_every_seed_has_a_subset_of_its_own_and_the_first_is_that_of_b
     assert at_zero == {at: found for at, found in keys(before).items() if at[1] == 0}
     for seed in (1, 2):  # as a study with that labelled_seed has it
         line = replace(LINES["method"], data={"labelled_seed": seed})
-        (one,) = planned(None, (seed,), one=line).chains.values()
+        (one,) = planned(None, {"one": line}, (seed,)).chains.values()
         assert [stage.key for stage in one] == keys(both)["method", seed]
 
 
@@ -114,16 +114,16 @@ def test_subsets_of_a_seed_are_nested() -> None:
 
 @pytest.mark.parametrize(("vary", "stages"), [("training", 3), ("labelled", 1), ("both", 3)])
 def test_a_stage_with_all_labels_is_trained_once_for_each_training_seed(vary: Any, stages: int) -> None:
-    plan = planned(Design(vary=vary, seeds=(0, 1, 2)), every=ALL)
+    plan = planned(Design(vary=vary, seeds=(0, 1, 2)), {"every": ALL})
     assert (len(plan.stages), plan.total) == (stages, 3)
-    before = set(planned(None, every=ALL).stages)
+    before = set(planned(None, {"every": ALL}).stages)
     assert set(plan.stages) <= before
     assert all(stage.split.opened == (("labelled", "all"),) for stage in plan.stages.values())
 
 
 def test_a_crossed_plan_shares_stages_with_all_labels_and_says_which_run_it_is() -> None:
     design = Design(vary="crossed", seeds=(0, 1), subsets=(5, 6, 7))
-    plan = planned(design, every=ALL, method=LINES["method"])
+    plan = planned(design, {"every": ALL, "method": LINES["method"]})
     assert len({stage.key for stage in ends(plan, "every")}) == 2
     found = ends(plan, "method")
     assert len({stage.key for stage in found}) == 6
@@ -142,7 +142,7 @@ def test_anchors_have_the_labelled_images_of_their_row_at_every_seed() -> None:
 
     made = anchored(table, LINES, ("fair",), METHODS, chain)
     record = made.anchors["method"]
-    plan = planned(design, **made.lines)
+    plan = planned(design, made.lines)
     for seed in design.seeds:
         row, few = plan.chains["method", seed][-1], plan.chains[record.row, seed][-1]
         assert row.split == few.split
@@ -233,14 +233,17 @@ def test_development_draws_reserved_subsets() -> None:
 
 def test_where_nothing_is_left_to_draw_both_is_training_and_the_others_are_refused(tmp_path: Path) -> None:
     lines: Mapping[str, ResolvedRow] = {"every": ALL}
-    for vary, subsets in (("labelled", ()), ("crossed", (0, 1)), ("both", ())):
-        design = Design(vary=vary, seeds=(0, 1), subsets=subsets)  # type: ignore[arg-type]
+    for design in (
+        Design(vary="labelled", seeds=(0, 1)),
+        Design(vary="crossed", seeds=(0, 1), subsets=(0, 1)),
+        Design(vary="both", seeds=(0, 1)),
+    ):
         assert settled(design, LINES, images) == design
-        if vary == "both":
+        if design.vary == "both":
             assert settled(design, lines, images) == replace(design, vary="training")
             continue
         with pytest.raises(
-            SettingError, match=f"vary: got '{vary}'; allowed: training, as every seed would have the same labelled"
+            SettingError, match=f"vary: got '{design.vary}'; allowed: training, as every seed would have the same labelled"
         ):
             settled(design, lines, images)
     names = tmp_path / "names.txt"

@@ -98,7 +98,8 @@ def shares(grid: Crossing) -> tuple[Ratio, Ratio, Ratio]:
     of the analysis of variance are made of that, 0 where negative. NaN where nothing varies."""
     at, n = components(grid), min(grid.seeds, grid.subsets)
     if not at.total:
-        return (Ratio(n, math.nan, math.nan, math.nan),) * 3
+        none = Ratio(n, math.nan, math.nan, math.nan)
+        return none, none, none
     rng = np.random.default_rng(0)
     expected = [total / rng.chisquare(free, DRAWS) for total, free in zip(grid.squares, grid.freedom, strict=True)]
     training, subset = (

@@ -227,5 +227,5 @@ def test_the_role_that_counts_comes_first_then_the_alphabet(evaluated, order, tm
 def test_the_page_of_a_study_with_other_roles_names_them(tmp_path):
     text = write_report(many_roles(tmp_path)).read_text(encoding="utf-8")
     assert "<h2>Student, student2 and teacher</h2>" in text
-    assert '<td class="">student2</td>' in text
+    assert "<td>student2</td>" in text
     assert "student2" in (tmp_path / "table.md").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from semiseg.report.markup import render
 from semiseg.results import Results
 
 _IGNORE = 255  # as semiseg.batch says, which needs torch
@@ -116,3 +117,11 @@ def _uri(image: Image.Image) -> str:
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def panel(note: str, info: SamplesInfo) -> str:
+    """The pictures as markup, with the classes that occur."""
+    classes = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in info.classes]
+    pictures = [picture for line in info.lines for picture in line]
+    least = max(620, 90 * len(info.columns))
+    return render("samples", note=note, columns=info.columns, pictures=pictures, classes=classes, least=least)

@@ -1,6 +1,7 @@
 """Differences between rows: mean, interval, seeds, and the paper's own. Numbers first, drawing second."""
 
 import math
+from collections.abc import Sequence
 from itertools import compress
 from typing import NamedTuple
 
@@ -15,13 +16,16 @@ from semiseg.report.style import NEUTRAL, ORANGE, STANDING_COLOURS, Drawn, figur
 def draw_deltas(data: ReportData) -> Drawn | str:
     """Each row minus the row it is compared with, in points."""
     table = data.table
-    info = forest_info(table)
+    until = getattr(data.study, "until", None)
+    info = forest_info(table, until.order if until is not None else ())
     if not info.deltas:
         other = "the row it is compared with" if table.comparison else f"'{table.reference}'"
         return f"No row shares a finished seed with {other} yet."
     better = f"'{table.reference}'" if part_deltas(table) else "the row"
     note = f"Squares: mean with its 95 % interval, green where {better} is better, red where it is worse, grey where unclear. "
     note += "Dots: seeds. Hollow: the paper's own differences." if info.paper_columns else "Dots: seeds."
+    if until is not None:
+        note += " Rows stand in the order in which they were decided."
     return Drawn(note, (forest_figure(info),))
 
 
@@ -39,15 +43,17 @@ class Delta(NamedTuple):
 
 
 class ForestInfo(NamedTuple):
-    """Differences of all rows that have at least one seed in common with their opponent, in table order."""
+    """Differences of all rows that have at least one seed in common with their opponent, in table order or, where seeds were added until
+    they were decided, in the order of that."""
 
     reference: str  # "" when rows have different opponents
     deltas: tuple[Delta, ...]
     paper_columns: tuple[str, ...]  # with a difference
 
 
-def forest_info(table: ScoredTable) -> ForestInfo:
-    """Mean, interval, seeds and the paper's own difference per row."""
+def forest_info(table: ScoredTable, added: Sequence[tuple[str, int]] = ()) -> ForestInfo:
+    """Mean, interval, seeds and the paper's own difference per row; `added` are rows and seeds in the order in which they were trained:
+    a row is decided where its last seed stands in it."""
     deltas, ablated = [], bool(part_deltas(table))
     for row, against, delta, outcome, paper in comparisons(table):
         if delta.n == 0:
@@ -56,6 +62,8 @@ def forest_info(table: ScoredTable) -> ForestInfo:
         mean, low, high = (100 * value for value in (delta.mean, delta.low, delta.high))
         said = standing(delta.opposite(), doubtful=table.doubted(row) is not None) if ablated else outcome
         deltas.append(Delta(row, against, mean, low, high, seeds, paper, said))
+    last = {row: i for i, (row, _) in enumerate(added)}
+    deltas.sort(key=lambda delta: last.get(delta.row, -1))
     stated = [any(not math.isnan(delta.paper[i]) for delta in deltas) for i in range(len(table.paper_columns))]
     kept = [delta._replace(paper=tuple(compress(delta.paper, stated))) for delta in deltas]
     return ForestInfo(table.opponent, tuple(kept), tuple(compress(table.paper_columns, stated)))
@@ -97,6 +105,8 @@ def forest_figure(info: ForestInfo) -> go.Figure:
         )
     made = figure(traces, height=130 + 52 * len(names))
     made.update_xaxes(title_text=f"points: row − {info.reference or 'its counterpart'} (left: worse)")
-    labels = names if info.reference else [f"{delta.row}<br>− {delta.against}" for delta in info.deltas]
+    spent = [f" (n = {len(delta.seeds)})" if len({len(one.seeds) for one in info.deltas}) > 1 else "" for delta in info.deltas]
+    rows = [name + n for name, n in zip(names, spent, strict=True)]
+    labels = rows if info.reference else [f"{row}<br>− {delta.against}" for row, delta in zip(rows, info.deltas, strict=True)]
     made.update_yaxes(tickvals=list(place.values()), ticktext=labels, range=[-0.6, len(names) - 0.4], showgrid=False)
     return made.add_vline(x=0, line={"width": 1.5, "color": NEUTRAL, "dash": "dot"})

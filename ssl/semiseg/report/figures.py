@@ -4,7 +4,9 @@ A figure is one function, from the report's data to what is drawn, and one line 
 """
 
 from semiseg.report.beside import draw_beside
+from semiseg.report.calibration import draw_calibration
 from semiseg.report.classes import draw_classes
+from semiseg.report.confusion import draw_confusion
 from semiseg.report.curve import draw_curve
 from semiseg.report.data import ReportData
 from semiseg.report.deltas import draw_deltas
@@ -12,16 +14,20 @@ from semiseg.report.disagreement import draw_disagreement
 from semiseg.report.markup import PageFigure
 from semiseg.report.pseudo import draw_pseudo
 from semiseg.report.roles import draw_roles
+from semiseg.report.room import draw_headroom
 from semiseg.report.timeline import draw_timeline
 from semiseg.report.training import draw_losses, draw_selection
 from semiseg.report.variances import draw_variances
 
 FIGURES: tuple[PageFigure[ReportData], ...] = (
     PageFigure("curve", "Curve", draw_curve, first=True),
+    PageFigure("headroom", "Headroom", draw_headroom),
     PageFigure("beside", "Beside the paper", draw_beside),
     PageFigure("deltas", "Deltas", draw_deltas),
     PageFigure("variances", "Variances", draw_variances),
     PageFigure("classes", "Classes", draw_classes, wide=True),
+    PageFigure("confusion", "Confusion", draw_confusion, wide=True),
+    PageFigure("calibration", "Calibration", draw_calibration),
     PageFigure("roles", "Roles", draw_roles),
     PageFigure("training", "Training", draw_selection, wide=True),
     PageFigure("losses", "Loss terms", draw_losses, wide=True),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from semiseg.report.answer import Sharing, answer, gaps, outcome, sharing
 from semiseg.report.data import ReportData
+from semiseg.report.differing import differing_section
 from semiseg.report.figures import FIGURES
 from semiseg.report.grid import percent
 from semiseg.report.headroom import Headroom
@@ -49,6 +50,7 @@ def study_page(data: ReportData) -> str:
     made += _metrics(data.metrics)
     made += _ends(data)
     made += figure_sections([one for one in FIGURES if not one.first], data)
+    made += differing_section(data)
     made += [("samples", "Samples", _samples(results)), ("provenance", "Provenance", _provenance(results))]
     return document(study.title, study.question, _facts(data), _banner(data), made, results.folder.name)
 

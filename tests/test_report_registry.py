@@ -8,6 +8,7 @@ import pytest
 from optuna.trial import TrialState
 from search_studies import make_search
 from test_report_comparisons import SCORES, make_comparison
+from test_report_counts import make_counted
 from test_report_studies import CHAINS, ROWS, make_study
 
 from semiseg.report import write_report
@@ -78,9 +79,20 @@ def without_scores(folder: Path) -> Path:
 
 STUDIES = {
     one.__name__: one
-    for one in (make_study, make_comparison, waiting, without_lines, failed, partial, one_seed, many_roles, without_scores)
+    for one in (
+        make_study,
+        make_comparison,
+        waiting,
+        without_lines,
+        failed,
+        partial,
+        one_seed,
+        many_roles,
+        without_scores,
+        make_counted,
+    )
 }
-WHOLE = ("make_study", "make_comparison", "many_roles")
+WHOLE = ("make_study", "make_comparison", "many_roles", "make_counted")
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +101,13 @@ def studies(tmp_path_factory) -> dict[str, ReportData]:
 
 
 def left_out(data: ReportData) -> set[str]:
-    """Anchors of figures that a study has no use for: a curve that nobody asks for, variances of fewer than three seeds."""
+    """Anchors of figures that a study has no use for: a curve that nobody asks for, variances of fewer than three seeds, headroom without
+    anchors, what is counted where nothing was."""
     few = max((row.delta.n for row in data.table.rows if row.delta is not None), default=0) < 3
-    return {name for name, out in (("curve", data.study.curve is None), ("variances", few)) if out}
+    rooms, counts = data.study.anchors.values(), set(data.results.counts.column("table").to_pylist())
+    out = {"curve": data.study.curve is None, "variances": few, "headroom": not any(one.all_labels for one in rooms)}
+    out |= {name: name not in counts for name in ("confusion", "calibration")}
+    return {name for name, left in out.items() if left}
 
 
 def check(drawn: Drawn | str | None, whole: bool) -> None:

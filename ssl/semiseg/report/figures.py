@@ -26,7 +26,7 @@ FIGURES: tuple[PageFigure[ReportData], ...] = (
     PageFigure("deltas", "Deltas", draw_deltas),
     PageFigure("variances", "Variances", draw_variances),
     PageFigure("classes", "Classes", draw_classes, wide=True),
-    PageFigure("confusion", "Confusion", draw_confusion, wide=True),
+    PageFigure("confusion", "Confusion", draw_confusion),
     PageFigure("calibration", "Calibration", draw_calibration),
     PageFigure("roles", "Roles", draw_roles),
     PageFigure("training", "Training", draw_selection, wide=True),

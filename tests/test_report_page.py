@@ -193,7 +193,7 @@ FLAGS = (
 )
 
 
-def browse(page: Path, profile: Path, width: int = 1280, *flags: str) -> tuple[str, str]:
+def browse(page: Path, profile: Path, *flags: str) -> tuple[str, str]:
     """Open a page in headless Chromium without a network; returns the drawn document and the console's lines."""
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -205,7 +205,7 @@ def browse(page: Path, profile: Path, width: int = 1280, *flags: str) -> tuple[s
         f"--user-data-dir={profile}",
         "--enable-logging=stderr",
     ]
-    command += ["--v=0", f"--window-size={width},4000", "--virtual-time-budget=10000", *flags, "--dump-dom", page.as_uri()]
+    command += ["--v=0", "--window-size=1280,4000", "--virtual-time-budget=10000", *flags, "--dump-dom", page.as_uri()]
     environment = {**os.environ, "HOME": str(profile)}
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
     return ran.stdout, "\n".join(line for line in ran.stderr.splitlines() if "CONSOLE" in line)

@@ -42,6 +42,6 @@ def write_figures(folder: Path, data: ReportData, kind: FigureKind) -> str:
                 write_bytes(place / f"{name}.{kind}", kaleido.calc_fig_sync(figure, opts=options))
         finally:
             kaleido.stop_sync_server(silence_warnings=True)
-    except Exception as error:  # of the browser, of which kaleido raises many kinds; the page does not need it
+    except Exception as error:  # noqa: BLE001  kaleido raises many kinds, and the page does not need it
         return f"report.figures: the browser {browser} failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return ""

@@ -15,7 +15,9 @@ STAGES, POINTS, ROWS = 1000, 200, 50
 
 
 def test_a_page_of_three_rows_has_at_most_7_megabytes(tmp_path):
-    page = write_report(make_study(tmp_path, rows={"S1": "S1", "no CR": "S1 S2 S3", "full": "S1 S2 S3 CR"}, baseline=None, paper=None))
+    page = write_report(
+        make_study(tmp_path, rows={"S1": "S1", "no CR": "S1 S2 S3", "full": "S1 S2 S3 CR"}, baseline=None, paper=None)
+    )
     assert page.stat().st_size <= 7 * MEGABYTE
 
 

@@ -7,7 +7,6 @@ import ast
 import dataclasses
 import inspect
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,7 +85,11 @@ def study_tables() -> str:
             for one in dataclasses.fields(kind)
         ]
         about = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-        parts.append("\n".join([f"### {kind.__name__}", "", about, "", "| field | type | default | what |", "| --- | --- | --- | --- |", *lines]))
+        parts.append(
+            "\n".join(
+                [f"### {kind.__name__}", "", about, "", "| field | type | default | what |", "| --- | --- | --- | --- |", *lines]
+            )
+        )
     return f"`format` is {STUDY_FORMAT}.\n\n" + "\n\n".join(parts)
 
 
@@ -111,7 +114,8 @@ TABLES: dict[str, Callable[[], str]] = {"numbers": number_table, "study": study_
 def written(text: str) -> str:
     """The page with the tables of now."""
     for name, make in TABLES.items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda found, made=make(): f"{found[1]}{made}\n{found[2]}", text, flags=re.DOTALL)
+        head, rest = text.split(f"<!-- {name} -->\n", 1)
+        text = f"{head}<!-- {name} -->\n{make()}\n<!-- end -->{rest.split('<!-- end -->', 1)[1]}"
     return text
 
 

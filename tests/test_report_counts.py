@@ -14,7 +14,7 @@ from semiseg.evaluate import evaluate, evaluated
 from semiseg.outcome import count_lines
 from semiseg.report.calibration import calibration_info
 from semiseg.report.confusion import confusion_figure, confusion_info
-from semiseg.report.counts import counts_of
+from semiseg.report.counts import pixel_counts
 from semiseg.report.scores import score_table
 from semiseg.results import read, write_table
 
@@ -97,7 +97,7 @@ def test_results_of_before_have_neither(tmp_path):
     results = read(make_study(tmp_path, samples=False))
     assert not (tmp_path / "counts.parquet").exists()
     table = score_table(results)
-    assert (confusion_info(results, table), calibration_info(results, table), counts_of(results, "confusion")) == ((), (), {})
+    assert (confusion_info(results, table), calibration_info(results, table), pixel_counts(results, "confusion")) == ((), (), {})
 
 
 class Guess(torch.nn.Module):

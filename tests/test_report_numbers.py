@@ -16,7 +16,7 @@ from test_report_studies import SCORES, make_study
 
 from semiseg.report import files, write_report
 from semiseg.report.data import report_data
-from semiseg.report.numbers import NUMBERS_FORMAT, NUMBERS_SCHEMA, SOURCES, numbers
+from semiseg.report.numbers import NUMBERS_FORMAT, NUMBERS_SCHEMA, SOURCES, page_numbers
 from semiseg.report.room import headroom_figure, headroom_lines
 from semiseg.results import read
 from semiseg.results.records import ReportOptions
@@ -51,7 +51,7 @@ def test_every_source_has_numbers_of_some_study(source, folder, tmp_path):
 
 
 def test_numbers_are_those_of_the_page(folder):
-    lines = {(one.where, one.row, one.of, one.seed): one for one in numbers(report_data(read(folder)))}
+    lines = {(one.where, one.row, one.of, one.seed): one for one in page_numbers(report_data(read(folder)))}
     mean = sum(SCORES["full"]) / 3
     assert lines["table", "full", "", None].value == pytest.approx(mean)
     assert [lines["table", "full", "", seed].value for seed in range(3)] == pytest.approx(SCORES["full"])
@@ -157,5 +157,5 @@ def test_a_browser_draws_figures_into_files(tmp_path, monkeypatch):
 
 
 def test_intervals_of_one_seed_are_unknown(tmp_path):
-    found = numbers(report_data(read(make_study(tmp_path, seeds=(0,), samples=False))))
+    found = page_numbers(report_data(read(make_study(tmp_path, seeds=(0,), samples=False))))
     assert all(math.isnan(one.low) for one in found if one.where in ("table", "deltas"))

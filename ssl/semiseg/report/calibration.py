@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from semiseg.report.counts import counts_of, of_row
+from semiseg.report.counts import pixel_counts, of_row
 from semiseg.report.data import ReportData
 from semiseg.report.scores import ScoredTable
 from semiseg.report.style import CYCLE, NEUTRAL, Drawn, figure
@@ -45,7 +45,7 @@ class CalibrationLine(NamedTuple):
 
 def calibration_info(results: Results, table: ScoredTable) -> tuple[CalibrationLine, ...]:
     """Rows in table order, each with its roles, the one that is scored first."""
-    counts = counts_of(results, "calibration")
+    counts = pixel_counts(results, "calibration")
     scored = {cell.role for row in table.rows for cell in row.cells.values()}
     roles = sorted({role for _, role in counts}, key=lambda role: (role not in scored, role))
     lines = []

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from semiseg.report.counts import counts_of, of_row
+from semiseg.report.counts import pixel_counts, of_row
 from semiseg.report.data import ReportData
 from semiseg.report.pseudo import SHADES
 from semiseg.report.scores import ScoredTable
@@ -43,7 +43,7 @@ class Confusion(NamedTuple):
 
 def confusion_info(results: Results, table: ScoredTable) -> tuple[Confusion, ...]:
     """Of every row whose final stages have kept their counts, in table order."""
-    counts, names = counts_of(results, "confusion"), results.study.classes
+    counts, names = pixel_counts(results, "confusion"), results.study.classes
     place, found = {name: i for i, name in enumerate(names)}, []
     for row in table.rows:
         kept = of_row(counts, table, row.name)

@@ -12,7 +12,7 @@ Counts = dict[tuple[str, str], dict[tuple[str, str], float]]
 """By stage and role, then by the two places of a count."""
 
 
-def counts_of(results: Results, table: str) -> Counts:
+def pixel_counts(results: Results, table: str) -> Counts:
     """The counts of a table, "confusion" or "calibration", on the scored split with the scored weights."""
     score = results.study.score
     wanted = (pc.field("table") == table) & (pc.field("split") == score.split) & (pc.field("weights") == score.weights)

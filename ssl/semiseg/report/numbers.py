@@ -59,7 +59,7 @@ class Number(NamedTuple):
 Source = Callable[[ReportData], Iterator[Number]]
 
 
-def numbers(data: ReportData) -> list[Number]:
+def page_numbers(data: ReportData) -> list[Number]:
     """All of them, in the order of SOURCES."""
     return [one for source in SOURCES for one in source(data)]
 
@@ -69,7 +69,7 @@ def _mean(where: str, row: str, metric: str, value: Spread, **more) -> Number:
     return Number(where, row, metric, value.mean, low=value.mean - half, high=value.mean + half, sd=value.sd, n=value.n, **more)
 
 
-def difference(where: str, row: str, metric: str, delta: Paired, against: str, of: str = "", **more) -> Iterator[Number]:
+def delta_numbers(where: str, row: str, metric: str, delta: Paired, against: str, of: str = "", **more) -> Iterator[Number]:
     """The mean of a paired difference, then that of each seed."""
     yield Number(where, row, metric, delta.mean, against, of, None, delta.low, delta.high, delta.sd, delta.n, delta.p, **more)
     for seed, value in delta.deltas.items():
@@ -88,21 +88,23 @@ def _table(data: ReportData) -> Iterator[Number]:
         for seed, cell in row.cells.items():
             yield Number("table", row.name, metric, cell.value, seed=seed)
         if row.delta is not None and row.against is not None:
-            yield from difference("deltas", row.name, metric, row.delta, row.against)
+            yield from delta_numbers("deltas", row.name, metric, row.delta, row.against)
 
 
 def _parts(data: ReportData) -> Iterator[Number]:
     """What each part adds: the reference minus the row without it."""
     for part in part_deltas(data.table):
-        yield from difference("parts", data.table.reference, data.study.score.metric, part.gain, part.row, "+".join(part.removed))
+        yield from delta_numbers(
+            "parts", data.table.reference, data.study.score.metric, part.gain, part.row, "+".join(part.removed)
+        )
 
 
 def _headroom(data: ReportData) -> Iterator[Number]:
     metric = data.study.score.metric
     for room in data.table.headrooms.values():
-        yield from difference("headroom", room.row, metric, room.gain, room.anchor)
+        yield from delta_numbers("headroom", room.row, metric, room.gain, room.anchor)
         if room.all_labels:
-            yield from difference("headroom", room.all_labels, metric, room.gap, room.anchor)
+            yield from delta_numbers("headroom", room.all_labels, metric, room.gap, room.anchor)
             yield ratio_number("headroom", room.row, "share of the gap", room.share, room.all_labels)
     for row, value in data.table.zeros.scores.items():
         yield _mean("headroom", row, metric, value, of=f"without {', '.join(data.table.zeros.classes)}")
@@ -134,7 +136,7 @@ def _weights(data: ReportData) -> Iterator[Number]:
     for line in weights_info(data.results, data.table):
         yield _mean("weights", line.row, metric, line.best, of="best weights")
         yield _mean("weights", line.row, metric, line.last, of="last weights")
-        yield from difference("weights", line.row, metric, line.delta, line.row, "best minus last weights")
+        yield from delta_numbers("weights", line.row, metric, line.delta, line.row, "best minus last weights")
         for name, value, unit in (("best step", line.step, "steps"), ("best epoch", line.epoch, "epochs")):
             yield Number("weights", line.row, name, value, n=line.best.n, unit=unit)
         yield Number("weights", line.row, "best weights at", line.share, n=line.best.n, unit="fraction of the stage")
@@ -223,7 +225,7 @@ def write_numbers(folder: Path, data: ReportData) -> None:
     """Write `numbers.parquet` and `numbers.json`, an object of `format`, `study` and `numbers`, a list of objects with the columns'
     names. Equal results give equal bytes."""
     lines = []
-    for one in numbers(data):
+    for one in page_numbers(data):
         found = one._asdict()
         lines.append({name: None if _unknown(found[name]) else found[name] for name in NUMBERS_SCHEMA.names})
     sink = pa.BufferOutputStream()

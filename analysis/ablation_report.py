@@ -1,11 +1,11 @@
 """Which parts of the method earn their place, judging from one results folder of an ablation?
 
-Reads `results/<study>/` (study.json and the Parquet tables a sweep leaves), writes `report.html`, `table.md`, `table.tex` and
-`table.csv` into it, and prints the table and the page's path. Takes about two seconds; needs neither torch nor ray. A sweep does
+Reads `results/<study>/` (study.json and the Parquet tables a sweep leaves), writes `report.html`, `table.md`, `table.tex`,
+`table.csv`, `numbers.json` and `numbers.parquet` into it, and prints the table and the page's path. Takes about two seconds; needs neither torch nor ray. A sweep does
 the same after every finished row.
 
     python analysis/ablation_report.py results/three_stage
-    python analysis/ablation_report.py results/three_stage --report.axis epoch --report.sample-rows S1 full
+    python analysis/ablation_report.py results/three_stage --report.axis epoch --report.sample-rows S1 full --report.figures svg
 """
 
 import argparse
@@ -18,7 +18,7 @@ from semiseg.report import text_table, write_report
 from semiseg.results import read
 from semiseg.results.records import ReportOptions
 
-AXES = get_args(get_type_hints(ReportOptions)["axis"])
+AXES, FIGURES = (get_args(get_type_hints(ReportOptions)[name]) for name in ("axis", "figures"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--report.axis", dest="axis", choices=AXES, help="axis that training curves begin with (as the sweep said)")
     words = "rows of the sample pictures (as the sweep said, else the reference)"
     parser.add_argument("--report.sample-rows", dest="sample_rows", nargs="+", metavar="ROW", help=words)
+    words = "write every figure into figures/ as such files (needs kaleido and a browser)"
+    parser.add_argument("--report.figures", dest="figures", choices=FIGURES, help=words)
     found = vars(parser.parse_args(arguments))
     folder, given = found.pop("folder"), {name: value for name, value in found.items() if value is not None}
     try:

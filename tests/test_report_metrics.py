@@ -250,7 +250,7 @@ def test_the_page_of_a_comparison(tmp_path):
     text = write_report(make_comparison(tmp_path)).read_text(encoding="utf-8").split("<script>")[0]
     places = re.findall(r'<section id="(\w+)"', text)
     assert places[:7] == ["answer", "table", "curve", "statistics", "metrics", "weights", "beside"]
-    assert re.findall(r'href="#(\w+)"', text) == places
+    assert re.findall(r'<li><a href="#(\w+)"', text) == places
     for words in ("What helped", "against: supervised, 5&nbsp;%", "+3.50", "better here", "worse here", "<h2>Table</h2>"):
         assert words in text, words
     for words in ("earn their place", "share their stage-1 run", "Ablation table"):

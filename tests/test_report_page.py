@@ -18,8 +18,9 @@ from semiseg.report.figures import FIGURES
 from semiseg.results import SCHEMAS, write_table
 
 ROOT = Path(__file__).parents[1]
-OTHERS = ("curve", "shapley", "dumbbell", "interactions", "sources")  # are for studies that ask for them
-SHOWN = [one.anchor for one in FIGURES if one.anchor not in OTHERS]
+ASKED = {"curve", "headroom", "confusion", "calibration", "shapley", "dumbbell", "interactions", "sources"}
+"""Figures of studies that ask for them, have anchors, or have counted."""
+SHOWN = [one.anchor for one in FIGURES if one.anchor not in ASKED]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_the_page_shows_rows_paper_provenance_and_samples(page):
         assert f"{words}" in text, words
     assert "share their stage-1 run" in text
     assert "rows ask for 54, 30 are distinct" in text
-    assert text.split("<script>")[0].count('src="data:image/png') == 20
+    assert text.split('<section id="samples"')[1].split("<script>")[0].count('src="data:image/png') == 20
     assert "Partial study" not in text
     for anchor in re.findall(r'href="#(\w+)"', text):
         assert f'id="{anchor}"' in text
@@ -151,6 +152,7 @@ def test_the_script_writes_the_files_and_prints_table_and_path(tmp_path, capsys)
     assert printed[-1] == str(tmp_path / "report.html")
     assert any(line.startswith("full ") and "60.60 ± 0.53 (n = 3)" in line for line in printed)
     assert all((tmp_path / f"table.{kind}").is_file() for kind in ("md", "tex", "csv"))
+    assert all((tmp_path / f"numbers.{kind}").is_file() for kind in ("json", "parquet"))
 
 
 def test_the_script_refuses_a_bad_folder_in_one_line(tmp_path, capsys):
@@ -192,7 +194,7 @@ FLAGS = (
 )
 
 
-def browse(page: Path, profile: Path) -> tuple[str, str]:
+def browse(page: Path, profile: Path, *flags: str) -> tuple[str, str]:
     """Open a page in headless Chromium without a network; returns the drawn document and the console's lines."""
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -204,7 +206,7 @@ def browse(page: Path, profile: Path) -> tuple[str, str]:
         f"--user-data-dir={profile}",
         "--enable-logging=stderr",
     ]
-    command += ["--v=0", "--window-size=1280,4000", "--virtual-time-budget=10000", "--dump-dom", page.as_uri()]
+    command += ["--v=0", "--window-size=1280,4000", "--virtual-time-budget=10000", *flags, "--dump-dom", page.as_uri()]
     environment = {**os.environ, "HOME": str(profile)}
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
     return ran.stdout, "\n".join(line for line in ran.stderr.splitlines() if "CONSOLE" in line)

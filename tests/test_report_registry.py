@@ -9,6 +9,7 @@ from effects_studies import all_kinds
 from optuna.trial import TrialState
 from search_studies import make_search
 from test_report_comparisons import SCORES, make_comparison
+from test_report_counts import make_counted
 from test_report_studies import CHAINS, ROWS, make_study
 
 from semiseg.report import write_report
@@ -90,9 +91,10 @@ STUDIES = {
         many_roles,
         without_scores,
         all_kinds,
+        make_counted,
     )
 }
-WHOLE = ("make_study", "make_comparison", "many_roles")
+WHOLE = ("make_study", "make_comparison", "many_roles", "make_counted")
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +104,14 @@ def studies(tmp_path_factory) -> dict[str, ReportData]:
 
 def left_out(data: ReportData) -> set[str]:
     """Anchors of figures that a study has no use for: a curve or effects that nobody asks for, variances of fewer than three seeds,
-    sources of a design that is not crossed."""
+    sources of a design that is not crossed, headroom without anchors, what is counted where nothing was."""
     few = max((row.delta.n for row in data.table.rows if row.delta is not None), default=0) < 3
-    effects = {"shapley", "dumbbell", "interactions"} if data.study.effects is None else set()
-    absent = {"curve": data.study.curve is None, "variances": few, "beside": data.study.paper is None}
-    absent |= {"sources": data.study.vary != "crossed"}
-    return effects | {name for name, out in absent.items() if out}
+    rooms, counts = data.study.anchors.values(), set(data.results.counts.column("table").to_pylist())
+    out = {"curve": data.study.curve is None, "variances": few, "beside": data.study.paper is None}
+    out |= {"sources": data.study.vary != "crossed", "headroom": not any(one.all_labels for one in rooms)}
+    out |= dict.fromkeys(("shapley", "dumbbell", "interactions"), data.study.effects is None)
+    out |= {name: name not in counts for name in ("confusion", "calibration")}
+    return {name for name, left in out.items() if left}
 
 
 def check(drawn: Drawn | str | None, whole: bool) -> None:
@@ -243,5 +247,5 @@ def test_the_role_that_counts_comes_first_then_the_alphabet(evaluated, order, tm
 def test_the_page_of_a_study_with_other_roles_names_them(tmp_path):
     text = write_report(many_roles(tmp_path)).read_text(encoding="utf-8")
     assert "<h2>Student, student2 and teacher</h2>" in text
-    assert '<td class="">student2</td>' in text
+    assert "<td>student2</td>" in text
     assert "student2" in (tmp_path / "table.md").read_text(encoding="utf-8")

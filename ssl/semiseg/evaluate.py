@@ -14,7 +14,7 @@ from semiseg.batch import IGNORE
 from semiseg.config import ALIGNED, Train, require
 from semiseg.data.pack import Pack
 from semiseg.device import autocast
-from semiseg.gauges import GAUGES, numbered
+from semiseg.gauges import GAUGES, Counts, numbered
 from semiseg.lazy import nn, torch
 from semiseg.measures import METRICS
 from semiseg.metrics import confusion_matrices, decide, scores
@@ -133,6 +133,14 @@ def spread_over(found: np.ndarray, place: Place) -> np.ndarray:
     return np.broadcast_to(found, [part.stop - part.start for part in place])
 
 
+class Evaluated(NamedTuple):
+    """What an evaluation found. `counts` are of what scores were made: ("confusion", true class, predicted class) has pixels, none where
+    there are none, and what gauges count."""
+
+    scores: dict[tuple[str, str], float]
+    counts: Counts
+
+
 def evaluate(
     network: nn.Module,
     pack: Pack,
@@ -147,6 +155,20 @@ def evaluate(
 
     `metrics` names further ones, of GAUGES. Without those that need whole masks, no more of an image is held than a tile.
     """
+    return evaluated(network, pack, rows, train, batch=batch, device=device, metrics=metrics).scores
+
+
+def evaluated(
+    network: nn.Module,
+    pack: Pack,
+    rows: Sequence[int] | np.ndarray,
+    train: Train,
+    *,
+    batch: int,
+    device: torch.device,
+    metrics: Sequence[str] = (),
+) -> Evaluated:
+    """As `evaluate`, with the counts."""
     count = len(pack.classes)
     gauges = {name: GAUGES[name](pack, rows) for name in metrics}
     whole = [gauge for gauge in gauges.values() if gauge.WHOLE]
@@ -174,10 +196,19 @@ def evaluate(
                 for gauge in whole if missing == 0 else ():
                     gauge.add_image(row, canvas, mask)
     volumes = torch.tensor(list(numbered(pack, confusions).values()), dtype=torch.int64)
-    found = scores(torch.stack(list(confusions.values())).cpu(), train.empty_images, volumes)
+    matrices = torch.stack(list(confusions.values())).cpu()
+    found = scores(matrices, train.empty_images, volumes)
+    counts: Counts = {}
+    for truth, line in zip(pack.classes, matrices.sum(0).tolist(), strict=True):
+        counts |= {
+            ("confusion", truth, predicted): float(value) for predicted, value in zip(pack.classes, line, strict=True) if value
+        }
     for gauge in gauges.values():
         found |= gauge.scores()
-    return {(pack.classes[int(index)] if index else "", metric): value for (index, metric), value in found.items()}
+        counts |= gauge.counts()
+    return Evaluated(
+        {(pack.classes[int(index)] if index else "", metric): value for (index, metric), value in found.items()}, counts
+    )
 
 
 def _truth(pack: Pack, row: int, window: Window) -> np.ndarray:

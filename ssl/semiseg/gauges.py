@@ -25,6 +25,8 @@ BINS = 15
 
 Scores = dict[tuple[str, str], float]
 """By class index, or "" for all classes, and metric."""
+Counts = dict[tuple[str, str, str], float]
+"""By table, and what a count is of: in "calibration" the bin, from 0, and "pixels", "right" or "confidence"."""
 
 
 class Gauge(abc.ABC):
@@ -48,6 +50,10 @@ class Gauge(abc.ABC):
     @abc.abstractmethod
     def scores(self) -> Scores:
         """What all tiles or images gave; nan where nothing defines it."""
+
+    def counts(self) -> Counts:
+        """Of what the scores were made, where reports show more of it than those."""
+        return {}
 
 
 class CalibrationError(Gauge):
@@ -73,6 +79,11 @@ class CalibrationError(Gauge):
     def scores(self) -> Scores:
         pixels, right, confidence = self.sums
         return {("", "ece"): ((right - confidence).abs().sum() / pixels.sum()).item()}
+
+    def counts(self) -> Counts:
+        names = ("pixels", "right", "confidence")
+        lines = zip(names, self.sums.tolist(), strict=True)
+        return {("calibration", str(place), name): value for name, line in lines for place, value in enumerate(line) if value}
 
 
 class BoundaryIou(Gauge):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ class Outcome:
     targets: list[dict[str, Any]] = field(default_factory=list)
     """How good the targets are that its own networks make of unlabelled images at the last step; lines of the table `pseudo`."""
 
+    counts: list[dict[str, Any]] = field(default_factory=list)
+    """Pixels of confusion matrices and of calibration bins, of the weights and images that are scored; lines of the table `counts`."""
+
 
 @dataclass
 class Progress:
@@ -46,3 +50,8 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     summed: int = 0
     targets: list[dict[str, Any]] = field(default_factory=list)
+
+
+def count_lines(counts: Mapping[tuple[str, str, str], float], place: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Lines of the table `counts` of one evaluation; `place` is key, role, weights and split."""
+    return [{**place, "table": table, "first": one, "second": two, "value": value} for (table, one, two), value in counts.items()]

@@ -17,7 +17,7 @@ WEIGHTS_FILE = "weights.safetensors"
 
 
 def write_outcome(folder: Path, outcome: Outcome, pack: Pack) -> None:
-    """The published files of a stage: weights, metrics, curves and sample predictions, of large images every few rows and columns.
+    """The published files of a stage: weights, metrics, curves, counts and sample predictions, of large images every few rows and columns.
 
     Equal outcomes give equal bytes.
     """
@@ -28,6 +28,8 @@ def write_outcome(folder: Path, outcome: Outcome, pack: Pack) -> None:
     write_table(folder, "curves", outcome.curves)
     if outcome.targets:
         write_table(folder, "pseudo", outcome.targets)
+    if outcome.counts:
+        write_table(folder, "counts", outcome.counts)
     for number, (row, mask) in enumerate(outcome.samples.items()):
         Image.fromarray(pack.picture(row)).save(folder / f"image_{number}.png")
         truth, step = pack.mask(row), pack.step(row)

@@ -14,12 +14,12 @@ from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.development import is_development
 from semiseg.device import autocast
-from semiseg.evaluate import evaluate, thinned_masks
+from semiseg.evaluate import Evaluated, evaluated, thinned_masks
 from semiseg.lazy import torch
 from semiseg.measures import METRICS, TRACED
 from semiseg.nets.optimiser import optimiser
 from semiseg.norms import recomputed
-from semiseg.outcome import Outcome, Progress
+from semiseg.outcome import Outcome, Progress, count_lines
 from semiseg.pseudo import Learned, load_role, network
 from semiseg.quality import quality_lines, watch, watched_rows
 from semiseg.schedules import DECAYS, Moment, warmed_up
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from semiseg.nets import BlockNet, MultiTask
 
-SAMPLES = 4
+SAMPLES = 12
 """Test images (selection images with a development seed), the first ones, whose predictions are kept for the report."""
 WATCHED = 8
 """Unlabelled images that are predicted at a time by several networks at once, so that their probabilities take little memory."""
@@ -162,7 +162,7 @@ class Trainer:
         self._record("epoch", self.progress.step / self.batches.epoch_steps, self.progress.step)
         with self._scored_norms():
             for role, net in self.state.scored().items():
-                found = self._scores(net, self.splits.selection)
+                found = self._evaluated(net, self.splits.selection).scores
                 for metric in dict.fromkeys((self.train.score, *TRACED)):
                     self._record(f"selection/{role}/{metric}", found["", metric], self.progress.step)
                 score = found["", self.train.score]
@@ -205,9 +205,9 @@ class Trainer:
         for net in self.state.trained.values():
             net.train()
 
-    def _scores(self, net: torch.nn.Module, rows: np.ndarray, metrics: tuple[str, ...] = ()) -> dict[tuple[str, str], float]:
+    def _evaluated(self, net: torch.nn.Module, rows: np.ndarray, metrics: tuple[str, ...] = ()) -> Evaluated:
         batch = max(self.images_per_step, 16)
-        return evaluate(net, self.pack, rows, self.train, batch=batch, device=self.device, metrics=metrics)
+        return evaluated(net, self.pack, rows, self.train, batch=batch, device=self.device, metrics=metrics)
 
     def _initial_network(self, role: str = "student") -> BlockNet | MultiTask:
         net = network(self.stage, self.pack, self.device, role)
@@ -257,6 +257,7 @@ class Trainer:
         with self._scored_norms():
             weights = self._weights("last") | self.best
         metrics: list[dict[str, Any]] = []
+        counts: list[dict[str, Any]] = []
         samples: dict[int, np.ndarray] = {}
         asked = tuple(name for name in self.train.metrics if METRICS[name].asked)
         parts = {"selection": self.splits.selection}
@@ -267,8 +268,11 @@ class Trainer:
                 load_role(net, weights, f"{which}.{role}.")
                 for split, rows in parts.items():
                     place = {"key": self.stage.key, "role": role, "weights": which, "split": split, "step": step}
-                    for (name, metric), value in self._scores(net, rows, asked).items():
+                    found = self._evaluated(net, rows, asked)
+                    for (name, metric), value in found.scores.items():
                         metrics.append(place | {"class": name, "metric": metric, "value": value})
+                    if (which, split) == (self.train.weights, [*parts][-1]):
+                        counts += count_lines(found.counts, {name: place[name] for name in ("key", "role", "weights", "split")})
                 if (which, role) == (self.train.weights, self.rule.evaluated):
                     first = sampled_rows(self.splits, self.stage.seed)
                     samples = thinned_masks(net, self.pack, first, self.train, batch=SAMPLES, device=self.device)
@@ -276,5 +280,5 @@ class Trainer:
         chosen = self.progress.best_step if self.train.weights == "best" else self.progress.step
         images = self.progress.step * self.images_per_step
         return Outcome(
-            weights, metrics, self.progress.curves, samples, chosen, self.progress.seconds, images, self.progress.targets
+            weights, metrics, self.progress.curves, samples, chosen, self.progress.seconds, images, self.progress.targets, counts
         )

@@ -1,5 +1,6 @@
 """Reports over a results folder: tables, statistics, figures and one self-contained page. Imports neither torch nor ray."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
@@ -28,13 +29,16 @@ def text_table(results: Results, width: int | None = None) -> str:
     )
 
 
-def write_report(folder: Path, options: ReportOptions | None = None) -> Path:
-    """Write `table.md`, `table.tex`, `table.csv`, `report.html` and, of a study of effects, `effects.csv` into a results folder; returns the page's path. `options` stand in
-    place of those of study.json.
+def write_report(folder: Path, options: ReportOptions | None = None, *, figures: bool = True) -> Path:
+    """Write `table.md`, `table.tex`, `table.csv`, of a study of effects `effects.csv`, `numbers.json`, `numbers.parquet`, `report.html` and,
+    if asked for, the figures into a results folder; returns the page's path. `options` stand in place of those of study.json.
+
+    Without `figures` those are left out, as while a study goes on: each takes a browser about a second.
 
     Raises ValueError naming the file when the folder cannot be read, and for rows in the options that the study has not.
     """
-    from semiseg.report import page  # plotly and pillow: the terminal's table does not wait for them
+    # plotly, pillow and pyarrow's files: the terminal's table does not wait for them
+    from semiseg.report import files, numbers, page
 
     results = read(folder)
     if options is not None:
@@ -51,6 +55,10 @@ def write_report(folder: Path, options: ReportOptions | None = None) -> Path:
     write_bytes(folder / "table.csv", tables.comma_separated(table, more, cells).encode())
     if effects:
         write_bytes(folder / "effects.csv", effects_csv(data).encode())
+    numbers.write_numbers(folder, data)
     path = folder / "report.html"
     write_bytes(path, page.study_page(data).encode())
+    kind = data.study.report.figures
+    if figures and kind != "none" and (failure := files.write_figures(folder, data, kind)):
+        print(failure, file=sys.stderr)
     return path

@@ -1,6 +1,7 @@
 """Differences between rows: mean, interval, seeds, and the paper's own. Numbers first, drawing second."""
 
 import math
+from collections.abc import Sequence
 from itertools import compress
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ ERROR_BAR = {"type": "data", "symmetric": False, "thickness": 2.5, "width": 7}
 def draw_deltas(data: ReportData) -> Drawn | str:
     """Each row minus the row it is compared with, in points."""
     table = data.table
-    info = forest_info(table)
+    until = getattr(data.study, "until", None)
+    info = forest_info(table, until.order if until is not None else ())
     if not info.deltas:
         other = "the row it is compared with" if table.comparison else f"'{table.reference}'"
         return f"No row shares a finished seed with {other} yet."
@@ -30,6 +32,8 @@ def draw_deltas(data: ReportData) -> Drawn | str:
         note = f"Squares: mean with its anytime-valid interval, green where {better} is decided to be better, red where worse, "
         note += "blue where both are equivalent, grey where undecided. "
     note += "Dots: seeds. Hollow: the paper's own differences." if info.paper_columns else "Dots: seeds."
+    if until is not None:
+        note += " Rows stand in the order in which they were decided."
     return Drawn(note, (forest_figure(info),))
 
 
@@ -47,15 +51,17 @@ class Delta(NamedTuple):
 
 
 class ForestInfo(NamedTuple):
-    """Differences of all rows that have at least one seed in common with their opponent, in table order."""
+    """Differences of all rows that have at least one seed in common with their opponent, in table order or, where seeds were added until
+    they were decided, in the order of that."""
 
     reference: str  # "" when rows have different opponents
     deltas: tuple[Delta, ...]
     paper_columns: tuple[str, ...]  # with a difference
 
 
-def forest_info(table: ScoredTable) -> ForestInfo:
-    """Mean, interval, seeds and the paper's own difference per row."""
+def forest_info(table: ScoredTable, added: Sequence[tuple[str, int]] = ()) -> ForestInfo:
+    """Mean, interval, seeds and the paper's own difference per row; `added` are rows and seeds in the order in which they were trained:
+    a row is decided where its last seed stands in it."""
     deltas, ablated = [], bool(part_deltas(table))
     for row, against, delta, outcome, paper in comparisons(table):
         if delta.n == 0:
@@ -65,6 +71,8 @@ def forest_info(table: ScoredTable) -> ForestInfo:
         doubtful = table.doubted(row) is not None
         said = table.stands(against, row, delta.opposite(), OF_PART, doubtful) if ablated else outcome
         deltas.append(Delta(row, against, mean, low, high, seeds, paper, said))
+    last = {row: i for i, (row, _) in enumerate(added)}
+    deltas.sort(key=lambda delta: last.get(delta.row, -1))
     stated = [any(not math.isnan(delta.paper[i]) for delta in deltas) for i in range(len(table.paper_columns))]
     kept = [delta._replace(paper=tuple(compress(delta.paper, stated))) for delta in deltas]
     return ForestInfo(table.opponent, tuple(kept), tuple(compress(table.paper_columns, stated)))
@@ -106,6 +114,8 @@ def forest_figure(info: ForestInfo) -> go.Figure:
         )
     made = figure(traces, height=130 + 52 * len(names))
     made.update_xaxes(title_text=f"points: row − {info.reference or 'its counterpart'} (left: worse)")
-    labels = names if info.reference else [f"{delta.row}<br>− {delta.against}" for delta in info.deltas]
+    spent = [f" (n = {len(delta.seeds)})" if len({len(one.seeds) for one in info.deltas}) > 1 else "" for delta in info.deltas]
+    rows = [name + n for name, n in zip(names, spent, strict=True)]
+    labels = rows if info.reference else [f"{row}<br>− {delta.against}" for row, delta in zip(rows, info.deltas, strict=True)]
     made.update_yaxes(tickvals=list(place.values()), ticktext=labels, range=[-0.6, len(names) - 0.4], showgrid=False)
     return made.add_vline(x=0, line={"width": 1.5, "color": NEUTRAL, "dash": "dot"})

@@ -1,8 +1,8 @@
 """The page's section of all effects of a study."""
 
 from semiseg.report.data import ReportData
-from semiseg.report.effects_table import CALLED, MEANS, effects_grid, effects_words, kinds_of_effects
-from semiseg.report.markup import Section, escaped, numeral, section, wide_table
+from semiseg.report.effects_table import CALLED, MEANS, effects_grid, effects_words
+from semiseg.report.markup import Section, cells_table, grid_heads, grid_line, render, section
 
 
 def effects_section(data: ReportData) -> list[Section]:
@@ -10,13 +10,8 @@ def effects_section(data: ReportData) -> list[Section]:
     grid = effects_grid(data)
     if grid is None:
         return []
-    numbers = [kind == "number" for kind in grid.kinds]
-    heads = [f'<th class="{"number" * is_number}">{escaped(name)}</th>' for name, is_number in zip(grid.head, numbers, strict=True)]
-    body = []
-    for one, line in zip(data.table.effects, grid.lines, strict=True):
-        cells = [f'<td class="{"number" * is_number}">{numeral(cell)}</td>' for cell, is_number in zip(line, numbers, strict=True)]
-        body.append(f'<tr class="{"reference" * one.decided}">{"".join(cells)}</tr>')
-    meant = [f"{CALLED[kind].capitalize()}: {MEANS[kind]}." for kind in kinds_of_effects(data.table.effects)]
-    below = [*effects_words(data), *meant]
-    notes = "".join(f'<p class="note">{numeral(one)}</p>' for one in below)
-    return [("effects", "Effects", section("effects", "What each part is worth", wide_table(heads, body) + notes))]
+    effects = data.table.effects
+    lines = [("reference" * one.decided, grid_line(grid, line)) for one, line in zip(effects, grid.lines, strict=True)]
+    means = [f"{CALLED[kind].capitalize()}: {MEANS[kind]}." for kind in dict.fromkeys(one.kind for one in effects)]
+    notes = render("notes", numerals=[*effects_words(data), *means], words=())
+    return [("effects", "Effects", section("effects", "What each part is worth", cells_table(grid_heads(grid), lines) + notes))]

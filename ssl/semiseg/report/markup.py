@@ -1,19 +1,30 @@
-"""What the pages of ablations and searches are made of: one self-contained document of sections, tables and figures."""
+"""What the pages of ablations and searches are made of: one self-contained document of sections, tables and figures.
+
+Markup stands in templates (`templates/*.html.j2`), in which every value is escaped unless it is `Markup`. Functions here return text that
+is markup already, so that sections can be joined from them.
+"""
 
 import html
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import repeat
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from semiseg.report.grid import Grid, Kind
 from semiseg.report.style import Drawn
 
 Shown = TypeVar("Shown")
 HERE = Path(__file__).parent
+# Plotly writes style elements and draws through inline scripts; everything else, above all any address, is refused by the browser.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+CELL_CLASSES: Mapping[Kind, str] = {"tick": "tick", "number": "number", "paper": "number"}
+"""What a column holds -> class of its cells."""
 
 
 Section = tuple[str, str, str]
@@ -33,56 +44,69 @@ class PageFigure(NamedTuple, Generic[Shown]):
     """Stands before the page's own tables."""
 
 
+@cache
+def _templates(package: str) -> Environment:
+    made = Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) else Markup(escaped(value)),  # quotes as in the rest of the page
+    )
+    made.filters["numeral"] = lambda words: Markup(numeral(words))
+    return made
+
+
+def render(name: str, package: str = "semiseg.report", **values: Any) -> str:
+    """The template `templates/<name>.html.j2` of a package with these values; what is markup already is given as `Markup`.
+
+    Raises jinja2.UndefinedError for a value that the template needs and does not get.
+    """
+    return _templates(package).get_template(f"{name}.html.j2").render(values)
+
+
 def figure_sections(figures: Iterable[PageFigure[Shown]], data: Shown) -> list[Section]:
     """The sections of all figures that are not left out."""
     found = []
     for one in figures:
         drawn = one.draw(data)
         if isinstance(drawn, str):
-            found.append((one.anchor, one.heading, section(one.anchor, one.heading, f'<p class="empty">{escaped(drawn)}</p>')))
+            found.append((one.anchor, one.heading, section(one.anchor, one.heading, empty(drawn))))
         elif drawn is not None:
             heading = drawn.heading or one.heading
-            content = f'<p class="note">{escaped(drawn.note)}</p>{_holders(one.anchor, drawn, one.wide)}'
-            found.append((one.anchor, heading, section(one.anchor, heading, content)))
+            found.append((one.anchor, heading, section(one.anchor, heading, _figure(one, drawn))))
     return found
 
 
-def _holders(anchor: str, drawn: Drawn, wide: bool) -> str:
+def _figure(one: PageFigure, drawn: Drawn) -> str:
     """Where `page.js` draws, and the data that it draws."""
-    if not drawn.panel_px:
-        (made,) = drawn.figures
-        holder = f'<div class="wide"><div class="{"plot-wide" if wide else ""}" data-plot="data-{anchor}"></div></div>'
-        return holder + _data(anchor, made)
-    holders = "".join(f'<div data-plot="data-{anchor}-{i}" style="min-width: 0"></div>' for i in range(len(drawn.figures)))
-    scripts = "".join(_data(f"{anchor}-{i}", made) for i, made in enumerate(drawn.figures))
-    columns = f"display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, {drawn.panel_px}px), 1fr)); gap: 12px"
-    return f'<div style="{columns}">{holders}</div>{scripts}'
-
-
-def _data(name: str, made: go.Figure) -> str:
-    text = (made.to_json() or "").replace("</", "<\\/")
-    return f'<script type="application/json" id="data-{name}">{text}</script>'
+    names = [f"{one.anchor}-{i}" if drawn.panel_px else one.anchor for i in range(len(drawn.figures))]
+    data = [Markup((made.to_json() or "").replace("</", "<\\/")) for made in drawn.figures]
+    figures = list(zip(names, data, strict=True))
+    return render("figure", note=drawn.note, figures=figures, panel_px=drawn.panel_px, wide=one.wide)
 
 
 def document(title: str, question: str, facts: str, banner: str, sections: Sequence[Section], folder: str) -> str:
     """The whole page as text."""
-    links = "".join(f'<a href="#{anchor}">{escaped(name)}</a>' for anchor, name, _ in sections)
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
-<title>{escaped(title)}</title><style>{asset("page.css")}</style></head><body>
-<header><h1>{escaped(title)}</h1><p class="question">{escaped(question)}</p>{facts}</header>
-<nav><div>{links}</div></nav><main>
-{banner}{"".join(content for _, _, content in sections)}
-</main><footer>Written by semiseg from {escaped(folder)}/. Nothing on this page is loaded from anywhere else.</footer>
-<script>{get_plotlyjs()}</script><script>{asset("page.js")}</script></body></html>
-"""
+    return render(
+        "document",
+        policy=Markup(POLICY),
+        title=title,
+        question=question,
+        facts=Markup(facts),
+        banner=Markup(banner),
+        sections=[(anchor, name, Markup(content)) for anchor, name, content in sections],
+        folder=folder,
+        style=asset("page.css"),
+        plotly=Markup(get_plotlyjs()),
+        script=asset("page.js"),
+    )
 
 
 def facts_list(facts: Mapping[str, object]) -> str:
     """Names and values under the title; empty values are left out."""
-    items = "".join(f"<li>{escaped(name)} <b>{escaped(value)}</b></li>" for name, value in facts.items() if value not in (None, ""))
-    return f'<ul class="facts">{items}</ul>'
+    return render("facts", facts=_stated(facts))
 
 
 def escaped(words: object) -> str:
@@ -94,25 +118,59 @@ def numeral(words: str) -> str:
     return re.sub(r"-(?=\d)", "−", escaped(words)).replace(" %", "&nbsp;%")
 
 
-def asset(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+def asset(name: str) -> Markup:
+    return Markup((HERE / name).read_text(encoding="utf-8"))
 
 
 def section(anchor: str, heading: str, content: str, kind: str = "") -> str:
-    return f'<section id="{anchor}" class="{kind}"><h2>{escaped(heading)}</h2>{content}</section>\n'
+    return render("section", anchor=anchor, heading=heading, content=Markup(content), kind=kind)
+
+
+def empty(words: str) -> str:
+    """A sentence in place of what is missing."""
+    return f'<p class="empty">{escaped(words)}</p>'
 
 
 def wide_table(heads: list[str], lines: list[str]) -> str:
-    return f'<div class="wide"><table class="results"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    """A table that is sorted and filtered on the page, from the markup of its heads and lines."""
+    return render("wide", heads=Markup("".join(heads)), lines=Markup("".join(lines)))
 
 
-def pairs_table(pairs: Mapping[str, object]) -> str:
-    lines: Iterable[str] = (
-        f"<tr><th>{escaped(name)}</th><td><code>{escaped(value)}</code></td></tr>"
-        for name, value in pairs.items()
-        if value not in (None, "")
-    )
-    return f'<table class="provenance"><tbody>{"".join(lines)}</tbody></table>'
+Marked = tuple[str | Markup, str]
+"""Words and the class of their cell."""
+
+
+def grid_heads(made: Grid) -> list[Marked]:
+    """The heads of a grid with the classes of their columns."""
+    return [(name, CELL_CLASSES.get(kind, "")) for name, kind in made.columns]
+
+
+def grid_line(made: Grid, cells: Sequence[str], marks: Iterable[str] = repeat("")) -> list[Marked]:
+    """The cells of a line with their classes; `marks` are further ones."""
+    kinds = [kind for _, kind in grid_heads(made)]
+    return [
+        (Markup(numeral(cell)) if kind else cell, f"{kind} {mark}".strip())
+        for cell, kind, mark in zip(cells, kinds, marks, strict=False)
+    ]
+
+
+def cells_table(heads: Sequence[Marked], lines: Sequence[tuple[str, Sequence[Marked]]]) -> str:
+    """The same from words: heads, and lines with their class."""
+    return render("grid", heads=heads, lines=lines)
+
+
+def grid_table(made: Grid) -> str:
+    """A grid as a table that is sorted and filtered on the page."""
+    return cells_table(grid_heads(made), [("", grid_line(made, line)) for line in made.lines])
+
+
+def pairs_table(pairs: Mapping[str, object], settings: Mapping[str, object] | None = None) -> str:
+    """Names beside values, empty values left out; `settings` as another such table that opens on demand."""
+    return render("pairs", pairs=_stated(pairs), settings=Markup(pairs_table(settings)) if settings is not None else "")
+
+
+def _stated(pairs: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in pairs.items() if value not in (None, "")}
 
 
 def dotted(settings: Mapping, prefix: str = "") -> dict[str, str]:

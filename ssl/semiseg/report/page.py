@@ -2,30 +2,36 @@
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
+
+from markupsafe import Markup
 
 from semiseg.report.answer import Sharing, answer, gaps, outcome, sharing
 from semiseg.report.data import ReportData
 from semiseg.report.decisions import Decision
+from semiseg.report.differing import differing_section
 from semiseg.report.effects_page import effects_section
 from semiseg.report.effects_table import effects_how
 from semiseg.report.figures import FIGURES
 from semiseg.report.fixed_page import fixed_section
-from semiseg.report.grid import Grid
 from semiseg.report.headroom import Headroom
 from semiseg.report.markup import (
     Section,
+    cells_table,
     document,
     dotted,
-    escaped,
+    empty,
     facts_list,
     figure_sections,
-    numeral,
+    grid_heads,
+    grid_line,
+    grid_table,
     pairs_table,
+    render,
     section,
-    wide_table,
 )
 from semiseg.report.metrics import Metrics, metrics_grid
-from semiseg.report.samples import Picture, samples_info
+from semiseg.report.samples import panel, samples_info
 from semiseg.report.scores import Cell, ScoredTable
 from semiseg.report.sources import sources_sections
 from semiseg.report.statistics import Paired, Standing
@@ -35,9 +41,7 @@ from semiseg.report.weights import weights_grid, weights_info
 from semiseg.results import Results
 from semiseg.results.decode import encode
 
-# Plotly writes style elements and draws through inline scripts; everything else, above all any address, is refused by the browser.
 COLOUR_OF = {"earns its place": "good", "hurts here": "bad", "better here": "good", "worse here": "bad"}
-CELL_CLASSES = {"tick": "tick", "number": "number", "paper": "number"}  # what a column holds -> class of its cells
 
 DEVELOPMENT = (
     "Scores are of selection images, with seeds and labelled subsets that are reserved for choosing settings. No test image was scored: "
@@ -56,6 +60,7 @@ def study_page(data: ReportData) -> str:
     made += _ends(data)
     made += sources_sections(data)
     made += figure_sections([one for one in FIGURES if not one.first], data)
+    made += differing_section(data)
     made += [("samples", "Samples", _samples(results)), ("provenance", "Provenance", _provenance(results))]
     return document(study.title, study.question, _facts(data), _banner(data), made, results.folder.name)
 
@@ -68,13 +73,27 @@ def _facts(data: ReportData) -> str:
 
 
 def _banner(data: ReportData) -> str:
-    said = section("development", "Development", f"<p>{DEVELOPMENT}</p>", "banner") if data.study.score.split == "selection" else ""
+    split = data.study.score.split
+    said = (
+        section("development", "Development", render("banner", words=DEVELOPMENT, lines=()), "banner")
+        if split == "selection"
+        else ""
+    )
     lines = gaps(data.results, data.table)
     if not lines:
         return said
-    items = "".join(f"<li>{escaped(one)}</li>" for one in lines)
-    words = "<p>Numbers below come from what has finished; a row's n says how many seeds that is.</p>"
-    return said + section("partial", "Partial study", f"{words}<ul>{items}</ul>", "banner")
+    words = "Numbers below come from what has finished; a row's n says how many seeds that is."
+    return said + section("partial", "Partial study", render("banner", words=words, lines=lines), "banner")
+
+
+class Card(NamedTuple):
+    """A difference as the answer shows it; `small` are the lines below the number."""
+
+    what: str
+    mean: str
+    small: tuple[str, ...]
+    said: str
+    colour: str
 
 
 def _answer(table: ScoredTable, label: str) -> str:
@@ -114,9 +133,9 @@ def _answer(table: ScoredTable, label: str) -> str:
             )
             for one in said.compared
         ]
-    below = f'<ul class="parts">{"".join(cards)}</ul><p class="note">{escaped(how)} {escaped(said.caveat)}</p>' if cards else ""
     lines = [" ".join(said.first), " ".join(said.sentences[len(said.first) :])]
-    return section("answer", heading, "".join(f'<p class="answer">{numeral(one)}</p>' for one in lines if one) + below)
+    content = render("answer", lines=[one for one in lines if one], cards=cards, note=f"{how} {said.caveat}")
+    return section("answer", heading, content)
 
 
 def _card(
@@ -129,41 +148,30 @@ def _card(
     table: ScoredTable,
     seeds: int,
     decision: Decision | None,
-) -> str:
+) -> Card:
     mean, _, span = interval(delta).partition(" ")
     if 1 < len(delta.deltas) < seeds:
         span += f" (n = {len(delta.deltas)} of {seeds})"
     stated = [f"{one:+.2f}" for one in paper if not math.isnan(one)]
+    small = (span, f"paper: {' / '.join(stated)}" if stated else "", where)
     say = outcome(said, room, table.margin)
     if decision is not None:
         say = after(decision) if said == "undecided" else f"{say}, {after(decision)}"
-    lines = (span, f"paper: {' / '.join(stated)}" if stated else "", where)
-    small = "".join(f'<div class="small">{numeral(words)}</div>' for words in lines if words)
-    return (
-        f'<li class="part {COLOUR_OF.get(said, "")}"><div class="what">{numeral(what)}</div>'
-        f'<div class="size">{numeral(mean)}</div>{small}<div class="say">{escaped(say)}</div></li>'
-    )
+    return Card(what, mean, tuple(filter(None, small)), say, COLOUR_OF.get(said, ""))
 
 
 def _table(data: ReportData) -> str:
     table, made = data.table, table_grid(data.table, data.label)
-    kinds = _classes(made)
-    after = kinds.index("number") + 1
-    heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
-    heads.insert(after, f'<th class="number">each seed ({",&nbsp;".join(map(str, table.seeds))})</th>')
-    for words in ("mean ± sd", "[95 % interval]"):  # heads wrap, but not inside these
-        heads = [one.replace(words, words.replace(" ", "&nbsp;")) for one in heads]
+    heads = grid_heads(made)
+    after = made.kinds.index("number") + 1
+    heads.insert(after, (f"each seed ({', '.join(map(str, table.seeds))})", "number"))
+    heads = [(_unbroken(words), kind) for words, kind in heads]
     body = []
     for row, line in zip(table.rows, made.lines, strict=True):
-        cells = [
-            f'<td class="{kind}">{numeral(cell) if kind else escaped(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)
-        ]
-        values = "&ensp;".join(_cell(row.cells[seed]) for seed in table.seeds)
-        cells.insert(after, f'<td class="number seeds">{values}</td>')
-        kind = "anchor" if row.added else "reference" if row.delta is None else ""
-        body.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
-    said = [*map(numeral, notes(table, data.study.score.rule)), *map(escaped, _shared(sharing(data.results)))]
-    below = "".join(f'<p class="note">{note}</p>' for note in said)
+        cells = grid_line(made, line)
+        cells.insert(after, (Markup("\u2002").join(_cell(row.cells[seed]) for seed in table.seeds), "number seeds"))
+        body.append(("anchor" if row.added else "reference" if row.delta is None else "", cells))
+    said, shared = notes(table, data.study.score.rule), _shared(sharing(data.results))
     paper = data.study.paper
     if paper is not None:
         url = f" ({paper.url})" if paper.url else ""
@@ -171,20 +179,23 @@ def _table(data: ReportData) -> str:
         where += (
             ", and behind ± its standard deviation (sd) or standard error (se) of n runs." if any(paper.spreads.values()) else "."
         )
-        below += f'<p class="note">{escaped(where)}</p>'
+        shared.append(where)
     heading = "Ablation table" if table.switches and not table.comparison else "Table"
-    return section("table", heading, wide_table(heads, body) + below)
+    return section("table", heading, cells_table(heads, body) + render("notes", numerals=said, words=shared))
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: Cell) -> str | Markup:
     """A seed's score; of what failed the word, with its error when touched."""
     words = cell_text(cell)
-    return f'<span class="failed" title="{escaped(cell.error or "no message")}">{words}</span>' if words == FAILED else words
+    said = Markup('<span class="failed" title="{}">{}</span>')
+    return said.format(cell.error or "no message", words) if words == FAILED else words
 
 
-def _classes(made: Grid) -> list[str]:
-    """The class of each column's cells."""
-    return [CELL_CLASSES.get(kind, "") for kind in made.kinds]
+def _unbroken(head: str) -> str:
+    """A head, which wraps, but not inside these."""
+    for words in ("mean ± sd", "[95 % interval]"):
+        head = head.replace(words, words.replace(" ", "\u00a0"))
+    return head
 
 
 def _shared(shared: Sharing) -> list[str]:
@@ -203,20 +214,14 @@ def _metrics(more: Metrics) -> list[Section]:
     made = metrics_grid(more)
     if made is None:
         return []
-    kinds = _classes(made)
-    heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
     body, rows = [], iter(more.lines)
     stated = [of_paper for one in more.lines for of_paper in (False, *[True] * any(one.paper))]
     for line, printed in zip(made.lines, stated, strict=True):
         said = () if printed else next(rows).standings
         marks = ["", *(COLOUR_OF.get(one, "") for one in said)] if said else [""] * len(line)
-        cells = [
-            f'<td class="{f"{kind} {mark}".strip()}">{numeral(cell) if kind else escaped(cell)}</td>'
-            for cell, kind, mark in zip(line, kinds, marks, strict=True)
-        ]
-        body.append(f'<tr class="{"paper" if printed else ""}">{"".join(cells)}</tr>')
+        body.append(("paper" if printed else "", grid_line(made, line, marks)))
     how = "Green: better than the row it is compared with, red: worse, where the 95 % interval of the paired difference excludes 0."
-    content = f'<p class="note">{escaped(made.title)}. {how}</p>{wide_table(heads, body)}'
+    content = render("notes", numerals=(), words=[f"{made.title}. {how}"]) + cells_table(grid_heads(made), body)
     return [("metrics", "All metrics", section("metrics", "All metrics", content))]
 
 
@@ -225,43 +230,20 @@ def _ends(data: ReportData) -> list[Section]:
     made = weights_grid(weights_info(data.results, data.table), data.label)
     if made is None:
         return []
-    kinds = _classes(made)
-    heads = [f'<th class="{kind}">{escaped(name)}</th>' for name, kind in zip(made.head, kinds, strict=True)]
-    body = []
-    for line in made.lines:
-        cells = [f'<td class="{kind}">{numeral(cell)}</td>' for cell, kind in zip(line, kinds, strict=True)]
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    heading, what = (
-        "Best and last weights",
-        f"The table reports the {data.study.score.weights} weights; selection images chose the best.",
-    )
-    content = f'<p class="note">{escaped(made.title)}. {escaped(what)}</p>{wide_table(heads, body)}'
-    return [("weights", "Weights", section("weights", heading, content))]
+    what = f"{made.title}. The table reports the {data.study.score.weights} weights; selection images chose the best."
+    content = render("notes", numerals=(), words=[what]) + grid_table(made)
+    return [("weights", "Weights", section("weights", "Best and last weights", content))]
 
 
 def _samples(results: Results) -> str:
     info = samples_info(results)
     if not info.lines:
-        return section("samples", "Samples", '<p class="empty">No sample images have been written yet.</p>')
-    heads = "".join(f'<div class="head">{escaped(name)}</div>' for name in info.columns)
-    cells = "".join(_picture(picture) for pictures in info.lines for picture in pictures)
-    count = len(info.columns)
-    style = f"grid-template-columns: repeat({count}, minmax(0, 1fr)); min-width: {max(620, 90 * count)}px"
-    grid = f'<div class="wide"><div class="panel" style="{style}">{heads}{cells}</div></div>'
-    swatches = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in info.classes]
-    legend = "".join(f'<li><i style="background:{colour}"></i>{escaped(name)}</li>' for name, colour in swatches)
+        return section("samples", "Samples", empty("No sample images have been written yet."))
     rows = ", ".join(f"'{row}'" for row in info.rows)
     where = f"Row{'s' * (len(info.rows) > 1)} {rows}, seed {results.study.seeds[0]}; below each prediction the share of pixels that match."
     if info.seen:
         where += " Student's view: the image as training shows it, weakly augmented and perturbed, one draw."
-    return section("samples", "Samples", f'<p class="note">{escaped(where)}</p>{grid}<ul class="legend">{legend}</ul>')
-
-
-def _picture(picture: Picture) -> str:
-    if not picture.source:
-        return f'<figure><div class="missing">not there yet</div><figcaption>{escaped(picture.caption)}</figcaption></figure>'
-    below = "" if picture.agreement is None else f"{picture.agreement:.1%}"
-    return f'<figure><img src="{picture.source}" alt="{escaped(picture.caption)}"><figcaption>{below}</figcaption></figure>'
+    return section("samples", "Samples", panel(where, info))
 
 
 def _provenance(results: Results) -> str:
@@ -275,5 +257,4 @@ def _provenance(results: Results) -> str:
         share = 1 - shared.seconds / shared.asked_seconds
         known["stages"] = f"{known['stages']} where each row from scratch takes {shared.asked_seconds:.0f} ({share:.0%} saved)"
     known["wall seconds"] = study.wall_seconds
-    settings = f"<details><summary>Every setting</summary>{pairs_table(dotted(study.settings))}</details>"
-    return section("provenance", "Provenance", pairs_table(known) + settings)
+    return section("provenance", "Provenance", pairs_table(known, dotted(study.settings)))

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from semiseg.report.markup import render
 from semiseg.results import Results
 
-_IGNORE = 255  # as semiseg.batch says, which needs torch
+IGNORED = 255  # as semiseg.batch says, which needs torch
 IGNORE_COLOUR = (128, 128, 128)
 SHOWN_IMAGES = 4
 SEEN = "seen"
@@ -23,6 +24,7 @@ class Picture(NamedTuple):
     source: str  # data: URI, "" when the file is missing or unreadable
     caption: str
     agreement: float | None
+    below: str = ""
 
 
 class SamplesInfo(NamedTuple):
@@ -47,20 +49,20 @@ def samples_info(results: Results) -> SamplesInfo:
     for i in range(SHOWN_IMAGES):
         if not (folder / f"image_{i}.png").is_file():
             continue
-        truth = _ids(folder / f"truth_{i}.png")
-        line = [_photo(folder / f"image_{i}.png", f"image {i}"), _mask(truth, None, f"truth of image {i}", palette)]
+        truth = ids_of(folder / f"truth_{i}.png")
+        line = [photo_of(folder / f"image_{i}.png", f"image {i}"), mask_of(truth, None, f"truth of image {i}", palette)]
         masks = [truth]
         for column in shown:
             path, caption = folder / column.key / f"{column.kind}_{i}.png", f"{column.head} on image {i}"
             if column.kind == SEEN:
-                line.append(_photo(path, caption))
+                line.append(photo_of(path, caption))
             else:
-                masks.append(_ids(path))
-                line.append(_mask(masks[-1], truth, caption, palette))
+                masks.append(ids_of(path))
+                line.append(mask_of(masks[-1], truth, caption, palette))
         lines.append(tuple(line))
         seen.update(*(np.unique(mask).tolist() for mask in masks if mask is not None))
     named = tuple((name, palette[i]) for i, name in enumerate(study.classes) if i in seen and i < len(palette))
-    classes = named + ((("ignored", IGNORE_COLOUR),) if _IGNORE in seen else ())
+    classes = named + ((("ignored", IGNORE_COLOUR),) if IGNORED in seen else ())
     return SamplesInfo(columns, tuple(lines), classes, rows, any(column.kind == SEEN for column in shown))
 
 
@@ -83,7 +85,7 @@ def _columns(results: Results, row: str, folder: Path, *, alone: bool) -> list[_
     return (view if any((folder / end).glob(f"{SEEN}_*.png")) else []) + masks
 
 
-def _ids(path: Path) -> np.ndarray | None:
+def ids_of(path: Path) -> np.ndarray | None:
     """Class ids (H,W) of a palette or grey PNG; None when the stage has not written it (yet)."""
     try:
         with Image.open(path) as image:
@@ -92,7 +94,7 @@ def _ids(path: Path) -> np.ndarray | None:
         return None
 
 
-def _photo(path: Path, caption: str) -> Picture:
+def photo_of(path: Path, caption: str) -> Picture:
     try:
         with Image.open(path) as image:
             return Picture(_uri(image.convert("RGB")), caption, None)
@@ -100,14 +102,14 @@ def _photo(path: Path, caption: str) -> Picture:
         return Picture("", caption, None)
 
 
-def _mask(ids: np.ndarray | None, truth: np.ndarray | None, caption: str, palette: list) -> Picture:
+def mask_of(ids: np.ndarray | None, truth: np.ndarray | None, caption: str, palette: list) -> Picture:
     if ids is None:
         return Picture("", caption, None)
     colours = np.full((256, 3), IGNORE_COLOUR, np.uint8)
     colours[: len(palette)] = palette
     picture = Image.fromarray(ids.astype(np.uint8), "L")
     picture.putpalette(colours.tobytes())
-    valid = None if truth is None or truth.shape != ids.shape else truth != _IGNORE
+    valid = None if truth is None or truth.shape != ids.shape else truth != IGNORED
     agreement = None if truth is None or valid is None or not valid.any() else float((ids == truth)[valid].mean())
     return Picture(_uri(picture), caption, agreement)
 
@@ -116,3 +118,11 @@ def _uri(image: Image.Image) -> str:
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def panel(note: str, info: SamplesInfo) -> str:
+    """The pictures as markup, with the classes that occur."""
+    classes = [(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in info.classes]
+    pictures = [picture for line in info.lines for picture in line]
+    least = max(620, 90 * len(info.columns))
+    return render("samples", note=note, columns=info.columns, pictures=pictures, classes=classes, least=least)

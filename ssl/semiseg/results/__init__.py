@@ -9,6 +9,9 @@ percent, and distances in the data's unit |
 | `curves.parquet` | point of a training curve: stage, step, name such as `loss/total`, `selection/teacher/miou` or `epoch` |
 | `pseudo.parquet` | number: how good targets of unlabelled images are that a stage learned: stage, the teacher stage that made them, role
 and weights of its network, step, class, metric (`semiseg.quality`); the teacher is the stage itself where its own networks made them |
+| `counts.parquet` | count: of the weights and images that are scored, by stage and role. Table "confusion": pixels by true class and
+predicted class, none left out but zeros; "calibration" (where `ece` is asked for): pixels, right ones and summed confidence ("pixels", "right",
+"confidence") by bin of confidence, from 0 |
 | `rows.parquet` | link of a chain: table row x seed x position -> stage |
 | `samples/` | `image_<i>.png`, `truth_<i>.png`, `<key>/prediction_<i>.png` (class ids; 255 = ignore), `<key>/seen_<i>.png` of final stages:
 what the student sees of the image |
@@ -26,9 +29,9 @@ import pyarrow as pa
 
 from semiseg.results.files import write_bytes
 from semiseg.results.records import StudyRecord, read_study, write_study
-from semiseg.results.tables import SCHEMAS, read_table, write_table
+from semiseg.results.tables import LATER, SCHEMAS, read_table, write_table
 
-__all__ = ["SCHEMAS", "Results", "StudyRecord", "read", "read_study", "write_bytes", "write_study", "write_table"]
+__all__ = ["LATER", "SCHEMAS", "Results", "StudyRecord", "read", "read_study", "write_bytes", "write_study", "write_table"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Results:
     curves: pa.Table
     rows: pa.Table
     pseudo: pa.Table
+    counts: pa.Table
 
 
 def read(folder: Path) -> Results:

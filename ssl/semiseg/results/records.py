@@ -165,6 +165,8 @@ class ReportOptions:
     """Axis that the training curves begin with; on the page there is a switch."""
     sample_rows: tuple[str, ...] = ()
     """Rows of the sample pictures; none: the reference."""
+    figures: Literal["none", "svg", "pdf"] = "none"
+    """Files of every figure in figures/, at the end of a study; this takes the extra "figures" and a browser."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,18 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("value", pa.float64()),
         ]
     ),
+    "counts": pa.schema(
+        [
+            ("key", pa.string()),
+            ("role", pa.string()),
+            ("weights", pa.string()),
+            ("split", pa.string()),
+            ("table", pa.string()),
+            ("first", pa.string()),
+            ("second", pa.string()),
+            ("value", pa.float64()),
+        ]
+    ),
     "rows": pa.schema(
         [
             ("row", pa.string()),
@@ -72,12 +84,13 @@ IDENTITY = {
     "metrics": ("key", "role", "weights", "split", "step", "class", "metric"),
     "curves": ("key", "name", "step"),
     "pseudo": ("key", "teacher", "role", "weights", "step", "class", "metric"),
+    "counts": ("key", "role", "weights", "split", "table", "first", "second"),
     "rows": ("row", "seed", "position"),
 }
 """What identifies a line. Files are sorted by it, so their bytes do not depend on the order in which stages finished."""
 
-LATER = ("pseudo",)
-"""Tables that results of before do not have."""
+LATER = ("pseudo", "counts")
+"""Tables that results of before, and some stages, do not have."""
 
 
 def write_table(folder: Path, name: str, rows: pa.Table | Iterable[Mapping[str, Any]]) -> Path:

@@ -10,16 +10,31 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from semiseg.report.markup import document, dotted, escaped, facts_list, figure_sections, numeral, pairs_table, section, wide_table
+from semiseg.report.grid import Column, Grid
+from semiseg.report.markup import (
+    document,
+    dotted,
+    empty,
+    facts_list,
+    figure_sections,
+    grid_table,
+    numeral,
+    pairs_table,
+    render,
+    section,
+)
 from semiseg.report.metrics import pretty
 from semiseg.results import write_bytes
 from semiseg.search.curves import ENDINGS
 from semiseg.search.figures import SEARCH_FIGURES
 from semiseg.search.folder import NO_TRIAL, SearchResults, best_of, default_of, full, read_search
 from semiseg.search.ledger import ENDED
+
+HERE = "semiseg.search"
 
 
 def write_search_report(folder: Path) -> Path:
@@ -63,15 +78,14 @@ def _banner(search: SearchResults) -> str:
     for state, word in ((TrialState.RUNNING, "Running"), (TrialState.FAIL, "Failed")):
         numbers = [str(one.number) for one in search.trials if one.state == state]
         lines += [f"{word}: trial{'s' * (len(numbers) > 1)} {', '.join(numbers)}."] if numbers else []
-    items = "".join(f"<li>{escaped(line)}</li>" for line in lines)
     heading = "Search not finished" if open_ or not search.best else "Failed trials"
-    return section("partial", heading, f"<ul>{items}</ul>", "banner") if lines else ""
+    return section("partial", heading, render("banner", words="", lines=lines), "banner") if lines else ""
 
 
 def _best(search: SearchResults) -> str:
     best, default, count = best_of(search.trials), default_of(search.trials), len(full(search.trials))
     if best is None:
-        return section("best", "Best configuration", f'<p class="empty">{NO_TRIAL}</p>')
+        return section("best", "Best configuration", empty(NO_TRIAL))
     score = 100 * best.values[0]
     said = f"Trial {best.number} is the best of {count} trained with the full budget: {search.label} {score:.2f} %"
     if default is None:
@@ -81,18 +95,14 @@ def _best(search: SearchResults) -> str:
     else:
         said += f", {score - 100 * default.values[0]:+.2f} points against the default (trial {default.number})."
     caveat = "The highest of several scores is too high on average on the images that chose it; what counts is the test score."
-    body = []
+    lines = []
     for name, space in _spaces(search.trials).items():
         values = (one.params.get(name, "–") if one else "–" for one in (best, default))
-        cells = "".join(f'<td class="number">{numeral(_value(value))}</td>' for value in values)
-        body.append(f"<tr><td>{escaped(name)}</td>{cells}<td>{numeral(_range(space))}</td></tr>")
-    heads = ["<th>parameter</th>", '<th class="number">best</th>', '<th class="number">default</th>', "<th>searched</th>"]
-    content = f'<p class="answer">{numeral(said)}</p><p class="note">{escaped(caveat)}</p>{wide_table(heads, body)}'
-    if search.best:
-        text = escaped(json.dumps(search.best, indent=1, ensure_ascii=False))
-        content += "<p>Use it with <code>--config best.json</code>; the file lies beside this page.</p>"
-        content += f'<details><summary>best.json</summary><div class="wide"><pre><code>{text}</code></pre></div></details>'
-    return section("best", "Best configuration", content)
+        lines.append((name, *map(_value, values), Markup(numeral(_range(space)))))
+    columns: tuple[Column, ...] = (("parameter", "row"), ("best", "number"), ("default", "number"), ("searched", "text"))
+    text = json.dumps(search.best, indent=1, ensure_ascii=False) if search.best else ""
+    table = Markup(grid_table(Grid(columns, tuple(lines))))
+    return section("best", "Best configuration", render("best", HERE, said=said, caveat=caveat, table=table, best=text))
 
 
 def _spaces(trials: Iterable[FrozenTrial]) -> dict[str, BaseDistribution]:
@@ -115,38 +125,32 @@ def _result(search: SearchResults) -> str:
     """Best against default on test images and what the search cost, from search.json; of an unfinished search the cost so far."""
     result = search.result
     metric = pretty(search.about.get("metric", "score"))
-    heads = [
-        "<th></th>",
-        *(
-            f'<th class="number">{escaped(words)}</th>'
-            for words in (f"{search.label}, %", f"{result.get('split', 'test')} {metric}, %: mean ± sd")
-        ),
-    ]
+    label = f"{result.get('split', 'test')} {metric}, %: mean ± sd"
+    columns: tuple[Column, ...] = (("", "row"), (f"{search.label}, %", "number"), (label, "number"))
     lines = [(who, result.get(who) or {}, "") for who in ("best", "default")]
     lines.append(("best − default", {"selection": result.get("delta_selection"), "test": result.get("delta_test")}, "+"))
     lines += [(who, {"test": test}, "") for who, test in result.get("anchors", {}).items()]
-    cells = [(who, _percent(scores.get("selection"), sign), _spread(scores.get("test") or {}, sign)) for who, scores, sign in lines]
-    body = [
-        f'<tr><td>{who}</td><td class="number">{numeral(one)}</td><td class="number">{numeral(two)}</td></tr>'
-        for who, one, two in cells
-    ]
+    cells = tuple(
+        (who, _percent(scores.get("selection"), sign), _spread(scores.get("test") or {}, sign)) for who, scores, sign in lines
+    )
     states = Counter(ENDINGS[one.state][0] for one in search.trials if one.state in ENDINGS)
     rows = {"trials": ", ".join(f"{count} {name}" for name, count in states.items())}
     seconds = result.get("seconds") or {"spent": search.spent}
     whole = seconds.get("alone")
     shares = {name: f"{value:.0f}" + (f" ({value / whole:.0%})" if whole else "") for name, value in seconds.items()}
     rows |= {f"stage-seconds {name.replace('_', ' ')}": words for name, words in shares.items()}
-    note = "'alone': what training every trial in full and without sharing stages would take."
-    below = f'{pairs_table(rows)}<p class="note">{escaped(note)}</p>' if whole else pairs_table(rows)
+    note = "'alone': what training every trial in full and without sharing stages would take." if whole else ""
     final = Path("final", "report.html")
-    if (search.folder / final).is_file():
-        below += f'<p><a href="{final.as_posix()}">Best against default: table, intervals and curves of every seed</a></p>'
-    said = " ".join(result.get("verdict", ()))
-    below = (f'<p class="answer">{numeral(said)}</p>' if said else "") + below
-    table = (
-        wide_table(heads, body) if result else '<p class="empty">Best and default are compared when the search has finished.</p>'
+    content = render(
+        "result",
+        HERE,
+        table=Markup(grid_table(Grid(columns, cells))) if result else "",
+        said=" ".join(result.get("verdict", ())),
+        pairs=Markup(pairs_table(rows)),
+        note=note,
+        final=final.as_posix() if (search.folder / final).is_file() else "",
     )
-    return section("result", "Result", table + below)
+    return section("result", "Result", content)
 
 
 def _percent(value: object, sign: str = "") -> str:
@@ -164,5 +168,4 @@ def _spread(test: Mapping[str, Any], sign: str = "") -> str:
 def _provenance(about: Mapping[str, Any]) -> str:
     shown = {name: value for name, value in about.items() if name not in ("title", "question", "settings")}
     known = {name.replace("_", " "): value for name, value in dotted(shown).items()}
-    settings = f"<details><summary>Every setting</summary>{pairs_table(dotted(about.get('settings', {})))}</details>"
-    return section("provenance", "Provenance", pairs_table(known) + settings)
+    return section("provenance", "Provenance", pairs_table(known, dotted(about.get("settings", {}))))

@@ -14,8 +14,8 @@ from semiseg.store import Store
 from semiseg.sweep.feed import Queue
 from semiseg.sweep.plan import Plan
 
-TABLES = ("metrics", "curves", "pseudo")
-"""Tables of a finished stage; some stages have no `pseudo`."""
+TABLES = ("metrics", "curves", *results.LATER)
+"""Tables of a finished stage; some stages have none of `LATER`."""
 
 
 class States(NamedTuple):
@@ -48,7 +48,7 @@ class Collector:
         """Keys of the stages whose sample pictures are kept: those of the first seed."""
 
     def write(self, states: States, study: results.StudyRecord) -> None:
-        """Write study.json, the five tables and the sample pictures; stages that are not finished are listed with their state."""
+        """Write study.json, the tables and the sample pictures; stages that are not finished are listed with their state."""
         self.folder.mkdir(parents=True, exist_ok=True)
         stages = self.plan.stages.values()
         done = [stage for stage in stages if stage.key in states.done]
@@ -66,7 +66,7 @@ class Collector:
         for stage in stages:
             info, folder = self.store.info(stage.key), self.store.folder(stage.key)
             files = {name: folder / f"{name}.parquet" for name in TABLES}
-            tables = {name: pq.read_table(file) for name, file in files.items() if name != "pseudo" or file.exists()}
+            tables = {name: pq.read_table(file) for name, file in files.items() if name not in results.LATER or file.exists()}
             for name, table in tables.items():
                 self.tables[name].append(_coded(table.select(results.SCHEMAS[name].names).cast(results.SCHEMAS[name])))
             figures = {name: info[name] for name in ("seconds", "images_per_second", "chosen_step", "started", "ended")}

@@ -19,11 +19,14 @@ from semiseg.results import write_bytes
 from semiseg.stage import Stage, stream
 from semiseg.train import sampled_rows
 
+VIEWS = 4
+"""Sample images, the first ones, that are shown as a student sees them."""
+
 
 def write_views(folder: Path, stages: Iterable[Stage], pack: Pack, splits: Splits) -> None:
     """`<folder>/<key>/seen_<i>.png` of every stage, unless they are there: what they show is decided by the key."""
     for stage in stages:
-        rows = sampled_rows(splits, stage.seed).tolist()
+        rows = sampled_rows(splits, stage.seed)[:VIEWS].tolist()
         paths = [folder / stage.key / f"seen_{i}.png" for i in range(len(rows))]
         if all(path.is_file() for path in paths):
             continue

@@ -12,7 +12,7 @@ EVERY = 20.0
 """Results and report of an unfinished study are renewed at most this often, in seconds."""
 SHARE = 10
 """And so seldom that it takes at most one CPU second in this many seconds."""
-RENDER = "import os, sys, pathlib, semiseg.report as r; os.nice(15); r.write_report(pathlib.Path(sys.argv[1]))"
+RENDER = "import os, sys, pathlib, semiseg.report as r; os.nice(15); r.write_report(pathlib.Path(sys.argv[1]), figures=False)"
 
 
 class Renewal:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from semiseg.report.counts import pixel_counts, of_row
+from semiseg.report.counts import of_row, pixel_counts
 from semiseg.report.data import ReportData
 from semiseg.report.pseudo import SHADES
 from semiseg.report.scores import ScoredTable

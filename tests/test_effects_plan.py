@@ -146,11 +146,11 @@ def test_a_name_that_another_row_has_is_not_taken() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"kinds": ("factorial",)}, "factorial of the 6 parts S2, S3, CR, T2, SA, N2; allowed: at most 5, chosen with --effects.parts S2"),
+        ({"kinds": ("factorial",)}, "6 parts S2, S3, CR, T2, SA, N2; allowed: at most 5, chosen with --effects.parts S2"),
         ({"parts": ("CR",)}, "effects.parts: got ('CR',); allowed: together with --effects loo|loi|both|factorial|shapley"),
         ({"kinds": ("loo",), "parts": ("XX",)}, "effects.parts: got 'XX'; allowed: switches of 'full': S1 S2"),
         ({"kinds": ("loo",), "parts": ("CR", "CR")}, "allowed: each once"),
-        ({"kinds": ("loo",), "parts": ("S1", "S2", "S3")}, "got S1 S2 S3, without which nothing is left to train; allowed: fewer of them"),
+        ({"kinds": ("loo",), "parts": ("S1", "S2", "S3")}, "got S1 S2 S3, without which nothing is left to train; allowed: fewer"),
         ({"kinds": ("loo",), "settings": ("weight=1,2",)}, "weight"),
         ({"kinds": ("loo",), "settings": ("lambda1=0.5",)}, "effects.settings: got 'lambda1=0.5'; allowed: FIELD=LOW,HIGH"),
         ({"kinds": ("loo",), "settings": ("CR=false,true",)}, "effects.settings: got 'CR=false,true'; allowed: --effects.parts CR"),

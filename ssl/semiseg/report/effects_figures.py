@@ -23,8 +23,8 @@ def draw_shapley(data: ReportData) -> Drawn | str | None:
     values = {row.name: {seed: cell.value for seed, cell in row.cells.items()} for row in data.table.rows}
     whole = whole_gain(record, values)
     note = (
-        f"What each part adds to the gain of {interval(whole)} points, averaged over all orders in which every step can be trained. "
-        "Bars: mean with its 95 % interval; dots: seeds, whose values sum to that seed's gain."
+        f"What each part adds to the gain of {interval(whole)} points, averaged over all orders in which every step can be "
+        "trained. Bars: mean with its 95 % interval; dots: seeds, whose values sum to that seed's gain."
     )
     return Drawn(note, (bars_figure(found, "points of the whole gain"),))
 

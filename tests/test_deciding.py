@@ -14,7 +14,8 @@ from search_three_stage import SEARCH
 from semiseg.config import SettingError
 from semiseg.results import read
 from semiseg.results.decode import decode
-from semiseg.results.records import StudyRecord, UntilRecord, brought_up, write_study
+from semiseg.results.records import StudyRecord, brought_up, write_study
+from semiseg.results.until import UntilRecord
 from semiseg.search.arguments import parse_search
 from semiseg.search.study import SearchStudy
 from semiseg.sweep.arguments import parse

@@ -146,17 +146,17 @@ def test_a_name_that_another_row_has_is_not_taken() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"kinds": ("factorial",)}, "effects: got factorial of the 6 parts S2, S3, CR, T2, SA, N2; allowed: at most 5, chosen with --effects.parts S2"),
+        ({"kinds": ("factorial",)}, "6 parts S2, S3, CR, T2, SA, N2; allowed: at most 5, chosen with --effects.parts S2"),
         ({"parts": ("CR",)}, "effects.parts: got ('CR',); allowed: together with --effects loo|loi|both|factorial|shapley"),
         ({"kinds": ("loo",), "parts": ("XX",)}, "effects.parts: got 'XX'; allowed: switches of 'full': S1 S2"),
         ({"kinds": ("loo",), "parts": ("CR", "CR")}, "allowed: each once"),
-        ({"kinds": ("loo",), "parts": ("S1", "S2", "S3")}, "effects.parts: got S1 S2 S3, without which nothing is left to train; allowed: fewer of them"),
+        ({"kinds": ("loo",), "parts": ("S1", "S2", "S3")}, "got S1 S2 S3, without which nothing is left to train; allowed: fewer"),
         ({"kinds": ("loo",), "settings": ("weight=1,2",)}, "weight"),
         ({"kinds": ("loo",), "settings": ("lambda1=0.5",)}, "effects.settings: got 'lambda1=0.5'; allowed: FIELD=LOW,HIGH"),
         ({"kinds": ("loo",), "settings": ("CR=false,true",)}, "effects.settings: got 'CR=false,true'; allowed: --effects.parts CR"),
         ({"kinds": ("loo",), "settings": ("lambda1=0.5,x",)}, "lambda1: got 'x'; allowed: float"),
-        ({"kinds": ("loo",), "settings": ("lambda1=0.2,0.2",)}, "effects: got lambda1, which changes nothing here; allowed: other parts"),
-        ({"kinds": ("loo",), "settings": MANY, "parts": ("S2", "S3", "CR")}, "allowed: at most 10 parts, chosen with --effects.parts"),
+        ({"kinds": ("loo",), "settings": ("lambda1=0.2,0.2",)}, "got lambda1, which changes nothing here; allowed: other parts"),
+        ({"kinds": ("loo",), "settings": MANY, "parts": ("S2", "S3", "CR")}, "at most 10 parts, chosen with --effects.parts"),
         ({"kinds": ("loo",), "of": "nobody"}, "effects.of: got 'nobody'; allowed: S1, S1 + S2"),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ from scipy import stats
 
 from ablate_three_stage import TABLE
 from semiseg.coalitions import KINDS, Coalition
-from semiseg.report import write_report
+from semiseg.report import text_table, write_report
 from semiseg.report.answer import answer
 from semiseg.report.data import ReportData, report_data
 from semiseg.report.effects import Effect, effects_of, redundancies, redundancy_words, whole_gain
@@ -170,6 +170,7 @@ def test_table_words_and_csv_hold_every_effect(tmp_path):
             [100 * value for value in one.values.deltas.values()], abs=0.0051
         )
     assert [line["decided"] for line in lines] == ["1"] * 3 + ["0"] * 12
+    assert "Shapley value CR over 8 rows +3.96" in " ".join(text_table(data.results).split())
     markdown = (tmp_path / "table.md").read_text()
     assert "| Shapley value | CR | over 8 rows | " in markdown
     assert "Of the gain of +8.0" in markdown

@@ -21,7 +21,7 @@ from semiseg.report.deltas import forest_info
 from semiseg.report.fixed_table import CELLS, fixed_cells, fixed_grid, fixed_lines, fixed_notes
 from semiseg.report.scores import comparisons, part_deltas, score_table
 from semiseg.results import Results, read
-from semiseg.results.records import UntilRecord
+from semiseg.results.until import UntilRecord
 
 SAME = SCORES | {"no T2": (0.6001, 0.6102, 0.6081)}
 FAILED = {("s2-CR", 0): "failed", ("s3-CR", 0): "skipped", ("s3-SA", 1): "failed", ("s3", 2): "waiting"}

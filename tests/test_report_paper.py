@@ -24,7 +24,8 @@ from semiseg.report.data import report_data
 from semiseg.report.metrics import metrics_grid, plus_minus
 from semiseg.report.scores import score_table
 from semiseg.results import read
-from semiseg.results.records import PaperRecord, PrintedSpread
+from semiseg.results.printed import PrintedSpread
+from semiseg.results.records import PaperRecord
 from semiseg.sweep.record import curve_record, paper_record
 
 METHODS_TEXT = Path(__file__).parents[2] / "shared" / "methods.md"

@@ -78,7 +78,7 @@ def test_a_file_that_is_read_and_written_keeps_its_content(tmp_path):
     asked["provenance"] |= {"written": ""}
     asked |= {"anchors": {"full": {"row": "S1", "all_labels": None, "beside": []}}, "added": ["S1"], "headroom": 2.0, "margin": 0.5}
     asked |= {"until": UNTIL, "effects": None}
-    asked["report"] = {"axis": "epoch", "sample_rows": ["full", "S1"]}
+    asked["report"] = {"axis": "epoch", "sample_rows": ["full", "S1"], "figures": "none"}
     asked |= {"vary": "training", "draws": []}
     write_json(tmp_path, asked)
     assert json.loads(write_study(tmp_path, read_study(tmp_path)).read_text()) == asked

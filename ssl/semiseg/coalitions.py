@@ -43,8 +43,8 @@ def difference_of(more: Coalition, less: Coalition) -> Weights:
 
 
 def orders(sets: Iterable[Coalition], players: Sequence[str]) -> tuple[dict[Coalition, int], dict[Coalition, int]]:
-    """In how many ways a set is reached from the empty one, and the set of all from it, when players come one by one and every set on
-    the way is feasible."""
+    """In how many ways a set is reached from the empty one, and the set of all from it, when players come one by one and every
+    set on the way is feasible."""
     found = ordered(sets, players)
     known = set(found)
     reached = dict.fromkeys(found, 0)
@@ -62,8 +62,8 @@ def shapley(sets: Iterable[Coalition], players: Sequence[str]) -> dict[str, Weig
     Shapley value (1953).
 
     The value of Faigle and Kern 1992 (The Shapley value for cooperative games under precedence constraints, Int. J. Game Theory 21,
-    249-266), by sums over sets in place of orders: one that has S when player p comes is one of reached(S) x ahead(S + p). The values
-    sum to the score of all players minus that of none. ValueError where no order is feasible.
+    249-266), by sums over sets in place of orders: one that has S when player p comes is one of reached(S) x ahead(S + p). The
+    values sum to the score of all players minus that of none. ValueError where no order is feasible.
     """
     reached, ahead = orders(sets, players)
     whole = reached.get(frozenset(players), 0)
@@ -82,13 +82,13 @@ def shapley(sets: Iterable[Coalition], players: Sequence[str]) -> dict[str, Weig
 
 
 def factorial(sets: Iterable[Coalition], players: Sequence[str]) -> dict[tuple[str, ...], Weights]:
-    """Main effects by (player,) and interactions by (player, player): least squares of the scores on levels -1 and +1 of all players
-    and on their pairwise products; an effect is twice a coefficient (Box, Hunter and Hunter 2005, Statistics for Experimenters, chapter
-    5).
+    """Main effects by (player,) and interactions by (player, player): least squares of the scores on levels -1 and +1 of all
+    players and on their pairwise products; an effect is twice a coefficient (Box, Hunter and Hunter 2005, Statistics for
+    Experimenters, chapter 5).
 
-    With all sets feasible these are the orthogonal contrasts: with the player minus without it, averaged over the others; and half of
-    how far another player changes that. What the feasible sets cannot tell from terms before it, such as the product of a player and one
-    that it needs, is left out.
+    With all sets feasible these are the orthogonal contrasts: with the player minus without it, averaged over the others; and half
+    of how far another player changes that. What the feasible sets cannot tell from terms before it, such as the product of a player
+    and one that it needs, is left out.
     """
     found = ordered(sets, players)
     level = {p: np.array([1.0 if p in one else -1.0 for one in found]) for p in players}

@@ -8,8 +8,9 @@ from textwrap import fill
 from semiseg.report import tables
 from semiseg.report.answer import answer
 from semiseg.report.data import report_data
-from semiseg.report.effects_table import effects_csv, effects_markdown
+from semiseg.report.effects_table import effects_csv, effects_grid, effects_markdown
 from semiseg.report.fixed_table import fixed_cells, fixed_grid
+from semiseg.report.grid import as_text
 from semiseg.report.weights import weights_cells, weights_grid, weights_info
 from semiseg.results import Results, read, write_bytes
 from semiseg.results.records import ReportOptions
@@ -19,19 +20,19 @@ __all__ = ["text_table", "write_report"]
 
 def text_table(results: Results, width: int | None = None) -> str:
     """The first lines of the answer where there are anchors, the table as plain aligned text for a terminal `width` characters wide
-    (None: as wide as it gets), then all metrics if asked for."""
+    (None: as wide as it gets), then all metrics and effects if asked for."""
     data = report_data(results)
     said = answer(data.table, data.label)
     lines = said.first if data.table.until is None else (*said.sentences, said.caveat)
     first = [fill(sentence, width or 132) for sentence in lines]
-    return "\n".join(
-        [*first, *([""] if first else []), tables.text(data.table, data.label, data.study.score.rule, width, data.metrics)]
-    )
+    table = tables.text(data.table, data.label, data.study.score.rule, width, data.metrics)
+    effects = effects_grid(data)
+    return "\n".join([*first, *([""] if first else []), table, *([as_text(effects, width), ""] if effects else [])])
 
 
 def write_report(folder: Path, options: ReportOptions | None = None, *, figures: bool = True) -> Path:
-    """Write `table.md`, `table.tex`, `table.csv`, of a study of effects `effects.csv`, `numbers.json`, `numbers.parquet`, `report.html` and,
-    if asked for, the figures into a results folder; returns the page's path. `options` stand in place of those of study.json.
+    """Write `table.md`, `table.tex`, `table.csv`, `numbers.json`, `numbers.parquet`, `report.html`, of a study of effects `effects.csv`
+    and, if asked for, the figures into a results folder; returns the page's path. `options` stand in place of those of study.json.
 
     Without `figures` those are left out, as while a study goes on: each takes a browser about a second.
 

@@ -8,12 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from semiseg.measures import described
+from semiseg.report.cells import numbers_of
 from semiseg.report.data import ReportData
 from semiseg.report.metrics import plus_minus, pretty
-from semiseg.report.scores import numbers_of
 from semiseg.report.statistics import Spread, half_interval, spread
 from semiseg.report.style import BLUE, CYCLE, Drawn, figure
-from semiseg.results.records import PrintedSpread
+from semiseg.results.printed import PrintedSpread
 
 SYMBOLS = ("diamond-open", "circle-open", "triangle-up-open", "star-open")
 PANEL_PX = 420

@@ -10,7 +10,8 @@ from semiseg.report.data import ReportData
 from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Spread
 from semiseg.report.style import CYCLE, Drawn, faded, figure
-from semiseg.results.records import CurveRecord, PrintedSpread
+from semiseg.results.printed import PrintedSpread
+from semiseg.results.records import CurveRecord
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 

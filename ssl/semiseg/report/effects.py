@@ -111,7 +111,8 @@ def redundancies(effects: Sequence[Effect]) -> tuple[Redundancy, ...]:
 def redundancy_words(one: Redundancy) -> str:
     """What the difference between in and out says, in a sentence's part; it speaks of intervals only."""
     if one.with_it:
-        return f"{one.part}: {', '.join(one.with_it)} go{'es' * (len(one.with_it) == 1)} out with it, so in and out are not the same question"
+        goes = "goes" if len(one.with_it) == 1 else "go"
+        return f"{one.part}: {', '.join(one.with_it)} {goes} out with it, so in and out are not the same question"
     if one.difference.n < 2:
         return f"{one.part}: too few seeds to tell in from out"
     size = f"{100 * abs(one.difference.mean):.1f} points"

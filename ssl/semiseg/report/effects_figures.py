@@ -1,4 +1,4 @@
-"""Figures of effects: left out and left in, Shapley values, main effects with the map of interactions. Numbers first, drawing second."""
+"""Figures of effects: left out and left in, Shapley values, main effects with the map of interactions."""
 
 import math
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ def draw_shapley(data: ReportData) -> Drawn | str | None:
     values = {row.name: {seed: cell.value for seed, cell in row.cells.items()} for row in data.table.rows}
     whole = whole_gain(record, values)
     note = (
-        f"What each part adds to the gain of {interval(whole)} points, averaged over all orders in which every step can be trained. Bars: mean "
-        "with its 95 % interval; dots: seeds, whose values sum to that seed's gain."
+        f"What each part adds to the gain of {interval(whole)} points, averaged over all orders in which every step can be "
+        "trained. Bars: mean with its 95 % interval; dots: seeds, whose values sum to that seed's gain."
     )
     return Drawn(note, (bars_figure(found, "points of the whole gain"),))
 
@@ -50,8 +50,8 @@ def draw_interactions(data: ReportData) -> Drawn | str | None:
         return main
     pairs = _of_kind(data, "interaction")
     note = (
-        "Main effect: with the part minus without it, averaged over the others; dots: seeds. Interaction: half of how far one part changes "
-        "what the other is worth; * where the 95 % interval excludes 0, empty where two parts cannot be told apart."
+        "Main effect: with the part minus without it, averaged over the others; dots: seeds. Interaction: half of how far one part "
+        "changes what the other is worth; * where the 95 % interval excludes 0, empty where two parts cannot be told apart."
     )
     drawn = [bars_figure(main, "points: with minus without")]
     if isinstance(pairs, list):

@@ -44,7 +44,7 @@ def effects_grid(data: ReportData) -> Grid | None:
     """All effects, one a line; None where the study asks for none."""
     if not data.table.effects:
         return None
-    columns = named("row", ["effect"]) + named("fact", ["part", "of"]) + named("number", ["points [95 % interval]", "n"])
+    columns = named("row", ["effect", "part"]) + named("text", ["of"]) + named("number", ["points [95 % interval]", "n"])
     columns += named("text", ["what the interval says"])
     lines = [
         (CALLED[one.kind], " x ".join(one.parts), _of(one), interval(one.values), str(one.values.n), interval_words(one.values))

@@ -4,12 +4,13 @@ import math
 from typing import NamedTuple
 
 from semiseg.measures import PER_IMAGE, described
+from semiseg.report.cells import numbers_of
 from semiseg.report.decisions import comparison
 from semiseg.report.grid import MISSING, Grid, named, percent
-from semiseg.report.scores import ScoredRow, ScoredTable, numbers_of
+from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import OF_ROW, Spread, Standing, spread, standing
 from semiseg.results import Results
-from semiseg.results.records import PrintedSpread
+from semiseg.results.printed import PrintedSpread
 
 PAPER_LINE = "paper"
 LOWER = "↓"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from semiseg.report.answer import Sharing, answer, gaps, outcome, sharing
+from semiseg.report.cells import Cell
 from semiseg.report.data import ReportData
 from semiseg.report.decisions import Decision
 from semiseg.report.differing import differing_section
@@ -21,6 +22,7 @@ from semiseg.report.markup import (
     document,
     dotted,
     empty,
+    escaped,
     facts_list,
     figure_sections,
     grid_heads,
@@ -32,7 +34,7 @@ from semiseg.report.markup import (
 )
 from semiseg.report.metrics import Metrics, metrics_grid
 from semiseg.report.samples import panel, samples_info
-from semiseg.report.scores import Cell, ScoredTable
+from semiseg.report.scores import ScoredTable
 from semiseg.report.sources import sources_sections
 from semiseg.report.statistics import Paired, Standing
 from semiseg.report.tables import FAILED, cell_text, interval, notes, table_grid
@@ -187,8 +189,8 @@ def _table(data: ReportData) -> str:
 def _cell(cell: Cell) -> str | Markup:
     """A seed's score; of what failed the word, with its error when touched."""
     words = cell_text(cell)
-    said = Markup('<span class="failed" title="{}">{}</span>')
-    return said.format(cell.error or "no message", words) if words == FAILED else words
+    why = escaped(cell.error or "no message")
+    return Markup(f'<span class="failed" title="{why}">{words}</span>') if words == FAILED else words
 
 
 def _unbroken(head: str) -> str:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from semiseg.report.answer import in_words
+from semiseg.report.cells import numbers_of
 from semiseg.report.data import ReportData
-from semiseg.report.scores import ScoredTable, numbers_of
+from semiseg.report.scores import ScoredTable
 from semiseg.report.style import BLUE, CYCLE, ORANGE, Drawn, figure, named_points
 from semiseg.results import Results
 

@@ -7,25 +7,16 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import pyarrow.compute as pc
-
+from semiseg.report.cells import Cell, score_cells
 from semiseg.report.decisions import Decision, comparison, decisions, in_order, pair_name, standing_of
 from semiseg.report.effects import Effect, effects_of, where_words
 from semiseg.report.fixed import Fixed, fixed_statistics, judged
 from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
 from semiseg.report.statistics import OF_PART, OF_ROW, Paired, Spread, Standing, spread, standing
+from semiseg.report.words import row_words
 from semiseg.results import Results, StudyRecord
-from semiseg.results.records import PrintedSpread, UntilRecord
-
-
-class Cell(NamedTuple):
-    """One row at one seed: the score of the chain's final stage, or why there is none."""
-
-    value: float  # NaN when there is no score
-    state: str  # of the final stage: done, failed, skipped, waiting; not needed: another seed would decide nothing
-    error: str
-    role: str  # the network whose score counts
-    key: str
+from semiseg.results.printed import PrintedSpread
+from semiseg.results.until import UntilRecord
 
 
 class ScoredRow(NamedTuple):
@@ -136,14 +127,6 @@ class ScoredTable(NamedTuple):
         return self.opponents[0] if len(self.opponents) == 1 else ""
 
 
-class Words(NamedTuple):
-    """The words of all rows, sorted into tick columns and columns of text."""
-
-    switches: dict[str, tuple[str, ...]]
-    columns: tuple[str, ...]
-    facts: dict[str, tuple[str, ...]]
-
-
 def score_table(results: Results) -> ScoredTable:
     """Score every row at every seed and compare it with its opponent."""
     study, words = results.study, row_words(results.study)
@@ -222,72 +205,6 @@ def _paper(study: StudyRecord) -> tuple[tuple[str, ...], Mapping[str, tuple[floa
     if paper is None:
         return (), {}, ()
     return paper.columns, paper.rows, paper.metrics or (study.score.metric,) * len(paper.columns)
-
-
-def row_words(study: StudyRecord) -> Words:
-    """Sort each row's words: `field=value` is a setting, a name in `methods` the method, everything else a switch.
-
-    Anchors that the table does not declare are named by what they are, and their words left out. The columns are "method", when a row names one (the study's `method` is that of the others), then the settings in order of
-    appearance.
-    """
-    methods = study.methods
-    rows = {name: [] if name in study.added else words.split() for name, words in study.rows.items()}
-    settings = {name: dict(word.split("=", 1) for word in words if "=" in word) for name, words in rows.items()}
-    named = {name: next((word for word in words if word in methods), None) for name, words in rows.items()}
-    switches = {name: tuple(word for word in words if "=" not in word and word not in methods) for name, words in rows.items()}
-    fields = tuple(dict.fromkeys(field for given in settings.values() for field in given))
-    facts = {name: tuple(given.get(field, "") for field in fields) for name, given in settings.items()}
-    if not any(named.values()):
-        return Words(switches, fields, facts)
-    method = {name: named[name] or ("supervised" if name in study.added else study.method) for name in rows}
-    return Words(switches, ("method", *fields), {name: (method[name], *facts[name]) for name in rows})
-
-
-def numbers_of(results: Results, metric: str, weights: str = "", split: str = "") -> dict[tuple[str, str], float]:
-    """A metric over all classes by (key, role), on the study's split and with the study's weights, or others."""
-    score = results.study.score
-    wanted = (pc.field("class") == "") & (pc.field("metric") == metric)
-    wanted &= (pc.field("split") == (split or score.split)) & (pc.field("weights") == (weights or score.weights))
-    return {(line["key"], line["role"]): line["value"] for line in results.metrics.filter(wanted).to_pylist()}
-
-
-def score_cells(results: Results) -> dict[tuple[str, int], Cell]:
-    """Score every row and seed: metrics of the final stage at the study's split, weights and metric, of the role the stage says."""
-    stages = {stage["key"]: stage for stage in results.stages.to_pylist()}
-    numbers = numbers_of(results, results.study.score.metric)
-    final = {(line["row"], line["seed"]): line["key"] for line in results.rows.filter(pc.field("final")).to_pylist()}
-    absent = "waiting" if results.study.until is None else "not needed"
-    return {
-        (row, seed): _cell(final.get((row, seed), ""), stages, numbers, absent)
-        for row in results.study.rows
-        for seed in results.study.seeds
-    }
-
-
-def _cell(key: str, stages: dict, numbers: dict, absent: str) -> Cell:
-    if key not in stages:
-        return Cell(math.nan, absent, "", "", key)
-    stage = stages[key]
-    state, role, error = stage["state"], stage["evaluated"] or "", stage["error"] or ""
-    if state == "skipped":
-        error = error or _cause(stage, stages)
-    if state != "done":
-        return Cell(math.nan, state, error, role, key)
-    value = numbers.get((key, role))
-    if value is None or not math.isfinite(value):
-        return Cell(math.nan, "failed", f"stage {stage['name']} finished without a finite score", role, key)
-    return Cell(value, "done", "", role, key)
-
-
-def _cause(stage: dict, stages: dict) -> str:
-    """Why a stage was left out: the first failed one of those that it learns from, directly or not."""
-    for key in stage["teachers"] or ():
-        found = stages.get(key, {"state": ""})
-        if found["state"] == "failed":
-            return f"{found['name']} failed: {found['error'] or 'no message'}"
-        if found["state"] == "skipped":
-            return _cause(found, stages)
-    return "a stage that it learns from failed"
 
 
 def part_deltas(table: ScoredTable) -> tuple[PartDelta, ...]:

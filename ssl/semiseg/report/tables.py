@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from itertools import compress
 from typing import NamedTuple
 
+from semiseg.report.cells import Cell
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
 from semiseg.report.metrics import Metrics, metrics_grid, plus_minus, written
-from semiseg.report.scores import Cell, ScoredRow, ScoredTable
+from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Paired, Ratio, Spread, verdict
 from semiseg.report.verdicts import what_intervals_are
-from semiseg.results.records import PrintedSpread
+from semiseg.results.printed import PrintedSpread
 
 ANCHORS = "Anchors: labels only, with as many labelled images a step as the row has and as many steps as its chain; 'all labels': with all."
 GAP = "Of the gap: (row - anchor) / (all labels - anchor), with Fieller's interval; left out where that is unbounded."

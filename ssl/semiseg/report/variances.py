@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from semiseg.report.cells import numbers_of
 from semiseg.report.data import ReportData
 from semiseg.report.metrics import pretty
-from semiseg.report.scores import ScoredTable, numbers_of
+from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import Ratio, printed_variance_ratio, variance_ratio
 from semiseg.report.style import CYCLE, NEUTRAL, Drawn, figure
 from semiseg.results import Results
-from semiseg.results.records import PrintedSpread
+from semiseg.results.printed import PrintedSpread
 
 NOTE = (
     "Variance over seeds of each row / that of the row it is compared with; left of 1 the row varies less. Bars: 95 % interval of "

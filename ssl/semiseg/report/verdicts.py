@@ -7,7 +7,7 @@ from semiseg.report.decisions import Decision
 from semiseg.report.headroom import Headroom
 from semiseg.report.scores import Compared, PartDelta, ScoredTable
 from semiseg.report.statistics import Paired
-from semiseg.results.records import UntilRecord
+from semiseg.results.until import UntilRecord
 
 
 def part_clause(part: PartDelta, table: ScoredTable) -> str:

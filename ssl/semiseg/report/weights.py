@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import pyarrow.compute as pc
 
+from semiseg.report.cells import numbers_of
 from semiseg.report.decisions import comparison
 from semiseg.report.grid import MISSING, Grid, named, percent
-from semiseg.report.scores import ScoredTable, numbers_of
+from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import Paired, Spread, spread
 from semiseg.report.tables import interval, points
 from semiseg.results import Results

@@ -10,7 +10,6 @@ it would be wrong without a word. Older files are read: `brought_up` says in whi
 """
 
 import json
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,28 +19,11 @@ from semiseg.results.decode import decode, encode
 from semiseg.results.draws import DrawRecord, Vary
 from semiseg.results.effects import EffectsRecord
 from semiseg.results.files import first_line, write_bytes
+from semiseg.results.printed import PrintedSpread
+from semiseg.results.until import UntilRecord
 
 STUDY_FORMAT = 1
 STUDY_FILE = "study.json"
-
-
-@dataclass(frozen=True)
-class PrintedSpread:
-    """What a paper prints behind a number: how far its runs are apart."""
-
-    kind: Literal["sd", "se"]
-    """sd: standard deviation of the runs; se: standard error of their mean."""
-    value: float
-    """In the unit of the number."""
-    n: int
-    """Runs."""
-
-    def __post_init__(self) -> None:
-        _need(0 <= self.value < math.inf, "spread.value", self.value, "a number >= 0")
-        _need(self.n >= 2, "spread.n", self.n, "a whole number >= 2")
-
-    def __str__(self) -> str:
-        return f"{self.kind}, n = {self.n}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,34 +149,6 @@ class ReportOptions:
     """Rows of the sample pictures; none: the reference."""
     figures: Literal["none", "svg", "pdf"] = "none"
     """Files of every figure in figures/, at the end of a study; this takes the extra "figures" and a browser."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class UntilRecord:
-    """Seeds were added until every comparison was decided, or what was allowed was spent."""
-
-    level: float = 0.05
-    """For all comparisons together; each is held to its share."""
-    comparisons: int
-    """Among which `level` is shared, gaps to all labels among them."""
-    max_seeds: int
-    """Of a row."""
-    budget_seconds: float | None = None
-    """Wall time of training that was allowed; None: any."""
-    order: tuple[tuple[str, int], ...] = ()
-    """(row, seed) after those with which it began, as they were added."""
-    spent_seconds: float = 0.0
-    """Wall time of training, in all runs."""
-    reason: Literal["decided", "max_seeds", "budget", "stopped", "running"] = "running"
-    """Why it ended."""
-    began: float = 0.0
-    """Time of the first run, seconds since 1970: what was in the store then cost nothing."""
-    ahead: int = 1
-    """Additions that may be under way at once."""
-
-    def __post_init__(self) -> None:
-        _need(0 < self.level < 1, "until.level", self.level, "a number between 0 and 1")
-        _need(self.comparisons >= 1, "until.comparisons", self.comparisons, "a whole number >= 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from semiseg.report.decisions import Decision, quantities
 from semiseg.report.sequential import seeds_until
 from semiseg.results import StudyRecord
 from semiseg.results.decode import encode
-from semiseg.results.records import UntilRecord, read_study
+from semiseg.results.records import read_study
+from semiseg.results.until import UntilRecord
 from semiseg.store import Store
 from semiseg.sweep.arguments import Common, checked_seeds
 from semiseg.sweep.budget import Clock, seconds_of

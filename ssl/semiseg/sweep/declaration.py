@@ -10,7 +10,7 @@ from semiseg.config import Data, Net, SettingError, Train, require
 from semiseg.methods import Method, Supervised, ThreeStage, name_of
 from semiseg.nets import UNet
 from semiseg.results.draws import Vary
-from semiseg.results.records import PrintedSpread
+from semiseg.results.printed import PrintedSpread
 from semiseg.sweep.rows import resolve_row
 
 

@@ -30,10 +30,11 @@ class Effects:
     """What a part is worth; the rows of the table are then the sets of parts that say so."""
 
     kinds: Annotated[tuple[Kind, ...], tyro.conf.arg(name="")] = ()
-    """loo: all parts, and without each; loi: none, and with each alone; both: loo and loi; factorial: all sets of at most 5 parts, main effects
-    and interactions; shapley: all sets, what each part adds on average over all orders."""
+    """loo: all parts, and without each; loi: none, and with each alone; both: loo and loi; factorial: all sets of at most 5 parts,
+    main effects and interactions; shapley: all sets, what each part adds on average over all orders."""
     parts: tuple[str, ...] = ()
-    """Switches that count as parts; others stay on. None: all that the row has more than the baseline, or with --effects.settings none."""
+    """Switches that count as parts; others stay on. None given: all that the row has more than the baseline, or with
+    --effects.settings none."""
     settings: tuple[str, ...] = ()
     """Settings that count as parts, FIELD=LOW,HIGH: words of a row, such as threshold=0,0.9 or train.steps=200,400."""
     of: str | None = None
@@ -95,8 +96,8 @@ def planned_effects(table: Ablation, preset: Preset, asked: Effects) -> Planned 
 def _check_size(kinds: Sequence[Kind], players: Sequence[str]) -> None:
     if "factorial" in kinds and len(players) > MOST_FACTORIAL:
         raise SettingError(
-            f"effects: got factorial of the {len(players)} parts {', '.join(players)}; allowed: at most {MOST_FACTORIAL}, chosen with "
-            f"--effects.parts {' '.join(players[:MOST_FACTORIAL])}"
+            f"effects: got factorial of the {len(players)} parts {', '.join(players)}; allowed: at most {MOST_FACTORIAL}, "
+            f"chosen with --effects.parts {' '.join(players[:MOST_FACTORIAL])}"
         )
 
 

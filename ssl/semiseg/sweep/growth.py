@@ -10,7 +10,8 @@ from rich.console import Console
 
 from semiseg.report.decisions import quantities
 from semiseg.results import StudyRecord
-from semiseg.results.records import ScoreRecord, UntilRecord
+from semiseg.results.records import ScoreRecord
+from semiseg.results.until import UntilRecord
 from semiseg.stage import Stage
 from semiseg.store import Store
 from semiseg.sweep.budget import Clock

@@ -1,12 +1,14 @@
 """One run of an ablation table: plan, train what is missing, write results and report."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semiseg.codec import write_row
 from semiseg.config import require
@@ -20,7 +22,6 @@ from semiseg.sweep.anchors import Anchored, anchored
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
 from semiseg.sweep.collect import Collector, States
-from semiseg.sweep.deciding import Deciding, first_seeds
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.draws import design_of, draw_records, settled
 from semiseg.sweep.effects import Planned
@@ -33,6 +34,9 @@ from semiseg.sweep.renewal import Renewal
 from semiseg.sweep.rows import ResolvedRow, resolve_row
 from semiseg.sweep.sharing import sets_said, time_saved
 from semiseg.sweep.stop import Stopped
+
+if TYPE_CHECKING:
+    from semiseg.sweep.deciding import Deciding
 
 
 class Study:
@@ -54,6 +58,8 @@ class Study:
         self.effects = effects.record if effects else None
         table, preset = (effects.table, effects.preset) if effects else (table, preset)
         if arguments.until is not None:
+            from semiseg.sweep.deciding import first_seeds  # and with it scipy, which no other study needs before its report
+
             preset = replace(preset, seeds=first_seeds(preset.seeds, arguments))
         self.table, self.preset, self.arguments, self.words, self.bench = table, preset, arguments, words, bench
         self.shown = shown or ReportOptions()
@@ -185,6 +191,8 @@ class Study:
         """What adds seeds until all is decided, if that is asked for."""
         if self.arguments.until is None:
             return None
+        from semiseg.sweep.deciding import Deciding
+
         store = bench.place.open_store()
         has = store.listed()
         record = self._record(plan, bench)

@@ -35,13 +35,13 @@ def read_words(kind: Any, default: T, words: Sequence[str], description: str) ->
 def refusal(box: str, words: Sequence[str]) -> str:
     """`field: got VALUE; allowed: ...` out of tyro's box about these words.
 
-    >>> refusal("| invalid choice 'a' for argument '--x.y'. Expected one of ('b', 'c'). |", ["--x.y", "a"])
+    >>> refusal("- Error -\\n| invalid choice 'a' for argument '--x.y'. Expected one of ('b', 'c'). |", ["--x.y", "a"])
     "x.y: got 'a'; allowed: b, c"
     """
-    parts = [
-        " ".join(part.split())
-        for part in re.split(r"\n\W*─{8,}\W*\n", re.sub(r"[│|]? *$|^ *[│|]|^╭.*\n", "", box, flags=re.MULTILINE))
-    ]
+    _, *below = box.strip().splitlines()  # its first line is a title
+    lines = [line.strip().strip("│|").strip() for line in below if not line.startswith("╰")]
+    # a terminal gets lines, a log dashes
+    parts = [" ".join(part.split()) for part in re.split(r"^[+─-]{8,}$", "\n".join(lines), flags=re.MULTILINE)]
     said, more = parts[0], " ".join(parts[1:])
     flag = re.search(r"argument '(--[^']+)'|parsing (--\S+?):", said)
     if flag is None:

@@ -40,9 +40,9 @@ def refusal(box: str, words: Sequence[str]) -> str:
     """
     _, *below = box.strip().splitlines()  # its first line is a title
     lines = [line.strip().strip("│|").strip() for line in below if not line.startswith("╰")]
-    # a terminal gets lines, a log dashes
-    parts = [" ".join(part.split()) for part in re.split(r"^[+─-]{8,}$", "\n".join(lines), flags=re.MULTILINE)]
-    said, more = parts[0], " ".join(parts[1:])
+    # a terminal gets lines, a log dashes, below the title as well
+    said, *rest = [" ".join(part.split()) for part in re.split(r"^[─-]{8,}$", "\n".join(lines), flags=re.MULTILINE) if part.strip()]
+    more = " ".join(rest)
     flag = re.search(r"argument '(--[^']+)'|parsing (--\S+?):", said)
     if flag is None:
         known = re.findall(r"(--[\w.-]+)", more.partition("Perhaps you meant:")[2].partition("For full helptext")[0])

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: ablate quick test test-slow bench bench-sweep check format clean
+.PHONY: ablate quick test test-slow bench bench-sweep bench-start check format clean
 ablate: $(VENV)/.installed
 	$(BIN)/python sweeps/ablate_three_stage.py
 
@@ -23,6 +23,9 @@ bench: $(VENV)/.installed
 bench-sweep: $(VENV)/.installed  # what a sweep costs beyond training; takes minutes
 	$(BIN)/python analysis/bench_sweep.py 30 300
 	$(BIN)/python analysis/bench_plan.py 1000
+
+bench-start: $(VENV)/.installed  # until the first step, dry runs, finished studies; minutes, and on a machine with nothing else to do
+	$(BIN)/python analysis/bench_start.py 5
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

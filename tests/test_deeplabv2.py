@@ -13,7 +13,7 @@ from torchvision.models.resnet import Bottleneck, resnet101
 from semiseg.config import Train
 from semiseg.nets import BlockNet, DeepLabV2, MultiTask, build
 from semiseg.nets.blocks import Frozen
-from semiseg.nets.deeplabv2 import Aspp
+from semiseg.nets.deeplabv2_layers import Aspp
 from semiseg.nets.optimiser import optimiser
 from semiseg.nets.resnet import ENCODER, torchvision_names
 from semiseg.nets.weights import load_weights

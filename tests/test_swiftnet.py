@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from semiseg.config import Train
 from semiseg.nets import BlockNet, SwiftNet, build
 from semiseg.nets.optimiser import optimiser
-from semiseg.nets.swiftnet import PyramidPooling
+from semiseg.nets.swiftnet_layers import PyramidPooling
 
 LAYERS = {"conv2x": "layer1", "conv3x": "layer2", "conv4x": "layer3", "conv5x": "layer4"}
 

@@ -14,7 +14,7 @@ from torchvision.models.resnet import resnet18
 
 from semiseg.config import Net, SettingError
 from semiseg.nets import BlockNet, DeepLabV2, MultiTask, OwnNet, SwiftNet, UNet, WideResNet, build, located
-from semiseg.nets.deeplabv2 import Aspp
+from semiseg.nets.deeplabv2_layers import Aspp
 from semiseg.nets.own import function
 from semiseg.nets.resnet import encoder
 from semiseg.nets.weights import load_weights, read_weights

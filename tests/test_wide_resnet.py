@@ -7,7 +7,7 @@ from test_nets import CLASSES, MEAN, STD, count, images, made
 from torch import nn
 
 from semiseg.nets import BlockNet, WideResNet, build
-from semiseg.nets.wide_resnet import Residual
+from semiseg.nets.wide_resnet_layers import Residual
 
 
 def test_wrn_28_2_has_the_parameters_of_the_published_one() -> None:

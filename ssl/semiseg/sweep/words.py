@@ -35,14 +35,14 @@ def read_words(kind: Any, default: T, words: Sequence[str], description: str) ->
 def refusal(box: str, words: Sequence[str]) -> str:
     """`field: got VALUE; allowed: ...` out of tyro's box about these words.
 
-    >>> refusal("| invalid choice 'a' for argument '--x.y'. Expected one of ('b', 'c'). |", ["--x.y", "a"])
+    >>> refusal("- Error -\\n| invalid choice 'a' for argument '--x.y'. Expected one of ('b', 'c'). |", ["--x.y", "a"])
     "x.y: got 'a'; allowed: b, c"
     """
-    parts = [
-        " ".join(part.split())
-        for part in re.split(r"\n\W*─{8,}\W*\n", re.sub(r"[│|]? *$|^ *[│|]|^╭.*\n", "", box, flags=re.MULTILINE))
-    ]
-    said, more = parts[0], " ".join(parts[1:])
+    _, *below = box.strip().splitlines()  # its first line is a title
+    lines = [line.strip().strip("│|").strip() for line in below if not line.startswith("╰")]
+    # a terminal gets lines, a log dashes, below the title as well
+    said, *rest = [" ".join(part.split()) for part in re.split(r"^[─-]{8,}$", "\n".join(lines), flags=re.MULTILINE) if part.strip()]
+    more = " ".join(rest)
     flag = re.search(r"argument '(--[^']+)'|parsing (--\S+?):", said)
     if flag is None:
         known = re.findall(r"(--[\w.-]+)", more.partition("Perhaps you meant:")[2].partition("For full helptext")[0])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossed_studies import crossed_study
 from optuna.trial import TrialState
 from search_studies import make_search
 from test_report_comparisons import SCORES, make_comparison
@@ -78,9 +79,20 @@ def without_scores(folder: Path) -> Path:
 
 STUDIES = {
     one.__name__: one
-    for one in (make_study, make_comparison, waiting, without_lines, failed, partial, one_seed, many_roles, without_scores)
+    for one in (
+        make_study,
+        make_comparison,
+        waiting,
+        without_lines,
+        failed,
+        partial,
+        one_seed,
+        many_roles,
+        without_scores,
+        crossed_study,
+    )
 }
-WHOLE = ("make_study", "make_comparison", "many_roles")
+WHOLE = ("make_study", "make_comparison", "many_roles", "crossed_study")
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +101,12 @@ def studies(tmp_path_factory) -> dict[str, ReportData]:
 
 
 def left_out(data: ReportData) -> set[str]:
-    """Anchors of figures that a study has no use for: a curve that nobody asks for, variances of fewer than three seeds."""
+    """Anchors of figures that a study has no use for: a curve that nobody asks for, variances of fewer than three seeds, where they come
+    from but in a crossed one, and in that what takes its runs as independent."""
     few = max((row.delta.n for row in data.table.rows if row.delta is not None), default=0) < 3
-    return {name for name, out in (("curve", data.study.curve is None), ("variances", few)) if out}
+    crossed = data.study.vary == "crossed"
+    absent = {"curve": data.study.curve is None, "variances": few or crossed, "beside": crossed, "sources": not crossed}
+    return {name for name, out in absent.items() if out}
 
 
 def check(drawn: Drawn | str | None, whole: bool) -> None:

@@ -86,7 +86,7 @@ def test_scripts_plan_their_work(
 ) -> None:
     words = ready(shlex.split(command)[1:], tmp_path)
     if words[0].startswith("sweeps/"):
-        words += ["--cache", str(cache), "--store", str(tmp_path / "store"), "--seeds", "0"]
+        words += ["--cache", str(cache), "--store", str(tmp_path / "store"), "--seeds", "0", *["1"] * ("crossed" in words)]
         words += [flag for flag in ("--dry-run", "--quick") if flag not in words]
     elif words[0] == "analysis/choose_settings.py":
         words += ["--cache", str(cache), "--store", str(tmp_path / "store"), "--seeds", "0", "--dry-run"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossed_studies import crossed_study
 from effects_studies import all_kinds
 from optuna.trial import TrialState
 from search_studies import make_search
@@ -92,9 +93,10 @@ STUDIES = {
         without_scores,
         all_kinds,
         make_counted,
+        crossed_study,
     )
 }
-WHOLE = ("make_study", "make_comparison", "many_roles", "make_counted")
+WHOLE = ("make_study", "make_comparison", "many_roles", "make_counted", "crossed_study")
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +109,9 @@ def left_out(data: ReportData) -> set[str]:
     sources of a design that is not crossed, headroom without anchors, what is counted where nothing was."""
     few = max((row.delta.n for row in data.table.rows if row.delta is not None), default=0) < 3
     rooms, counts = data.study.anchors.values(), set(data.results.counts.column("table").to_pylist())
-    out = {"curve": data.study.curve is None, "variances": few, "beside": data.study.paper is None}
-    out |= {"sources": data.study.vary != "crossed", "headroom": not any(one.all_labels for one in rooms)}
+    crossed = data.study.vary == "crossed"  # what takes its runs as independent is left out
+    out = {"curve": data.study.curve is None, "variances": few or crossed, "beside": crossed or data.study.paper is None}
+    out |= {"sources": not crossed, "headroom": not any(one.all_labels for one in rooms)}
     out |= dict.fromkeys(("shapley", "dumbbell", "interactions"), data.study.effects is None)
     out |= {name: name not in counts for name in ("confusion", "calibration")}
     return {name for name, left in out.items() if left}

@@ -232,7 +232,7 @@ def test_a_stage_of_no_steps_publishes_its_initial_weights(method: Method, tmp_p
     initial = network(nothing, tiny.opened()[0], tiny.CPU).state_dict()
     assert {name.split(".", 2)[2] for name in outcome.weights} == set(initial)
     assert all(value.equal(initial[name.split(".", 2)[2]]) for name, value in outcome.weights.items())
-    assert (outcome.chosen_step, outcome.images, len(outcome.samples)) == (0, 0, 4)
+    assert (outcome.chosen_step, outcome.images, len(outcome.samples)) == (0, 0, 5)
     run_stage(nothing, tiny.place(tmp_path))
     assert (tmp_path / nothing.key / "stage.json").is_file()
 

@@ -2,12 +2,13 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 import torch
-from sklearn.metrics import confusion_matrix, precision_score
+from sklearn.metrics import confusion_matrix
 from test_report_studies import CHAINS, CLASSES, key_of, make_study
 
 from semiseg.evaluate import evaluate, evaluated
@@ -70,8 +71,9 @@ def test_confusion_of_a_row_is_that_of_all_its_seeds(counted):
     truth, said = (np.concatenate([pixels_of("s3", seed)[i] for seed in SEEDS]) for i in range(2))
     assert (full.n, full.classes) == (3, tuple(CLASSES[:-1]))  # the class of no pixel is left out
     np.testing.assert_allclose(full.shares, confusion_matrix(truth, said, labels=there, normalize="true"))
-    np.testing.assert_allclose(full.precision, precision_score(truth, said, labels=there, average=None))
-    assert confusion_figure(full).layout.title.text == "full (n = 3)"
+    np.testing.assert_allclose(full.precision, confusion_matrix(truth, said, labels=there, normalize="pred").diagonal())
+    layout: Any = confusion_figure(full).layout
+    assert layout.title.text == "full (n = 3)"
 
 
 def test_calibration_is_the_mean_distance_of_confidence_and_share_of_right_ones(counted):

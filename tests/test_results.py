@@ -4,7 +4,7 @@ import math
 
 import pyarrow as pa
 import pytest
-from test_report_studies import make_study
+from test_report_counts import make_counted
 
 from semiseg.results import SCHEMAS, read, write_bytes, write_table
 from semiseg.results.tables import LATER
@@ -14,7 +14,7 @@ LINE = {"row": "full", "seed": 0, "position": 1, "stage": "s1", "key": "a", "fin
 
 def test_what_is_written_is_read_back(tmp_path):
     lines = [LINE, LINE | {"position": 2, "key": "b"}]
-    make_study(tmp_path, samples=False)
+    make_counted(tmp_path)
     write_table(tmp_path, "rows", lines)
     results = read(tmp_path)
     assert results.rows.to_pylist() == lines
@@ -26,7 +26,7 @@ def test_numbers_that_are_missing_or_nan_survive(tmp_path):
         {"key": "a", "step": step, "name": "loss/total", "value": value} for step, value in ((0, math.nan), (1, None), (2, 0.1))
     ]
     write_table(tmp_path, "curves", lines)
-    make_study(tmp_path / "other", samples=False)
+    make_counted(tmp_path / "other")
     (tmp_path / "other" / "curves.parquet").write_bytes((tmp_path / "curves.parquet").read_bytes())
     values = read(tmp_path / "other").curves.column("value").to_pylist()
     assert math.isnan(values[0])
@@ -35,7 +35,7 @@ def test_numbers_that_are_missing_or_nan_survive(tmp_path):
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_equal_content_is_equal_bytes_whatever_the_order_and_the_chunks(tmp_path, name):
-    table = getattr(read(make_study(tmp_path / "study", samples=False)), name)
+    table = getattr(read(make_counted(tmp_path / "study")), name)
     first = write_table(tmp_path / "a", name, table).read_bytes()
     backwards = write_table(tmp_path / "b", name, table.to_pylist()[::-1]).read_bytes()
     halves = pa.concat_tables([table.slice(7), table.slice(0, 7)])
@@ -50,7 +50,7 @@ def test_bytes_do_change_with_the_content(tmp_path):
 
 
 def test_an_empty_table_keeps_its_schema(tmp_path):
-    make_study(tmp_path, samples=False)
+    make_counted(tmp_path)
     write_table(tmp_path, "rows", [])
     assert read(tmp_path).rows.schema == SCHEMAS["rows"]
 
@@ -71,14 +71,14 @@ def test_lines_that_do_not_fit_are_refused(tmp_path, lines, said):
 
 
 def test_an_unknown_table_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no table 'row'; there are stages, metrics, curves, pseudo, rows"):
+    with pytest.raises(ValueError, match="no table 'row'; there are stages, metrics, curves, pseudo, counts, rows"):
         write_table(tmp_path, "row", [])
 
 
 @pytest.mark.parametrize("name", ["study.json", *(f"{name}.parquet" for name in SCHEMAS)])
 @pytest.mark.parametrize("damage", ["missing", "cut short", "empty", "a folder"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, damage):
-    path = make_study(tmp_path, samples=False) / name
+    path = make_counted(tmp_path) / name
     if damage == "missing" and path.stem in LATER:
         pytest.skip("results of before do not have it")
     content = path.read_bytes()
@@ -94,13 +94,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name, damage):
 
 @pytest.mark.parametrize("name", LATER)
 def test_results_of_before_have_an_empty_table(tmp_path, name):
-    (make_study(tmp_path, samples=False) / f"{name}.parquet").unlink()
+    (make_counted(tmp_path) / f"{name}.parquet").unlink()
     table = getattr(read(tmp_path), name)
     assert (table.num_rows, table.schema) == (0, SCHEMAS[name])
 
 
 def test_a_table_of_another_schema_is_named(tmp_path):
-    make_study(tmp_path, samples=False)
+    make_counted(tmp_path)
     (tmp_path / "rows.parquet").write_bytes((tmp_path / "curves.parquet").read_bytes())
     with pytest.raises(ValueError, match=r"rows\.parquet: columns: got \['key', 'step', 'name', 'value'\]"):
         read(tmp_path)

@@ -20,7 +20,7 @@ from semiseg.methods import ThreeStage
 from semiseg.methods.supervised import Supervised
 from semiseg.pseudo import pseudo_masks
 from semiseg.stage import Stage
-from semiseg.train import StageError, Trainer
+from semiseg.train import SAMPLES, StageError, Trainer
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
 
@@ -141,7 +141,9 @@ def test_both_roles_are_scored_with_last_and_best_weights_on_selection_and_test(
     prefixes = {tuple(name.split(".")[:2]) for name in outcome.weights}
     assert prefixes == {(w, r) for w in ("last", "best") for r in ("student", "teacher")}
     assert outcome.images == 8 * 4
-    assert len(outcome.samples) == 4
+    assert len(outcome.samples) == min(SAMPLES, len(finished.splits.test))
+    counted = {(line["role"], line["weights"], line["split"], line["table"]) for line in outcome.counts}
+    assert counted == {(role, finished.train.weights, "test", "confusion") for role in ("student", "teacher")}
     assert all(sample.shape == tiny.SIZE and sample.dtype == np.uint8 for sample in outcome.samples.values())
 
 

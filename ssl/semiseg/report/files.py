@@ -3,7 +3,7 @@
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from semiseg.report.data import ReportData
 from semiseg.report.figures import FIGURES
@@ -38,7 +38,8 @@ def write_figures(folder: Path, data: ReportData, kind: FigureKind) -> str:
         kaleido.start_sync_server(path=browser, silence_warnings=True)
         try:
             for name, figure in made.items():
-                options = {"format": kind, "width": WIDTH, "height": figure.layout.height}
+                layout: Any = figure.layout
+                options = {"format": kind, "width": WIDTH, "height": layout.height}
                 write_bytes(place / f"{name}.{kind}", kaleido.calc_fig_sync(figure, opts=options))
         finally:
             kaleido.stop_sync_server(silence_warnings=True)

@@ -197,7 +197,7 @@ def test_further_seeds_are_for_those_that_lead(tmp_path: Path) -> None:
 
 
 def test_two_objectives_are_score_and_seconds(tmp_path: Path) -> None:
-    feed = search(tmp_path, 4, objectives=2, feed={"costs": True})
+    feed = search(tmp_path, 4, objectives=("score", "seconds"), feed={"objectives": ("score", "seconds")})
     for trial in feed.ledger.all():
         assert trial.values[1] == RESOURCE
         assert trial.values[0] == trial.user_attrs["scores"]["0"]
@@ -236,7 +236,7 @@ def test_labels_name_trial_seed_and_stage(tmp_path: Path) -> None:
         labels = [feed.label(stage) for stage in (feed.take(), feed.take()) if stage is not None]
         assert labels == ["trial 0/seed 0/mean_teacher", "trial 1/seed 0/mean_teacher"]
         assert feed.take() is None
-        assert isinstance(feed.active[0].method, MeanTeacher)
+        assert isinstance(feed.active[0].made.method, MeanTeacher)
 
 
 def test_values_that_do_not_go_together_fail_alone(tmp_path: Path) -> None:

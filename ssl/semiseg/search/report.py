@@ -16,9 +16,12 @@ from optuna.trial import FrozenTrial, TrialState
 from semiseg.report.markup import document, dotted, escaped, facts_list, figure_sections, numeral, pairs_table, section, wide_table
 from semiseg.report.metrics import pretty
 from semiseg.results import write_bytes
+from semiseg.search.choice import choose, full, shown
 from semiseg.search.curves import ENDINGS
 from semiseg.search.figures import SEARCH_FIGURES
-from semiseg.search.folder import NO_TRIAL, SearchResults, best_of, default_of, full, read_search
+from semiseg.search.folder import NO_TRIAL, SearchResults, default_of, read_search
+from semiseg.search.front import front_section
+from semiseg.search.leaders import leaders_section
 from semiseg.search.ledger import ENDED
 
 
@@ -36,7 +39,8 @@ def write_search_report(folder: Path) -> Path:
 def search_page(search: SearchResults) -> str:
     """The whole page as text."""
     about = search.about
-    made = [("best", "Best", _best(search)), ("result", "Result", _result(search))]
+    made = [("best", "Best", _best(search)), ("result", "Result", _result(search)), leaders_section(search)]
+    made += [table for table in (front_section(search),) if table is not None]
     made += figure_sections(SEARCH_FIGURES, search)
     made.append(("provenance", "Provenance", _provenance(about)))
     title = about.get("title", search.folder.name)
@@ -69,11 +73,16 @@ def _banner(search: SearchResults) -> str:
 
 
 def _best(search: SearchResults) -> str:
-    best, default, count = best_of(search.trials), default_of(search.trials), len(full(search.trials))
+    best, default, count = search.chosen, default_of(search.trials), len(full(search.trials))
     if best is None:
         return section("best", "Best configuration", f'<p class="empty">{NO_TRIAL}</p>')
     score = 100 * best.values[0]
-    said = f"Trial {best.number} is the best of {count} trained with the full budget: {search.label} {score:.2f} %"
+    top = choose(search.trials, "best")
+    assert top is not None
+    which = (
+        "the best" if top.number == best.number else f"picked (trial {top.number} has the best mean, {100 * top.values[0]:.2f} %)"
+    )
+    said = f"Trial {best.number} is {which} of {count} trained with the full budget: {search.label} {score:.2f} %"
     if default is None:
         said += "; the default configuration has no score yet."
     elif default.number == best.number:
@@ -84,7 +93,7 @@ def _best(search: SearchResults) -> str:
     body = []
     for name, space in _spaces(search.trials).items():
         values = (one.params.get(name, "–") if one else "–" for one in (best, default))
-        cells = "".join(f'<td class="number">{numeral(_value(value))}</td>' for value in values)
+        cells = "".join(f'<td class="number">{numeral(shown(value))}</td>' for value in values)
         body.append(f"<tr><td>{escaped(name)}</td>{cells}<td>{numeral(_range(space))}</td></tr>")
     heads = ["<th>parameter</th>", '<th class="number">best</th>', '<th class="number">default</th>', "<th>searched</th>"]
     content = f'<p class="answer">{numeral(said)}</p><p class="note">{escaped(caveat)}</p>{wide_table(heads, body)}'
@@ -100,15 +109,11 @@ def _spaces(trials: Iterable[FrozenTrial]) -> dict[str, BaseDistribution]:
     return dict(sorted({name: space for one in trials for name, space in one.distributions.items()}.items()))
 
 
-def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _range(space: Any) -> str:
     """ "0.1 to 2, log", or the choices."""
     if isinstance(space, CategoricalDistribution):
-        return ", ".join(_value(choice) for choice in space.choices)
-    return f"{_value(space.low)} to {_value(space.high)}" + (", log" if space.log else "")
+        return ", ".join(shown(choice) for choice in space.choices)
+    return f"{shown(space.low)} to {shown(space.high)}" + (", log" if space.log else "")
 
 
 def _result(search: SearchResults) -> str:

@@ -19,7 +19,7 @@ from semiseg.results import read
 from semiseg.search.arguments import SearchArguments
 from semiseg.search.choice import leaders
 from semiseg.search.closing import closing, finite, spent
-from semiseg.search.configuration import Configuration
+from semiseg.search.configuration import NET, Configuration
 from semiseg.search.declaration import Search
 from semiseg.search.ledger import Ledger
 from semiseg.search.report import write_search_report
@@ -76,6 +76,10 @@ def close(out: Path, ledger: Ledger, trial: FrozenTrial, picked: Configuration, 
     delta = chosen.delta if chosen is not default else None  # the default's is to its anchor
     room = table.headrooms.get(chosen.name)
     beside = {} if room is None else {"labels only": room.anchor, "all labels": room.all_labels}
+    other = first is not None and any(
+        trial.params.get(name) != first.params.get(name) for name in trial.params if name.startswith(NET)
+    )
+    same_net = (f"All are compared on the network of trial {trial.number}, which is not the default's.",) if other else ()
     summary: dict[str, Any] = {
         "split": "selection" if compared.arguments.development else "test",
         "best": {
@@ -88,7 +92,7 @@ def close(out: Path, ledger: Ledger, trial: FrozenTrial, picked: Configuration, 
         },
         "default": {"selection": first.values[0] if first else None, "test": default.score._asdict()},
         "anchors": {who: rows[name].score._asdict() for who, name in beside.items() if name},
-        "verdict": answer(table, pretty(preset.train.score)).sentences if room else (),
+        "verdict": (*same_net, *(answer(table, pretty(preset.train.score)).sentences if room else ())),
         "delta_selection": judged.mean - first.values[0] if first else None,
         "delta_test": {name: getattr(delta, name) for name in ("mean", "sd", "n", "low", "high")} if delta else None,
         "counts": {

@@ -211,9 +211,13 @@ def test_further_seeds_are_for_the_front_of_several_objectives_too(tmp_path: Pat
     def size(made: Any) -> int:
         return round(1000 * made.method.ema.decay[0])
 
+    def large_is_good(stage: Stage, evaluation: int) -> float:
+        return 0.8 * stage.rule.ema.decay[0] - 0.03 * stage.rule.weight
+
     feed = search(
         tmp_path,
-        15,
+        12,
+        score=large_is_good,
         sampler="random",
         objectives=objectives,
         feed={"seeds": (0, 1), "objectives": objectives, "parameters": size},

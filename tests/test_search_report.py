@@ -183,6 +183,7 @@ def test_a_picked_trial_that_is_not_the_best_is_said_to_be_picked(folder, tmp_pa
     (tmp_path / "best.json").write_text(json.dumps({"trial": 0}))
     text = write_search_report(tmp_path).read_text(encoding="utf-8")
     best = choose(read_search(tmp_path).trials, "best")
+    assert best is not None
     assert f"Trial 0 is picked (trial {best.number} has the best mean, {100 * best.values[0]:.2f}" in text
     assert "trial 0 (picked, default)" in text
     assert f"trial {best.number} (picked)" in (folder / "report.html").read_text(encoding="utf-8")

@@ -73,7 +73,8 @@ def test_trials_that_the_space_could_have_made_come_with_their_scores(tmp_path: 
 
 @pytest.mark.parametrize("part", ["data", "net", "train"])
 def test_trials_of_other_images_networks_or_training_are_ignored(tmp_path: Path, part: str) -> None:
-    found = told(searched(tmp_path / "first", 2, **{part: {"other": 1}}))
+    other: dict[str, Any] = {part: {"other": 1}}
+    found = told(searched(tmp_path / "first", 2, **other))
     if part == "net":  # each trial says itself what it trained
         assert len(found.trials) == 2
     else:
@@ -130,9 +131,10 @@ def test_a_warm_sampler_knows_the_trials_and_counts_its_own(tmp_path: Path) -> N
                 ledger.enqueue([POINT, known.best])
                 ledger.add(known.trials)
                 drive(make_feed(folder, ledger), hill, most=rounds)
-        assert len(ledger.study.trials) == 15
-        assert ledger.add(known.trials) == 0
-        return [one.params for one in ledger.all()]
+        with open_ledger(folder, 5) as ledger:
+            assert len(ledger.study.trials) == 15
+            assert ledger.add(known.trials) == 0
+            return [one.params for one in ledger.all()]
 
     whole = run(tmp_path / "whole")
     assert len(whole) == 5

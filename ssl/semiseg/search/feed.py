@@ -18,7 +18,7 @@ from semiseg.search.monitor import SearchMonitor
 from semiseg.search.space import Space
 from semiseg.stage import Stage
 from semiseg.store import Store
-from semiseg.sweep.monitor import Counts
+from semiseg.sweep.monitor import Counts, Monitor
 
 
 class TrialFeed:
@@ -62,7 +62,7 @@ class TrialFeed:
         self.active: list[Candidate] = []
         self.ended = self.before = len(ledger.all(*ENDED))
         self.leaders: Sequence[Judged] = leaders(ledger.all())
-        self.monitor = SearchMonitor(self, console)
+        self.monitor: Monitor = SearchMonitor(self, console)
         for key in ledger.paid():
             if store.has(key):  # perhaps finished when the driver had died
                 ledger.pay(key, store.info(key)["seconds"])

@@ -37,10 +37,9 @@ def judges_of(arguments: SearchArguments[Any], before: Mapping[str, Any]) -> Jud
         "none, as data.labelled_list names the images",
     )
     require(len(subsets) <= len(seeds), "search_subsets", a.search_subsets, f"at most {len(seeds)}, one per search seed")
-    kept = begun and (
-        a.search_seeds is None or tuple(begun) in (tuple(asked), tuple(map(reserved, asked)))
-    )  # of before they were reserved
-    seeds = tuple(begun) if kept else seeds
+    before_reserved = (tuple(asked), tuple(map(reserved, asked)))
+    kept = begun is not None and (a.search_seeds is None or tuple(begun) in before_reserved)
+    seeds = tuple(begun) if begun is not None and kept else seeds
     reported = set(map(reserved, a.seeds) if a.development else a.seeds)
     require(kept or not reported & set(seeds), "search_seeds", a.search_seeds, "others than the seeds of the comparison at the end")
     return Judges(seeds, subsets)

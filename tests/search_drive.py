@@ -16,6 +16,7 @@ from rich.console import Console
 
 from semiseg.ema import Ema
 from semiseg.methods import MeanTeacher, Method
+from semiseg.search.configuration import Configuration
 from semiseg.search.feed import TrialFeed, evaluations
 from semiseg.search.ledger import JOURNAL, Ledger
 from semiseg.search.space import Space
@@ -61,13 +62,22 @@ def open_ledger(folder: Path, trials: int, **settings: Any) -> Ledger:
 def make_feed(folder: Path, ledger: Ledger, space: Space = SPACE, base: Method = BASE, **settings: Any) -> TrialFeed:
     store = Store(str(folder / "store"), folder / "mirror")
     options: dict[str, Any] = {
-        "chain_of": chain_of,
+        "chain_of": lambda made, seed: chain_of(made.method, seed),
         "seeds": (0,),
         "shared": 0,
         "slots": 1,
         "console": Console(file=StringIO()),
     } | settings
-    return TrialFeed(ledger, space, base, store=store, **options)
+    return TrialFeed(ledger, with_net(space), Configuration(base, tiny.NET), store=store, **options)
+
+
+def with_net(space: Space) -> Space:
+    """The same space of a method with a network that nothing varies."""
+    return Space(
+        space.name,
+        lambda trial, base: Configuration(space.suggest(trial, base.method), base.net),
+        lambda base: space.values(base.method),
+    )
 
 
 def publish(store: Store, stage: Stage, score: Score, seconds: float) -> None:

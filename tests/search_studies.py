@@ -86,7 +86,7 @@ def make_search(
     folder.mkdir(exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(folder / "search.journal")))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    directions = [optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE][:objectives]
+    directions = [optuna.study.StudyDirection.MAXIMIZE, *[optuna.study.StudyDirection.MINIMIZE] * 2][:objectives]
     study = optuna.create_study(storage=storage, study_name="search", directions=directions)
     study.set_user_attr("about", about)
     for i, state in enumerate(states if states is not None else states_of(trials)):
@@ -103,7 +103,7 @@ def make_search(
         study.add_trial(
             create_trial(
                 state=state,
-                values=[score, seconds][:objectives] if state == TrialState.COMPLETE else None,
+                values=[score, seconds, 1000.0 * params["ops"]][:objectives] if state == TrialState.COMPLETE else None,
                 params=params,
                 distributions={name: SPACE[name] for name in params},
                 user_attrs=attributes,

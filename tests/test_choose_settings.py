@@ -1,6 +1,7 @@
 """How settings are chosen: the rule on made-up scores, candidates of one whole choice, the same table from two empty stores."""
 
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from semiseg.development import development_data
 from semiseg.losses import Dice
 from semiseg.methods import Supervised
 from semiseg.results import read
+from semiseg.sweep.bench import Bench
 from semiseg.sweep.choices import CHOICES, LABELS_ALONE, PRESETS, Choice, Proposal
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.presets import THREE_STAGE
@@ -145,6 +147,19 @@ def test_no_test_image_is_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert set(found.metrics["split"].to_pylist()) == {"selection"}
     assert found.study.added == ()  # no anchors
     assert (found.study.vary, found.study.draws) == ("training", ())  # as tables in docs/evidence were chosen
+
+
+def test_a_choice_that_is_stopped_writes_no_table_and_ends_with_the_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_ray(monkeypatch)
+    data, cache = tiny.data()
+    monkeypatch.setitem(CHOICES, "acdc", replace(TINY, base=replace(TINY.base, data=data), rounds=TINY.rounds[:1]))
+    monkeypatch.setattr(Bench, "feed", lambda self, feed, slots: signal.SIGTERM)
+    words = ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "out"), "--cache", str(cache)]
+    assert main(["acdc", "--table", str(tmp_path / "table.md"), *words]) == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM; the same command goes on from here" in capsys.readouterr().err
+    assert not (tmp_path / "table.md").exists()
 
 
 def test_a_wrong_word_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

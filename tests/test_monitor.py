@@ -147,6 +147,7 @@ def test_a_search_is_watched_by_the_same_lines_and_table(tmp_path: Path, termina
     shown = out.getvalue()
     running = "of 3 trials" if terminal else "  trial 0/seed 0/mean_teacher: step 2/18, selection mIoU "
     assert running in shown
+    assert ("best so far" in shown) == terminal
     assert "[1/3] trial 0 selection " in shown
     assert "[3/3] trial 2 selection " in shown
     assert feed.counts() == (3, 3, "trials", 0)

@@ -35,11 +35,11 @@ def test_the_best_of_any_draw_becomes_a_row_that_means_it(search: Search, preset
     made.bench = None  # type: ignore[assignment]
     assert made.comparison(made.default).rows.keys() == {"default"}
     for _ in range(25):
-        method = made.space.suggest(study.ask(), made.default)
-        compared = made.comparison(method)
+        picked = made.space.suggest(study.ask(), made.default)
+        method, compared = picked.method, made.comparison(picked)
         lines = compared.lines
         assert lines["best"].method == method
-        assert lines["default"].method == made.default
+        assert lines["default"].method == made.default.method
         words = compared.rows["best"]
         assert resolve_row("t", "best", read_row(words, methods := made.preset.methods()), methods).method == method
 
@@ -74,10 +74,10 @@ def test_a_saved_configuration_is_the_default_and_quick_makes_it_small(tmp_path:
     best = ThreeStage(lambda1=0.3, ema=Ema(decay=(0.9,), warmup=True))
     write_config(tmp_path / "best.json", Saved(demo.data, demo.net, demo.train, best), {})
     made = search_study(search_three_stage.SEARCH, f"--config {tmp_path / 'best.json'}")
-    assert made.default == best
+    assert made.default.method == best
     assert made.preset.train == demo.train
     quick = search_study(search_three_stage.SEARCH, f"--quick --config {tmp_path / 'best.json'}")
-    assert quick.default == best
+    assert quick.default.method == best
     assert quick.preset.train.steps == 12
 
 

@@ -23,7 +23,7 @@ SPACE = ["--space.weight", "0.1", "10", "--space.ema.decay", "0.5", "0.99", "--s
 LONG = [
     *SPACE,
     *("--trials", str(TRIALS), "--train.steps", "48", "--train.evaluations", "8", "--net.width", "4", "--data.labelled", "8"),
-    *("--seeds", "0", "--checkpoint-seconds", "0.3"),
+    *("--seeds", "0", "--search-seeds", "0", "1", "--checkpoint-seconds", "0.3"),
 ]
 
 

@@ -197,10 +197,54 @@ def test_further_seeds_are_for_those_that_lead(tmp_path: Path) -> None:
 
 
 def test_two_objectives_are_score_and_seconds(tmp_path: Path) -> None:
-    feed = search(tmp_path, 4, objectives=2, feed={"costs": True})
+    feed = search(tmp_path, 4, objectives=("score", "seconds"), feed={"objectives": ("score", "seconds")})
     for trial in feed.ledger.all():
         assert trial.values[1] == RESOURCE
         assert trial.values[0] == trial.user_attrs["scores"]["0"]
+
+
+def test_further_seeds_are_for_the_front_of_several_objectives_too(tmp_path: Path) -> None:
+    """A trial with a worse score than two thirds has further seeds where no finished one is better in all objectives; the value that is
+    told is the mean all the same."""
+    objectives = ("score", "seconds", "parameters")
+
+    def size(made: Any) -> int:
+        return round(1000 * made.method.ema.decay[0])
+
+    def large_is_good(stage: Stage, evaluation: int) -> float:
+        return 0.8 * stage.rule.ema.decay[0] - 0.03 * stage.rule.weight
+
+    feed = search(
+        tmp_path,
+        12,
+        score=large_is_good,
+        sampler="random",
+        objectives=objectives,
+        feed={"seeds": (0, 1), "objectives": objectives, "parameters": size},
+    )
+    seen: list[list[float]] = []
+    reasons = set()
+    for trial in feed.ledger.all():
+        mine = [trial.user_attrs["scores"]["0"], *trial.values[1:]]
+        leads = 3 * sum(other[0] > mine[0] for other in seen) <= len(seen) or trial.user_attrs["default"]
+        beaten = any(o[0] >= mine[0] and o[1] <= mine[1] and o[2] <= mine[2] and o != mine for o in seen)
+        assert len(trial.user_attrs["scores"]) == (2 if leads or not beaten else 1)
+        assert trial.values[1:] == [RESOURCE, round(1000 * trial.params["ema_decay"])]
+        reasons.add((leads, beaten))
+        seen.append(mine)
+    assert {(False, False), (False, True)} <= reasons
+
+
+def test_the_leaders_are_known_while_it_runs(tmp_path: Path) -> None:
+    said = []
+    with open_ledger(tmp_path, 4) as ledger:
+        feed = make_feed(tmp_path, ledger, seeds=(0, 1), news=lambda: said.append([one.trial.number for one in feed.leaders]))
+        drive(feed, hill)
+        values = [one.values[0] for one in ledger.all()]
+    assert [len(numbers) for numbers in said] == [1, 2, 3, 4]
+    assert said[-1] == sorted(range(4), key=lambda number: -values[number])
+    with open_ledger(tmp_path, 4) as ledger:
+        assert [one.trial.number for one in make_feed(tmp_path, ledger).leaders] == said[-1]
 
 
 def test_tpe_beats_random_search_on_a_hill(tmp_path: Path) -> None:
@@ -236,7 +280,7 @@ def test_labels_name_trial_seed_and_stage(tmp_path: Path) -> None:
         labels = [feed.label(stage) for stage in (feed.take(), feed.take()) if stage is not None]
         assert labels == ["trial 0/seed 0/mean_teacher", "trial 1/seed 0/mean_teacher"]
         assert feed.take() is None
-        assert isinstance(feed.active[0].method, MeanTeacher)
+        assert isinstance(feed.active[0].made.method, MeanTeacher)
 
 
 def test_values_that_do_not_go_together_fail_alone(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 from search_studies import ABOUT, SPACE, make_search, score_of
 
-from semiseg.search import curves
+from semiseg.search import curves, importance
 from semiseg.search import optuna_figures as figures
-from semiseg.search.folder import full, read_search
+from semiseg.search.choice import full
+from semiseg.search.folder import read_search
+from semiseg.search.front import pareto
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def test_importance_is_that_of_the_full_budget_trials_alone(trials):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         known = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    assert figures.importances(trials) == pytest.approx(known)
+    assert importance.importances(trials) == pytest.approx(known)
     liars = [
         create_trial(
             state=TrialState.PRUNED,
@@ -74,7 +76,7 @@ def test_importance_is_that_of_the_full_budget_trials_alone(trials):
         )
         for ops in (1, 2, 3, 4) * 5
     ]
-    assert figures.importances([*trials, *liars]) == figures.importances(trials)
+    assert importance.importances([*trials, *liars]) == importance.importances(trials)
 
 
 def test_importance_finds_what_high_scores_depend_on():
@@ -85,23 +87,25 @@ def test_importance_finds_what_high_scores_depend_on():
         params = {"x": chance.random(), "y": chance.random()}
         value = params["x"] if params["x"] > 0.5 else 0.1 * params["y"]
         made.append(create_trial(value=value, params=params, distributions=space))
-    found = figures.importances(made)
+    found = importance.importances(made)
     assert found["x"] > 0.8
     assert sum(found.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("trials", "best"), [(4, 2), (7, 3), (13, 5), (40, 5), (100, 10), (101, 11)])
 def test_the_best_trials_of_the_importance_are_a_tenth_at_least_five_at_most_half(trials, best):
-    assert figures.top(trials) == best
+    assert importance.top(trials) == best
 
 
 def test_equal_scores_constant_parameters_and_few_trials_have_no_importance(trials):
     done = full(trials)
-    assert figures.importances(done[: figures.FEWEST]) != {}
-    assert figures.importances(done[: figures.FEWEST - 1]) == {}
+    assert importance.importances(done[: importance.FEWEST]) != {}
+    assert importance.importances(done[: importance.FEWEST - 1]) == {}
     params, space = {"ops": 2}, {"ops": SPACE["ops"]}
-    assert figures.importances([create_trial(value=0.5, params=one.params, distributions=one.distributions) for one in done]) == {}
-    assert figures.importances([create_trial(value=0.1 * i, params=params, distributions=space) for i in range(8)]) == {}
+    assert (
+        importance.importances([create_trial(value=0.5, params=one.params, distributions=one.distributions) for one in done]) == {}
+    )
+    assert importance.importances([create_trial(value=0.1 * i, params=params, distributions=space) for i in range(8)]) == {}
 
 
 def test_slices_are_the_scores_over_each_parameter_on_one_scale(trials):
@@ -119,7 +123,7 @@ def test_slices_are_the_scores_over_each_parameter_on_one_scale(trials):
 
 
 def test_the_contour_is_of_the_two_most_important_that_occur_together(trials):
-    first, second = list(figures.importances(trials))[:2]
+    first, second = list(importance.importances(trials))[:2]
     assert figures.pair(trials) == (first, second)
     made: Any = figures.contour(trials, (first, second), "mIoU")
     assert {made.layout.xaxis.title.text, made.layout.yaxis.title.text} == {first, second}
@@ -130,7 +134,7 @@ def test_the_contour_is_of_the_two_most_important_that_occur_together(trials):
         for i in range(10)
         for name in ("a", "b")
     ]
-    assert len(figures.importances(apart)) == 2
+    assert len(importance.importances(apart)) == 2
     assert figures.pair(apart) is None
 
 
@@ -180,6 +184,6 @@ def test_the_pareto_front_is_of_trials_that_none_beats_in_both(tmp_path):
     trials = read_search(make_search(tmp_path, objectives=["miou", "seconds"])).trials
     at = [(100 * one.values[0], one.values[1], f"trial {one.number}") for one in trials if one.values]
     slow = [one for one in at if not any(x >= one[0] and y <= one[1] and (x, y) != one[:2] for x, y, _ in at)]
-    front, others = (named(figures.pareto(trials, "mIoU"), name) for name in ("Pareto front", "others"))
+    front, others = (named(pareto(trials, "mIoU", ("score", "seconds")), name) for name in ("Pareto front", "others"))
     assert sorted(zip(front.x, front.y, front.text, strict=True)) == sorted(slow)
     assert len(front.x) + len(others.x) == len(at)

@@ -13,7 +13,7 @@ from search_tools import built, chain, named
 import sweep_lambda
 from semiseg.config import SettingError
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, PseudoLabel, ThreeStage, name_of
-from semiseg.search.space import grid_points, shared_stages, space_of
+from semiseg.search.space import Space, grid_points, shared_stages
 from semiseg.search.spaces import SPACES
 from semiseg.stage import Stage
 from semiseg.sweep.rows import resolve_row
@@ -48,7 +48,7 @@ def tree(trial: BaseTrial, base: Method) -> Method:
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_grid_holds_every_branch_once_and_nothing_that_the_method_refuses() -> None:
-    space = space_of("tree", tree, lambda base: {})
+    space = Space("tree", tree, lambda base: {})
     found = grid_points(space, ThreeStage())
     ends = [{"distance": distance, "lambda": weight} for distance, weight in product(("ce", "mse"), (0.5, 1.0))]
     soft = [{"stages_total": 3}, {"stages_total": 5, "CR": True}, {"stages_total": 5, "CR": False}, {"stages_total": 7}]
@@ -81,7 +81,7 @@ def test_a_grid_has_no_range_of_floats_and_at_least_one_configuration() -> None:
         grid_points(named("lambda1 0 1; target hard soft", ThreeStage()), ThreeStage())
     with pytest.raises(SettingError, match=r"^grid: got 'a range of lambda1 .*'; allowed: choices or whole numbers$"):
         grid_points(SPACES["three_stage"], ThreeStage())
-    hard = space_of("hard", lambda trial, base: replace(base, distance=trial.suggest_categorical("d", ("mse",))), dict)  # type: ignore[type-var, arg-type]
+    hard = Space("hard", lambda trial, base: replace(base, distance=trial.suggest_categorical("d", ("mse",))), dict)  # type: ignore[type-var, arg-type]
     with pytest.raises(SettingError, match="^method.distance: got 'mse'"):
         grid_points(hard, ThreeStage())
 

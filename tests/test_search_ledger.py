@@ -203,7 +203,7 @@ def test_halving_stops_whom_a_slow_reading_of_the_rule_stops(tmp_path: Path) -> 
 
 
 def test_nothing_is_stopped_without_a_total_or_with_two_objectives(tmp_path: Path) -> None:
-    for name, settings in (("none", {}), ("two", {"objectives": 2, "total": 8})):
+    for name, settings in (("none", {}), ("two", {"objectives": ("score", "seconds"), "total": 8})):
         (tmp_path / name).mkdir()
         with open_ledger(tmp_path / name, 5, **settings) as ledger:
             for score in (0.9, 0.5, 0.1):

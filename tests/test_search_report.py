@@ -18,12 +18,15 @@ from search_studies import SPACE, draw, make_search, score_of
 from test_report_page import browse, outside
 
 import search_report
+from semiseg.search import importance
+from semiseg.search.choice import choose, front
 from semiseg.search.folder import read_search, set_damaged_aside
 from semiseg.search.report import write_search_report
 
 SECTIONS = [
     "Best configuration",
     "Result",
+    "Best candidates",
     "History",
     "Intermediate values",
     "Importance",
@@ -42,6 +45,13 @@ DRAWN = [
     "ema-0",
     *(f"slices-{i}" for i in range(len(SPACE))),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importance, "RESAMPLES", 3)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +165,36 @@ def test_a_browser_without_network_draws_every_figure_and_logs_nothing(folder, t
 # ---- other studies
 
 
+def test_three_objectives_have_a_front_of_two_panels_and_a_table(tmp_path):
+    folder = make_search(tmp_path, objectives=["miou", "seconds", "parameters"])
+    text = write_search_report(folder).read_text(encoding="utf-8")
+    assert data_of(text, "pareto-0")["layout"]["yaxis"]["title"]["text"] == "stage-seconds of a trial"
+    assert data_of(text, "pareto-1")["layout"]["yaxis"]["title"]["text"] == "parameters of the network"
+    search = read_search(folder)
+    table = text.split("Trials of the Pareto front")[1].split("</table>")[0]
+    for one in front(search.trials, search.objective_names):
+        numbers = (f"{100 * one.values[0]:.2f}", f"{one.values[1]:,.0f}", f"{one.values[2]:,.0f}")
+        assert "".join(f'<td class="number">{number}</td>' for number in numbers) in table
+    assert table.count("<tr><td>") == len(front(search.trials, search.objective_names))
+
+
+def test_a_picked_trial_that_is_not_the_best_is_said_to_be_picked(folder, tmp_path):
+    make_search(tmp_path)
+    (tmp_path / "best.json").write_text(json.dumps({"trial": 0}))
+    text = write_search_report(tmp_path).read_text(encoding="utf-8")
+    best = choose(read_search(tmp_path).trials, "best")
+    assert best is not None
+    assert f"Trial 0 is picked (trial {best.number} has the best mean, {100 * best.values[0]:.2f}" in text
+    assert "trial 0 (picked, default)" in text
+    assert f"trial {best.number} (picked)" in (folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_two_objectives_have_a_pareto_front(tmp_path):
     folder = make_search(tmp_path, objectives=["miou", "seconds"])
     text = write_search_report(folder).read_text(encoding="utf-8")
     assert "<h2>Pareto front</h2>" in text
     assert data_of(text, "pareto")["data"]
-    assert "With two objectives no trial is pruned" in text
+    assert "With several objectives no trial is pruned" in text
 
 
 @pytest.mark.parametrize("objectives", [["miou"], ["miou", "seconds"]])

@@ -6,6 +6,8 @@ from semiseg.config import Data
 
 RESERVED = range(1_000_000, 2_000_000)
 """Training seeds, and seeds of labelled subsets, that are no choice's to report."""
+SEARCHED = RESERVED.start + len(RESERVED) // 2
+"""The reserved seeds from here on judge the configurations of searches; those below are for `--development`."""
 SCENES = "development"
 """Variant of a data set whose images are drawn: others, that are never reported."""
 
@@ -18,6 +20,11 @@ def is_development(seed: int) -> bool:
 def reserved(seed: int) -> int:
     """The reserved seed that stands for an ordinary one; a reserved one stands for itself."""
     return seed if is_development(seed) else RESERVED.start + seed
+
+
+def searched(seed: int) -> int:
+    """The reserved seed with which a search judges; a reserved one stands for itself."""
+    return seed if is_development(seed) else SEARCHED + seed
 
 
 def development_data(data: Data, variants: tuple[str, ...]) -> Data:

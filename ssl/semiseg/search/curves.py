@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
 from semiseg.report.style import BLUE, GOLD, GREEN, NEUTRAL, ORANGE, RED, Drawn, faded, figure
-from semiseg.search.folder import NO_TRIAL, SearchResults, best_of, default_of, full
+from semiseg.search.choice import choose, full
+from semiseg.search.folder import NO_TRIAL, SearchResults, default_of
 
 ONE_MINUS = "one_minus_"
 ENDINGS = {
@@ -23,12 +24,12 @@ def draw_courses(search: SearchResults) -> Drawn | str:
     """Every trial while it trained, however it ended."""
     resource = search.about.get("resource", {})
     if not courses(search.trials):
-        two = search.objectives > 1
-        pruned = "With two objectives no trial is pruned, and selection scores are not recorded."
-        return pruned if two else "No selection score has been recorded yet."
+        several = search.objectives > 1
+        pruned = "With several objectives no trial is pruned, and selection scores are not recorded."
+        return pruned if several else "No selection score has been recorded yet."
     seed, stages = next(iter(search.about.get("seeds", [])), 0), ", ".join(resource.get("stages", []))
     note = f"Selection scores of seed {seed} in the stages that differ between trials ({stages}). Crosses: pruned."
-    return Drawn(note, (courses_figure(search.trials, resource, search.label),))
+    return Drawn(note, (courses_figure(search.trials, resource, search.label, search.chosen),))
 
 
 def courses(trials: Iterable[FrozenTrial]) -> dict[TrialState, list[FrozenTrial]]:
@@ -40,7 +41,9 @@ def courses(trials: Iterable[FrozenTrial]) -> dict[TrialState, list[FrozenTrial]
     return {state: found[state] for state in ENDINGS if state in found}
 
 
-def courses_figure(trials: Sequence[FrozenTrial], resource: Mapping[str, Any], label: str) -> go.Figure:
+def courses_figure(
+    trials: Sequence[FrozenTrial], resource: Mapping[str, Any], label: str, best: FrozenTrial | None = None
+) -> go.Figure:
     """Selection scores while training, a line per trial, pruned ones dashed with a cross at their end, the best one thick."""
     made = figure([], height=460)
     for state, ones in courses(trials).items():
@@ -52,7 +55,7 @@ def courses_figure(trials: Sequence[FrozenTrial], resource: Mapping[str, Any], l
             x, y, text = [step for step, _, _ in ends], [100 * value for _, value, _ in ends], [number for _, _, number in ends]
             said = {"name": "pruned here", "text": text, "hovertemplate": "trial %{text} pruned: %{y:.2f} %<extra></extra>"}
             made.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=marker, **said))
-    for one, name, colour, width in ((best_of(trials), "best", GREEN, 4.5), (default_of(trials), "default", ORANGE, 2)):
+    for one, name, colour, width in ((best or choose(trials), "best", GREEN, 4.5), (default_of(trials), "default", ORANGE, 2)):
         if one and one.intermediate_values:
             made.add_trace(_course([one], name, {"color": colour, "width": width}))
     names, each = resource.get("stages", []), resource.get("evaluations", 0)

@@ -1,7 +1,6 @@
 """Which stage a search trains next, and what its scores mean for the trials. Knows the ledger and the store, not Ray."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -10,60 +9,48 @@ from optuna.trial import Trial, TrialState
 from rich.console import Console
 
 from semiseg.config import SettingError
-from semiseg.methods import Method
 from semiseg.published import selection_score
+from semiseg.search.candidate import Candidate
+from semiseg.search.choice import Judged, Objective, beaten, leaders, shown
+from semiseg.search.configuration import Configuration
 from semiseg.search.ledger import ENDED, Ledger
+from semiseg.search.monitor import SearchMonitor
 from semiseg.search.space import Space
 from semiseg.stage import Stage
 from semiseg.store import Store
 from semiseg.sweep.monitor import Counts, Monitor
 
 
-@dataclass
-class Candidate:
-    """A trial in training: its configuration, the seeds it is trained with, and what it has cost."""
-
-    trial: Trial
-    method: Method
-    seeds: list[int]
-    chains: dict[int, tuple[Stage, ...]]
-    exempt: bool
-    """Never stopped early: the configuration that the others are compared with, or one that the store held when the trial began."""
-    scores: dict[int, float] = field(default_factory=dict)
-    further: bool = False
-    """Whether it was found to deserve further seeds."""
-
-    @property
-    def stages(self) -> list[Stage]:
-        return [stage for seed in self.seeds for stage in self.chains[seed]]
-
-
 class TrialFeed:
     """The feed of a search: trials in training, `slots` at a time, and the stages they wait for.
 
-    `chain_of(method, seed)` are the stages of a configuration, of which the first `shared` are the same for all; scores of the
-    others are compared, in the order of the chain. A trial is trained with the first of `seeds`; with the others too when its
-    score is among the best of eta finished ones, and the mean is told.
+    `chain_of(configuration, seed)` are the stages of a configuration, of which the first `shared` are the same for all; scores of the
+    others are compared, in the order of the chain. A trial is trained with the first of `seeds`; with the others too when its score is
+    among the best of eta finished ones, or it is on the front of several `objectives`, and the mean is told. `parameters` counts those
+    of a configuration's network; `news` is called when a trial has ended.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         space: Space,
-        base: Method,
+        base: Configuration,
         *,
-        chain_of: Callable[[Method, int], tuple[Stage, ...]],
+        chain_of: Callable[[Configuration, int], tuple[Stage, ...]],
         seeds: Sequence[int],
         shared: int,
         store: Store,
         slots: int,
         eta: int = 3,
-        costs: bool = False,
+        objectives: Sequence[Objective] = ("score",),
+        parameters: Callable[[Configuration], int] | None = None,
+        news: Callable[[], None] = lambda: None,
         console: Console | None = None,
     ) -> None:
         self.ledger, self.space, self.base, self.chain_of, self.seeds = ledger, space, base, chain_of, tuple(seeds)
         self.first = self.seeds[0]
-        self.shared, self.store, self.slots, self.eta, self.costs = shared, store, slots, eta, costs
+        self.shared, self.store, self.slots, self.eta, self.news = shared, store, slots, eta, news
+        self.objectives, self.parameters = tuple(objectives), parameters
         self.running: dict[str, Stage] = {}
         self.curves: dict[str, Sequence[tuple[int, float]]] = {}
         """Selection scores (step, score) of running stages, in their order."""
@@ -74,7 +61,8 @@ class TrialFeed:
         """Why the search cannot go on: a stage that all trials share has failed."""
         self.active: list[Candidate] = []
         self.ended = self.before = len(ledger.all(*ENDED))
-        self.monitor = Monitor(self, console)
+        self.leaders: Sequence[Judged] = leaders(ledger.all())
+        self.monitor: Monitor = SearchMonitor(self, console)
         for key in ledger.paid():
             if store.has(key):  # perhaps finished when the driver had died
                 ledger.pay(key, store.info(key)["seconds"])
@@ -163,8 +151,8 @@ class TrialFeed:
     def _begin(self, trial: Trial) -> None:
         """Make a trial active; one whose drawn values do not go together fails."""
         try:
-            method = self.space.suggest(trial, self.base)
-            chains = {seed: self.chain_of(method, seed) for seed in self.seeds}
+            made = self.space.suggest(trial, self.base)
+            chains = {seed: self.chain_of(made, seed) for seed in self.seeds}
         except SettingError as error:
             self.ledger.tell(trial, None, TrialState.FAIL, {"used": 0.0, "scores": {}})
             self.ended += 1
@@ -172,11 +160,12 @@ class TrialFeed:
             return
         attributes = self.ledger.frozen(trial).user_attrs
         if "answered" not in attributes:  # noted once: a driver that goes on with the trial finds more in the store
-            trial.set_user_attr("default", method == self.base)
+            trial.set_user_attr("default", made == self.base)
+            trial.set_user_attr("digest", made.digest)
             trial.set_user_attr("answered", all(map(self._done, chains[self.first])))
             attributes = self.ledger.frozen(trial).user_attrs
         exempt = attributes["default"] or attributes["answered"]
-        self.active.append(Candidate(trial, method, [self.first], chains, exempt))
+        self.active.append(Candidate(trial, made, [self.first], chains, exempt))
         self._advance(self.active[-1])
 
     def _needing(self, key: str) -> list[Candidate]:
@@ -224,15 +213,29 @@ class TrialFeed:
         if score < 0:  # no class was there to score
             self._end(candidate, TrialState.FAIL, "FAILED: no selection score")
             return
-        alone = sum(self._seconds(stage.key) for stage in candidate.chains[self.first])
-        self._end(candidate, TrialState.COMPLETE, f"selection {score:.1%}", [score, alone][: 2 if self.costs else 1])
+        self._end(candidate, TrialState.COMPLETE, f"selection {score:.1%}", self._values(candidate, score))
+
+    def _values(self, candidate: Candidate, score: float) -> list[float]:
+        """What is told of a trial whose score is known."""
+        known: dict[Objective, float] = {"score": score, "seconds": self._alone(candidate)}
+        if self.parameters is not None:
+            known["parameters"] = self.parameters(candidate.made)
+        return [known[name] for name in self.objectives]
+
+    def _alone(self, candidate: Candidate) -> float:
+        """Seconds of the first seed's stages."""
+        return sum(self._seconds(stage.key) for stage in candidate.chains[self.first])
 
     def _matters(self, candidate: Candidate) -> bool:
-        """Whether a trial's first score is among the best of eta, so that further seeds tell something."""
-        first = str(self.first)
-        others = [trial.user_attrs["scores"][first] for trial in self.ledger.all(TrialState.COMPLETE)]
-        better = sum(other > candidate.scores[self.first] for other in others)
-        return candidate.method == self.base or better * self.eta <= len(others)
+        """Whether a trial's first score is among the best of eta, or no finished trial beats it in every objective, so that further seeds
+        tell something."""
+        mine, first = candidate.scores[self.first], str(self.first)
+        finished = [trial for trial in self.ledger.all(TrialState.COMPLETE) if first in trial.user_attrs.get("scores", {})]
+        others = [[trial.user_attrs["scores"][first], *trial.values[1:]] for trial in finished]
+        better = sum(other[0] > mine for other in others)
+        if candidate.made == self.base or better * self.eta <= len(others):
+            return True
+        return len(self.objectives) > 1 and not beaten(self._values(candidate, mine), others, self.objectives)
 
     def _end(self, candidate: Candidate, state: TrialState, what: str, values: Sequence[float] | None = None) -> None:
         attributes: dict[str, Any] = {
@@ -240,14 +243,15 @@ class TrialFeed:
             "scores": {str(seed): score for seed, score in candidate.scores.items()},
         }
         if state == TrialState.COMPLETE:
-            attributes["alone"] = attributes["used"]
+            attributes |= {"alone": attributes["used"], "seconds": self._alone(candidate)}
         self.ledger.tell(candidate.trial, values, state, attributes)
         self.active.remove(candidate)
         self.ended = len(self.ledger.all(*ENDED))
-        best = self.ledger.best()
-        known = f", best {best.values[0]:.1%} (trial {best.number})" if best else ""
+        self.leaders = leaders(self.ledger.all())
+        known = f", best {self.leaders[0].mean:.1%} (trial {self.leaders[0].trial.number})" if self.leaders else ""
         settings = " ".join(f"{name}={shown(value)}" for name, value in candidate.trial.params.items())
         self.monitor.say(f"[{self.ended}/{self.ledger.trials}] trial {candidate.trial.number} {what}{known}: {settings}")
+        self.news()
 
     def total(self, chain: Sequence[Stage]) -> int:
         """Selection scores of a chain that are compared."""
@@ -271,8 +275,3 @@ class TrialFeed:
 def evaluations(stage: Stage) -> int:
     """Selection scores that a stage takes."""
     return min(stage.train.evaluations, stage.train.steps)
-
-
-def shown(value: Any) -> str:
-    """A parameter's value as people read it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,7 +7,9 @@ A figure is one function, from what the search's folder holds to what is drawn, 
 from semiseg.report.markup import PageFigure
 from semiseg.search.curves import draw_courses, draw_ema, draw_lambda
 from semiseg.search.folder import SearchResults
-from semiseg.search.optuna_figures import draw_contour, draw_history, draw_importance, draw_parallel, draw_pareto, draw_slices
+from semiseg.search.front import draw_pareto
+from semiseg.search.importance import draw_importance
+from semiseg.search.optuna_figures import draw_contour, draw_history, draw_parallel, draw_slices
 
 SEARCH_FIGURES: tuple[PageFigure[SearchResults], ...] = (
     PageFigure("history", "History", draw_history),

@@ -4,7 +4,6 @@ Scores are fractions in [0, 1].
 """
 
 import json
-import math
 import sys
 import time
 from collections.abc import Iterable
@@ -14,10 +13,11 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from semiseg.report.metrics import pretty
-from semiseg.search.ledger import JOURNAL, PAID, STUDY
+from semiseg.search.choice import Objective, choose, full
+from semiseg.search.ledger import JOURNAL, PAID, STUDY, WARM
 
 NO_TRIAL = "No trial has been trained with the full budget yet."
 
@@ -28,11 +28,26 @@ class SearchResults(NamedTuple):
     folder: Path
     about: dict[str, Any]
     objectives: int
+    """How many."""
     trials: list[FrozenTrial]
+    """Its own, without those of a warm start."""
     best: dict[str, Any]
     result: dict[str, Any]
     spent: float
     """Stage-seconds so far."""
+    warm: tuple[str, ...] = ()
+    """The trials of earlier searches that its sampler learned from."""
+
+    @property
+    def objective_names(self) -> tuple[Objective, ...]:
+        """What the values of a trial are; journals name the score by its metric."""
+        return ("score", *self.about.get("objectives", ())[1:])
+
+    @property
+    def chosen(self) -> FrozenTrial | None:
+        """The trial of best.json; of an unfinished search the one that would be picked now."""
+        number = self.best.get("trial")
+        return next((one for one in full(self.trials) if one.number == number), None) or choose(self.trials)
 
     @property
     def label(self) -> str:
@@ -49,10 +64,12 @@ def read_search(folder: Path) -> SearchResults:
         study = optuna.load_study(study_name=STUDY, storage=JournalStorage(JournalFileBackend(str(path))))
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}; expected the journal of a search") from error
-    about, trials = study.user_attrs.get("about", {}), study.get_trials()
+    about, every = study.user_attrs.get("about", {}), study.get_trials()
+    warm = tuple(one.user_attrs[WARM] for one in every if WARM in one.user_attrs)
+    trials = [one for one in every if WARM not in one.user_attrs]
     spent = sum(value for name, value in study.user_attrs.items() if name.startswith(PAID))
     return SearchResults(
-        folder, about, len(study.directions), trials, _read(folder / "best.json"), _read(folder / "search.json"), spent
+        folder, about, len(study.directions), trials, _read(folder / "best.json"), _read(folder / "search.json"), spent, warm
     )
 
 
@@ -72,16 +89,6 @@ def _read(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
-
-
-def full(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials that ended with the full budget and finite values, in their order."""
-    return [one for one in trials if one.state == TrialState.COMPLETE and one.values and all(map(math.isfinite, one.values))]
-
-
-def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """The full-budget trial of the highest score, of equal ones the first."""
-    return max(full(trials), key=lambda one: one.values[0], default=None)
 
 
 def default_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,20 +24,27 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from semiseg.config import SettingError
 from semiseg.results import write_bytes
+from semiseg.search.choice import SIGNS, Objective
+from semiseg.search.identity import IDENTITY, differing
 from semiseg.stage import stream
 
 STUDY = "search"
 JOURNAL = "search.journal"
 PAID = "paid:"
 """Begins the names of the study's attributes that hold seconds by stage."""
+WARM = "warm"
+"""Attribute of trials that an earlier search finished: which one, and their number there."""
 Sampler = Literal["tpe", "random", "grid", "nsga2"]
 STARTUP = 8
 """Trials that TPE draws at random before it begins to learn; the first points count among them."""
-BOTH: list[StudyDirection | Literal["minimize", "maximize"]] = ["maximize", "minimize"]
-"""Of the score and of the seconds."""
 POPULATION = 8
 """Of NSGA-II."""
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+def directions(objectives: Sequence[Objective]) -> list[StudyDirection | Literal["minimize", "maximize"]]:
+    """Of the values of trials, as Optuna takes them."""
+    return ["maximize" if SIGNS[name] > 0 else "minimize" for name in objectives]
 
 
 class Seeded(BaseSampler):
@@ -100,8 +107,9 @@ def rungs(total: int, eta: int) -> tuple[int, ...]:
 class Ledger:
     """One study for one driver at a time; a context manager.
 
-    `identity` is everything that trials must have in common: continuing with another one raises SettingError. `trials` is how many
-    to ask for in all. With `total` resources a trial that is behind at a rung is to stop (ASHA: Li et al. 2020, arXiv:1810.05934).
+    `identity` is everything that trials must have in common: continuing with another one raises SettingError (`meant` as in
+    `differing`). `trials` is how many to ask for in all, those of earlier searches not counted. With `total` resources a trial that is
+    behind at a rung is to stop (ASHA: Li et al. 2020, arXiv:1810.05934).
     """
 
     def __init__(
@@ -111,27 +119,28 @@ class Ledger:
         trials: int,
         sampler: Sampler = "tpe",
         seed: int = 0,
-        objectives: int = 1,
+        objectives: Sequence[Objective] = ("score",),
         total: int = 0,
         eta: int = 3,
         parallel: bool = False,
         identity: Mapping[str, Any] | None = None,
+        meant: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.trials, self.seed, self.parallel = trials, seed, parallel
         self.sampler: Sampler = sampler
-        self.eta, self.rungs = eta, rungs(total, eta) if total and objectives == 1 else ()
+        self.eta, self.rungs = eta, rungs(total, eta) if total and len(objectives) == 1 else ()
         self._lock = _locked(path)
         try:
             mend(path)
             self.study = optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(path))),
                 study_name=STUDY,
-                directions=BOTH[:objectives],
+                directions=directions(objectives),
                 pruner=NopPruner(),  # `behind` decides
                 load_if_exists=True,
             )
-            self._check(path, dict(identity or {}))
+            self._check(path, dict(identity or {}), meant or {})
         except BaseException:
             self.close()
             raise
@@ -151,14 +160,22 @@ class Ledger:
         for point in points:
             self.study.enqueue_trial(dict(point), skip_if_exists=True)
 
+    def add(self, trials: Iterable[FrozenTrial]) -> int:
+        """Let the sampler know finished trials of other searches, marked WARM; how many of them it did not know yet."""
+        known = [(one.params, one.values) for one in self.study.get_trials(deepcopy=False) if WARM in one.user_attrs]
+        new = [one for one in trials if (one.params, one.values) not in known]
+        for one in new:
+            self.study.add_trial(one)
+        return len(new)
+
     @property
     def asked(self) -> int:
         """Trials that have begun."""
         return sum(trial.state != TrialState.WAITING for trial in self.all())
 
     def all(self, *states: TrialState) -> list[FrozenTrial]:
-        """Trials in their order, of the given states or of all."""
-        return self.study.get_trials(deepcopy=False, states=states or None)
+        """This search's own trials in their order, of the given states or of all."""
+        return [one for one in self.study.get_trials(deepcopy=False, states=states or None) if WARM not in one.user_attrs]
 
     def left_running(self) -> list[Trial]:
         """Trials that a driver began and did not end, to go on with."""
@@ -166,14 +183,15 @@ class Ledger:
 
     def ask(self) -> Trial | None:
         """The next trial; None when all have begun, or of a grid no point is left."""
-        asked = self.asked
-        if asked >= self.trials or (self.sampler == "grid" and not self.all(TrialState.WAITING)):
+        waiting = self.all(TrialState.WAITING)
+        if self.asked >= self.trials or (self.sampler == "grid" and not waiting):
             return None
-        self.study.sampler = make_sampler(self.sampler, self.seed, asked, self.parallel)
+        number = waiting[0].number if waiting else len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = make_sampler(self.sampler, self.seed, number, self.parallel)
         return self.study.ask()
 
     def report(self, trial: Trial, resource: int, score: float) -> bool:
-        """Note a selection score, unless it is known; whether the trial is behind there. With two objectives neither."""
+        """Note a selection score, unless it is known; whether the trial is behind there. With several objectives neither."""
         if len(self.study.directions) > 1:
             return False
         if resource not in self.frozen(trial).intermediate_values:
@@ -222,14 +240,12 @@ class Ledger:
         self.study.sampler = make_sampler(self.sampler, self.seed, trial.number, self.parallel)
         return Trial(self.study, trial._trial_id)
 
-    def _check(self, path: Path, identity: dict[str, Any]) -> None:
+    def _check(self, path: Path, identity: dict[str, Any], meant: Mapping[str, Mapping[str, Any]]) -> None:
         text = json.dumps(identity, sort_keys=True)
-        before = self.study.user_attrs.get("identity")
+        before = self.study.user_attrs.get(IDENTITY)
         if before is None:
-            self.study.set_user_attr("identity", text)
-        elif before != text:
-            theirs = json.loads(before)
-            changed = sorted(name for name in identity.keys() | theirs.keys() if identity.get(name) != theirs.get(name))
+            self.study.set_user_attr(IDENTITY, text)
+        elif changed := differing(json.loads(text), json.loads(before), meant):
             raise SettingError(
                 f"out: {path} holds a search with another {', '.join(changed)}; allowed: the same settings, or another --out"
             )

@@ -29,9 +29,12 @@ from semiseg.report.markup import (
 )
 from semiseg.report.metrics import pretty
 from semiseg.results import write_bytes
+from semiseg.search.choice import choose, full, shown
 from semiseg.search.curves import ENDINGS
 from semiseg.search.figures import SEARCH_FIGURES
-from semiseg.search.folder import NO_TRIAL, SearchResults, best_of, default_of, full, read_search
+from semiseg.search.folder import NO_TRIAL, SearchResults, default_of, read_search
+from semiseg.search.front import front_section
+from semiseg.search.leaders import leaders_section
 from semiseg.search.ledger import ENDED
 
 HERE = "semiseg.search"
@@ -51,7 +54,8 @@ def write_search_report(folder: Path) -> Path:
 def search_page(search: SearchResults) -> str:
     """The whole page as text."""
     about = search.about
-    made = [("best", "Best", _best(search)), ("result", "Result", _result(search))]
+    made = [("best", "Best", _best(search)), ("result", "Result", _result(search)), leaders_section(search)]
+    made += [table for table in (front_section(search),) if table is not None]
     made += figure_sections(SEARCH_FIGURES, search)
     made.append(("provenance", "Provenance", _provenance(about)))
     title = about.get("title", search.folder.name)
@@ -83,11 +87,16 @@ def _banner(search: SearchResults) -> str:
 
 
 def _best(search: SearchResults) -> str:
-    best, default, count = best_of(search.trials), default_of(search.trials), len(full(search.trials))
+    best, default, count = search.chosen, default_of(search.trials), len(full(search.trials))
     if best is None:
         return section("best", "Best configuration", empty(NO_TRIAL))
     score = 100 * best.values[0]
-    said = f"Trial {best.number} is the best of {count} trained with the full budget: {search.label} {score:.2f} %"
+    top = choose(search.trials, "best")
+    assert top is not None
+    which = (
+        "the best" if top.number == best.number else f"picked (trial {top.number} has the best mean, {100 * top.values[0]:.2f} %)"
+    )
+    said = f"Trial {best.number} is {which} of {count} trained with the full budget: {search.label} {score:.2f} %"
     if default is None:
         said += "; the default configuration has no score yet."
     elif default.number == best.number:
@@ -98,7 +107,7 @@ def _best(search: SearchResults) -> str:
     lines = []
     for name, space in _spaces(search.trials).items():
         values = (one.params.get(name, "–") if one else "–" for one in (best, default))
-        lines.append((name, *map(_value, values), Markup(numeral(_range(space)))))
+        lines.append((name, *map(shown, values), Markup(numeral(_range(space)))))
     columns: tuple[Column, ...] = (("parameter", "row"), ("best", "number"), ("default", "number"), ("searched", "text"))
     text = json.dumps(search.best, indent=1, ensure_ascii=False) if search.best else ""
     table = Markup(grid_table(Grid(columns, tuple(lines))))
@@ -110,15 +119,11 @@ def _spaces(trials: Iterable[FrozenTrial]) -> dict[str, BaseDistribution]:
     return dict(sorted({name: space for one in trials for name, space in one.distributions.items()}.items()))
 
 
-def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _range(space: Any) -> str:
     """ "0.1 to 2, log", or the choices."""
     if isinstance(space, CategoricalDistribution):
-        return ", ".join(_value(choice) for choice in space.choices)
-    return f"{_value(space.low)} to {_value(space.high)}" + (", log" if space.log else "")
+        return ", ".join(shown(choice) for choice in space.choices)
+    return f"{shown(space.low)} to {shown(space.high)}" + (", log" if space.log else "")
 
 
 def _result(search: SearchResults) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,11 @@ from optuna.trial import BaseTrial, FixedTrial
 
 from semiseg.codec import read_text
 from semiseg.config import SettingError, require
-from semiseg.methods import Method, name_of
+from semiseg.methods import name_of
 from semiseg.search.axes import Axis, axis_of, changed, changes_of, check_values, read_word, searchable, value_in
 from semiseg.stage import Stage
 
-Suggest = Callable[[BaseTrial, Method], Method]
+Suggest = Callable[[BaseTrial, Any], Any]
 Params = dict[str, Any]
 """A configuration: values by parameter."""
 FLAG = "--space."
@@ -27,47 +27,41 @@ DRAWS = 32
 
 @dataclass(frozen=True)
 class Space:
-    """Configurations of a method, all made by changing one base method."""
+    """Configurations of a method (or of a network, or of both), all made by changing one base."""
 
     name: str
     suggest: Suggest
-    """The base method with what `trial.suggest_*` says; with FixedTrial(point) a worker builds the same again.
+    """The base with what `trial.suggest_*` says; with FixedTrial(point) a worker builds the same again.
 
     SettingError where the drawn values do not go together; in the spaces of SPACES they always do."""
-    point: Callable[[Method], Params]
-    """The configuration that gives the base method back; empty when the base lies outside the space."""
+    values: Callable[[Any], Params]
+    """The value that every parameter has in a base, of those too that are not asked for."""
     further: tuple[Params, ...] = ()
     """More first points, other published values: what they change of the base's configuration."""
 
+    def point(self, base: Any) -> Params:
+        """The configuration that gives the base back; empty when the base lies outside the space."""
+        held = held_at(self, base, self.values(base))
+        return held[1] if held is not None and held[0] == base else {}
 
-def space_of(name: str, suggest: Suggest, values: Callable[[Method], Params], further: tuple[Params, ...] = ()) -> Space:
-    """A space from its function and the value that every parameter has in a method; values of parameters not asked for are
-    dropped."""
-    return Space(name, suggest, partial(_point, suggest, values), further)
 
-
-def first_points(space: Space, base: Method) -> list[Params]:
+def first_points(space: Space, base: Any) -> list[Params]:
     """The base's configuration, then the published ones that lie in the space; distinct, and empty when the base lies outside."""
     point, found = space.point(base), []
     for changes in ({}, *space.further) if point else ():
-        held = _held(space.suggest, base, point | changes)
+        held = held_at(space, base, point | changes)
         if held is not None and held[1] not in found:
             found.append(held[1])
     return found
 
 
-def _point(suggest: Suggest, values: Callable[[Method], Params], base: Method) -> Params:
-    held = _held(suggest, base, values(base))
-    return held[1] if held is not None and held[0] == base else {}
-
-
-def _held(suggest: Suggest, base: Method, point: Params) -> tuple[Method, Params] | None:
-    """The method of a configuration, and of its values those that were asked for; None when one is missing or out of range."""
+def held_at(space: Space, base: Any, point: Params) -> tuple[Any, Params] | None:
+    """The base as a point makes it, and of the point the values that were asked for; None when one is missing or out of range."""
     trial = FixedTrial(point)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # FixedTrial only warns of a number out of range
-            return suggest(trial, base), dict(trial.params)
+            return space.suggest(trial, base), dict(trial.params)
     except (ValueError, UserWarning, SettingError):
         return None
 
@@ -100,7 +94,7 @@ def split_words(argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     return words, rest
 
 
-def named_space(words: Mapping[str, Sequence[str]], base: Method) -> Space:
+def named_space(words: Mapping[str, Sequence[str]], base: Any, called: str = "", prefix: str = "") -> Space:
     """The space of `--space.FIELD` words: two numbers are a range, ends included; anything else are choices.
 
     FIELD is a number, a choice or a part of the method or, as in `perturbation.ops`, a number or a choice of its parts; where the
@@ -112,11 +106,11 @@ def named_space(words: Mapping[str, Sequence[str]], base: Method) -> Space:
     """
     named = {name: list(values) for name, values in words.items() if name not in ("log", "tie", "choices")}
     log, tie, choices = (list(words.get(name, ())) for name in ("log", "tie", "choices"))
-    hints = searchable(base)
-    known = ", ".join(hints)
+    hints, called = searchable(base), called or name_of(base)
+    known = ", ".join(f"{prefix}{name}" for name in hints)
     for name in (*named, *tie):
         if name not in hints:
-            raise SettingError(f"space.{name}: no number or choice of {name_of(base)}; there are {known}")
+            raise SettingError(f"space.{prefix}{name}: no number or choice of {called}; there are {known}")
     if not named:
         raise SettingError(f"space: got no field; allowed: --space.FIELD LOW HIGH with FIELD one of {known}")
     for name in {"log", "choices"} & set(words):
@@ -136,15 +130,16 @@ def named_space(words: Mapping[str, Sequence[str]], base: Method) -> Space:
         for name, texts in named.items()
     )
     check_values(axes, base)
-    return space_of(name_of(base), partial(_suggest, axes), partial(_values, axes))
+    axes = tuple(replace(axis, name=f"{prefix}{axis.name}") for axis in axes)
+    return Space(called, partial(_suggest, axes), partial(_values, axes))
 
 
-def _suggest(axes: tuple[Axis, ...], trial: BaseTrial, base: Method) -> Method:
+def _suggest(axes: tuple[Axis, ...], trial: BaseTrial, base: Any) -> Any:
     return changed(base, changes_of(axes, [axis.suggest(trial) for axis in axes]))
 
 
-def _values(axes: tuple[Axis, ...], base: Method) -> Params:
-    return {axis.name: value_in(base, axis.name) for axis in axes}
+def _values(axes: tuple[Axis, ...], base: Any) -> Params:
+    return {axis.name: value_in(base, axis.fields[0]) for axis in axes}
 
 
 # ---- what a space holds
@@ -175,7 +170,7 @@ class Walk(FixedTrial):
         return low
 
 
-def grid_points(space: Space, base: Method) -> list[Params]:
+def grid_points(space: Space, base: Any) -> list[Params]:
     """All configurations, depth first, of a space of choices and whole numbers; those that the method refuses are left out.
 
     Raises SettingError for a range of floats, and when the method refuses every configuration.
@@ -202,7 +197,7 @@ def grid_points(space: Space, base: Method) -> list[Params]:
     return found
 
 
-def shared_stages(space: Space, base: Method, chain_of: Callable[[Method], tuple[Stage, ...]], seed: int) -> int:
+def shared_stages(space: Space, base: Any, chain_of: Callable[[Any], tuple[Stage, ...]], seed: int) -> int:
     """How many leading stages of a chain are the same at the first points and at 32 random ones, drawn with `seed`.
 
     Random points that make no chain do not count; SettingError when none makes one.
@@ -231,7 +226,7 @@ def shared_stages(space: Space, base: Method, chain_of: Callable[[Method], tuple
     return shared
 
 
-def extent(space: Space, base: Method) -> dict[str, Any]:
+def extent(space: Space, base: Any) -> dict[str, Any]:
     """Distributions by parameter, as random draws meet them: what two searches must have in common to be one."""
     found: dict[str, Any] = {}
     verbosity = optuna.logging.get_verbosity()

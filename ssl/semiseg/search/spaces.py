@@ -10,7 +10,7 @@ from optuna.trial import BaseTrial
 from semiseg.augment import PhTPS, RandAugment
 from semiseg.config import require
 from semiseg.methods import DMT, MeanTeacher, Method, OneWay, ThreeStage
-from semiseg.search.space import Params, Space, space_of
+from semiseg.search.space import Params, Space
 
 DISTANCES_OF: Mapping[str, tuple[str, ...]] = {
     "hard": ("ce", "dice"),
@@ -159,13 +159,13 @@ def strengthened(base: PhTPS, colours: float, warp: float) -> PhTPS:
 
 
 SPACES: Mapping[str, Space] = {
-    "three_stage": space_of(
+    "three_stage": Space(
         "three_stage",
         three_stage,
         three_stage_values,
         tuple({"lambda1": weight, "tied": True} for weight in (0.5, 0.25, 1.25, 0.625)),  # section 4.2: Cityscapes, VOC
     ),
-    "mean_teacher": space_of(
+    "mean_teacher": Space(
         "mean_teacher",
         mean_teacher,
         mean_teacher_values,
@@ -188,8 +188,8 @@ SPACES: Mapping[str, Space] = {
             {"weight": 1.5, "target": "soft", "soft_distance": "mse", "ema_every": "step"},  # perone2018's later code
         ),
     ),
-    "one_way": space_of("one_way", one_way, one_way_values, ({"weight": 0.5}, {"weight": 1.0})),  # Cityscapes, CIFAR-10
-    "dmt": space_of(
+    "one_way": Space("one_way", one_way, one_way_values, ({"weight": 0.5}, {"weight": 1.0})),  # Cityscapes, CIFAR-10
+    "dmt": Space(
         "dmt",
         dmt,
         dmt_values,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -117,7 +117,7 @@ class Monitor:
             f"selection {called(stage)} {_percent(figures['selection_score'])}, {figures['images_per_second']:.0f} images/s"
         )
 
-    def _table(self) -> Table:
+    def _table(self) -> RenderableType:
         ended, total, what, _ = self.watched.counts()
         table = Table(title=f"{ended} of {total} {what}, {self._left()}", title_justify="left", box=None, pad_edge=False)
         running = [(stage, self.figures[key]) for key, stage in self.stages.copy().items() if key in self.figures]

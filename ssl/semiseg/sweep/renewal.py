@@ -16,13 +16,14 @@ RENDER = "import os, sys, pathlib, semiseg.report as r; os.nice(15); r.write_rep
 
 
 class Renewal:
-    """Calls `write()`, then makes the report of `folder` in a process of low priority: in a thread, for which training never waits.
+    """Calls `write()`, then makes the report of `folder` in a process of low priority, by the Python text `render`: in a thread, for which
+    training never waits.
 
     What `write` raises is raised by the next call of `news` or `close`.
     """
 
-    def __init__(self, folder: Path, write: Callable[[], None]) -> None:
-        self.folder, self.write = folder, write
+    def __init__(self, folder: Path, write: Callable[[], None], render: str = RENDER) -> None:
+        self.folder, self.write, self.render = folder, write, render
         self.error: BaseException | None = None
         self._known, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="renewal of the report", daemon=True)
@@ -61,7 +62,7 @@ class Renewal:
             rest = max(EVERY, SHARE * (_cpu_seconds() - before))
 
     def _render(self) -> None:
-        command = [sys.executable, "-c", RENDER, str(self.folder)]
+        command = [sys.executable, "-c", self.render, str(self.folder)]
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from effects_studies import all_kinds
 from test_report_comparisons import make_comparison
 from test_report_counts import make_counted
 from test_report_headroom import EVERY, FEW, around, made
@@ -47,6 +48,8 @@ def test_a_line_is_named_by_what_it_is_of(folder):
 def test_every_source_has_numbers_of_some_study(source, folder, tmp_path):
     rows = {"full": around(0.4), FEW: around(0.3), EVERY: around(0.5)}
     studies = [read(folder), read(make_comparison(tmp_path / "one")), made(tmp_path / "two", rows)]
+    studies.append(read(all_kinds(tmp_path / "three")))
+    studies.append(made(tmp_path / "four", rows, until={"comparisons": 1, "max_seeds": 20}))
     assert any(list(source(report_data(results))) for results in studies)
 
 

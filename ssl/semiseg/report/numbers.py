@@ -19,6 +19,8 @@ from semiseg.report.calibration import calibration_info
 from semiseg.report.classes import classes_info
 from semiseg.report.confusion import confusion_info
 from semiseg.report.data import ReportData
+from semiseg.report.effects import where_words
+from semiseg.report.fixed import probability_better
 from semiseg.report.pseudo import pseudo_info
 from semiseg.report.roles import roles_info
 from semiseg.report.scores import part_deltas
@@ -97,6 +99,39 @@ def _parts(data: ReportData) -> Iterator[Number]:
         yield from delta_numbers(
             "parts", data.table.reference, data.study.score.metric, part.gain, part.row, "+".join(part.removed)
         )
+
+
+def _statistics(data: ReportData) -> Iterator[Number]:
+    """Tests at a fixed number of seeds."""
+    for (row, against), one in data.table.fixed.items():
+        n = one.delta.n
+        ps = {"p t": one.p, "p t, Holm": one.holm, "p equivalent": one.equate_p, "p equivalent, Holm": one.equate_holm}
+        better = {
+            "better on average": probability_better(one.delta),
+            "better at a new seed": probability_better(one.delta, next_seed=True),
+        }
+        for name, value in (ps | better).items():
+            yield Number("statistics", row, name, value, against, n=n, unit="probability")
+        yield Number("statistics", row, "smallest detectable", one.detectable, against, n=n)
+        for name, value in (("seeds to detect", one.to_detect), ("seeds to equate", one.to_equate)):
+            yield Number("statistics", row, name, value, against, n=n, unit="seeds")
+        ahead = one.ahead
+        share = ahead.k / ahead.n if ahead.n else math.nan
+        yield Number(
+            "statistics", row, "seeds better", share, against, low=ahead.low, high=ahead.high, n=ahead.n, unit="fraction of seeds"
+        )
+
+
+def _effects(data: ReportData) -> Iterator[Number]:
+    for one in data.table.effects:
+        yield from delta_numbers("effects", " x ".join(one.parts), data.study.score.metric, one.values, where_words(one), one.kind)
+
+
+def _decisions(data: ReportData) -> Iterator[Number]:
+    """What was decided while seeds were added, with anytime-valid intervals."""
+    for name, one in data.table.decisions.items():
+        yield from delta_numbers("decisions", name, data.study.score.metric, one.paired, "", one.verdict)
+        yield Number("decisions", name, "decided after", math.nan if one.after is None else one.after, of=one.verdict, unit="seeds")
 
 
 def _headroom(data: ReportData) -> Iterator[Number]:
@@ -194,6 +229,9 @@ def _work(data: ReportData) -> Iterator[Number]:
 SOURCES: tuple[Source, ...] = (
     _table,
     _parts,
+    _statistics,
+    _effects,
+    _decisions,
     _headroom,
     _paper,
     _metrics,

@@ -20,7 +20,6 @@ os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes that
 
 import ray
 from ray import tune
-from ray._private.node import Node
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.util.metrics import Gauge
@@ -218,7 +217,12 @@ def begin(settings: Ray, limit: float) -> Callable[[], None]:
 @contextlib.contextmanager
 def few_daemons() -> Iterator[None]:
     """Ray starts what trains and no more: no autoscaler, no tailing of logs, no server of a dashboard, which take a CPU second and
-    80 to 120 MiB each."""
+    80 to 120 MiB each. A Ray without these private names starts all."""
+    try:
+        from ray._private.node import Node
+    except ImportError:
+        yield
+        return
     kept = {name: getattr(Node, name) for name in ("start_monitor", "start_log_monitor", "start_api_server") if hasattr(Node, name)}
     for name in kept:
         setattr(Node, name, lambda *_, **__: None)

@@ -55,7 +55,7 @@ def refusal(box: str, words: Sequence[str]) -> str:
     else:
         shape = re.search(rf"{re.escape(name)} (\S+(?: [A-Z{{}}|\[\]. ]+\b[}}\]]*)?)", more.partition("Argument helptext:")[2])
         allowed = spoken(shape[1]) if shape else SEE
-    return f"{name.removeprefix('--').replace('-', '_')}: got {said_behind(name, words)!r}; allowed: {allowed}"
+    return f"{name.removeprefix('--').replace('-', '_')}: got {value_behind(name, words)!r}; allowed: {allowed}"
 
 
 def spoken(shape: str) -> str:
@@ -66,7 +66,7 @@ def spoken(shape: str) -> str:
     return re.sub(r"(?<=number) (?=a )", " and ", found).replace("|", ", or ").strip()
 
 
-def said_behind(flag: str, words: Sequence[str]) -> str:
+def value_behind(flag: str, words: Sequence[str]) -> str:
     """What the words say behind the last such flag."""
     found = ""
     for place, word in enumerate(words):

@@ -123,8 +123,9 @@ def check(drawn: Drawn | str | None, whole: bool) -> None:
         assert drawn.figures
         for made in drawn.figures:
             traces: Any = made.data
+            layout: Any = made.layout
             assert traces
-            assert made.layout.paper_bgcolor == "rgba(0,0,0,0)"
+            assert layout.paper_bgcolor == "rgba(0,0,0,0)"
         assert bool(drawn.panel_px) or len(drawn.figures) == 1
     else:
         assert not whole

@@ -61,8 +61,8 @@ def available_memory() -> int:
 
 def cpu_kind(file: Path = Path("/proc/cpuinfo")) -> str:
     """The processor of this machine: what it is called, its family, model and stepping where the system says so."""
-    said = dict(line.partition(":")[::2] for line in _text(file).split("\n\n")[0].splitlines())
-    known = {name.strip(): value.strip() for name, value in said.items()}
+    said = [line.partition(":") for line in _text(file).split("\n\n")[0].splitlines()]
+    known = {name.strip(): value.strip() for name, _, value in said}
     parts = [known[name] for name in ("model name", "cpu family", "model", "stepping") if name in known]
     return " ".join(parts) or platform.processor() or platform.machine()
 

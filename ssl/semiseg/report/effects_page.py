@@ -1,6 +1,7 @@
 """The page's section of all effects of a study."""
 
 from semiseg.report.data import ReportData
+from semiseg.report.effects import EffectKind
 from semiseg.report.effects_table import CALLED, MEANS, effects_grid, effects_words
 from semiseg.report.markup import Section, cells_table, grid_heads, grid_line, render, section
 
@@ -12,6 +13,7 @@ def effects_section(data: ReportData) -> list[Section]:
         return []
     effects = data.table.effects
     lines = [("reference" * one.decided, grid_line(grid, line)) for one, line in zip(effects, grid.lines, strict=True)]
-    means = [f"{CALLED[kind].capitalize()}: {MEANS[kind]}." for kind in dict.fromkeys(one.kind for one in effects)]
+    kinds: list[EffectKind] = list(dict.fromkeys(one.kind for one in effects))
+    means = [f"{CALLED[kind].capitalize()}: {MEANS[kind]}." for kind in kinds]
     notes = render("notes", numerals=[*effects_words(data), *means], words=())
     return [("effects", "Effects", section("effects", "What each part is worth", cells_table(grid_heads(grid), lines) + notes))]

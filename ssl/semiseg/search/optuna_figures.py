@@ -70,10 +70,10 @@ def slices(trials: Iterable[FrozenTrial], label: str) -> list[go.Figure]:
         one = _dressed(drawn.plot_slice(study, params=[name], target_name=f"{label}, %"), 270)
         marker = {"size": 8, "colorscale": [[0, faded(BLUE, 0.2)], [1, BLUE]], "line": {"color": BLUE}, "showscale": False}
         one.update_traces(marker=marker, hovertemplate="trial %{marker.color}: %{y:.2f} %<extra></extra>")
-        values, choices = _traces(one)[0].x, one.layout.xaxis.categoryarray
+        values, choices = _traces(one)[0].x, _layout(one).xaxis.categoryarray
         if choices:  # in Optuna's repr
             one.update_xaxes(tickvals=choices, ticktext=[choice.strip("'") for choice in choices])
-        elif one.layout.xaxis.type == "log" and max(values) >= 100 * min(values):
+        elif _layout(one).xaxis.type == "log" and max(values) >= 100 * min(values):
             one.update_xaxes(dtick=1)  # powers of ten only: more do not fit
         one.update_xaxes(showgrid=False, exponentformat="e")
         one.update_yaxes(range=[min(scores) - room, max(scores) + room])
@@ -112,8 +112,14 @@ def contour(trials: Iterable[FrozenTrial], names: tuple[str, str], label: str) -
 
 def _dressed(made: go.Figure, height: int) -> go.Figure:
     """An Optuna figure in the page's look: its traces, axes, shapes and annotations without its title and colours."""
-    own = figure(made.data, height, shapes=made.layout.shapes, annotations=made.layout.annotations)
-    return own.update_layout(xaxis=made.layout.xaxis.to_plotly_json(), yaxis=made.layout.yaxis.to_plotly_json())
+    layout = _layout(made)
+    own = figure(made.data, height, shapes=layout.shapes, annotations=layout.annotations)
+    return own.update_layout(xaxis=layout.xaxis.to_plotly_json(), yaxis=layout.yaxis.to_plotly_json())
+
+
+def _layout(made: go.Figure) -> Any:
+    """Typed as anything, as Plotly's own types do not say what is in it."""
+    return made.layout
 
 
 def _traces(made: go.Figure, mode: str = "") -> list[Any]:

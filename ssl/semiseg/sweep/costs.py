@@ -74,7 +74,7 @@ class Costs:
 
 def usable(entry: Any) -> Cost | None:
     """A cost out of what a file says; None where that is none."""
-    numbers = [entry.get(name) for name in Cost._fields] if isinstance(entry, dict) else []
+    numbers: list[Any] = [entry.get(name) for name in Cost._fields] if isinstance(entry, dict) else []
     if not numbers or not all(isinstance(one, int | float) and math.isfinite(one) and one >= 0 for one in numbers):
         return None
     return Cost(*map(float, numbers)) if numbers[0] > 0 else None

@@ -15,6 +15,7 @@ from semiseg.codec import write_row
 from semiseg.config import SettingError
 from semiseg.methods import OneWay
 from semiseg.sweep import estimate
+from semiseg.sweep.costs import Cost
 from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.effects import Effects, Planned, planned_effects
 from semiseg.sweep.plan import Plan, make_plan
@@ -174,7 +175,7 @@ def test_a_method_without_switches_says_what_to_name() -> None:
 
 
 def test_a_dry_run_shows_sets_sharing_and_cost(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "timed_stage", lambda stage, place: estimate.Cost(step=10.0, image=0.0))
+    monkeypatch.setattr(estimate, "costs_of", lambda stages, *_: {stage.key: Cost(step=10.0, image=0.0) for stage in stages})
     status, out, err = run("--effects", "loo", "loi", "--effects.parts", "CR", "--dry-run", "--seeds", "0")
     assert (status, err) == (0, "")
     said = out.splitlines()[-4:]

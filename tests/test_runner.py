@@ -22,11 +22,15 @@ from semiseg.results import SCHEMAS
 from semiseg.runner import StageRun, run_stage
 from semiseg.stage import Stage
 from semiseg.store import Store
-from semiseg.train import StageError
+from semiseg.train import SAMPLES, StageError
 
 CHAIN = tiny.chain()
-PICTURES = [f"{kind}_{number}.png" for kind in ("image", "prediction", "truth") for number in range(4)]
-FILES = sorted([*PICTURES, "curves.parquet", "metrics.parquet", "stage.json", "weights.safetensors"])
+PICTURES = [
+    f"{kind}_{number}.png"
+    for kind in ("image", "prediction", "truth")
+    for number in range(min(SAMPLES, len(tiny.opened()[1].test)))
+]
+FILES = sorted([*PICTURES, "curves.parquet", "counts.parquet", "metrics.parquet", "stage.json", "weights.safetensors"])
 
 
 @pytest.fixture(scope="module")

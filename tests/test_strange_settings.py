@@ -114,7 +114,7 @@ def test_a_step_that_fails_while_its_cost_is_measured_is_one_line(
     def fails(*_: object) -> float:
         raise error
 
-    monkeypatch.setattr("semiseg.sweep.study.estimate", fails)
+    monkeypatch.setattr("semiseg.sweep.study.stage_costs", fails)
     refuses(run, [], "a training step fails here", said, "allowed")
 
 

@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 from optuna.trial import FrozenTrial, TrialState
 
 from semiseg.config import SettingError
-from semiseg.report.statistics import paired, spread
 
 Objective = Literal["score", "seconds", "parameters"]
 SIGNS: Mapping[Objective, int] = {"score": 1, "seconds": -1, "parameters": -1}
@@ -82,11 +81,15 @@ def beaten(mine: Sequence[float], others: Iterable[Sequence[float]], objectives:
 
 def _judged(trial: FrozenTrial) -> Judged:
     scores = {int(seed): score for seed, score in trial.user_attrs.get("scores", {}).items()}
+    from semiseg.report.statistics import spread  # and with it scipy, which `--help` does not need
+
     n, _, sd = spread(scores.values())
     return Judged(trial, scores, max(n, 1), trial.values[0], sd / math.sqrt(n) if n > 1 else math.nan)
 
 
 def _as_good(one: Judged, best: Judged) -> bool:
+    from semiseg.report.statistics import paired  # and with it scipy, which `--help` does not need
+
     delta = paired(best.scores, one.scores)
     return delta.n > 1 and delta.mean <= delta.sd / math.sqrt(delta.n)
 

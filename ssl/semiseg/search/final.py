@@ -33,7 +33,7 @@ FINAL = "final"
 """Folder of the comparison inside the results of the search."""
 
 
-def comparison(
+def final_study(
     search: Search,
     preset: Preset,
     arguments: SearchArguments[Any],

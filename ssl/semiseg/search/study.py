@@ -22,7 +22,7 @@ from semiseg.search.choice import choose
 from semiseg.search.configuration import Configuration
 from semiseg.search.declaration import Search
 from semiseg.search.feed import TrialFeed, evaluations
-from semiseg.search.final import DEFAULT, close, comparison
+from semiseg.search.final import DEFAULT, close, final_study
 from semiseg.search.folder import set_damaged_aside
 from semiseg.search.identity import identity_in, unsaid
 from semiseg.search.judging import judges_of
@@ -252,7 +252,7 @@ class SearchStudy:
 
     def comparison(self, picked: Configuration) -> Study:
         """The study that compares a configuration with the default."""
-        return comparison(self.search, self.preset, self.arguments, picked, out=self.out, words=self.words, bench=self.bench)
+        return final_study(self.search, self.preset, self.arguments, picked, out=self.out, words=self.words, bench=self.bench)
 
     def _about(self) -> dict[str, Any]:
         return about_of(self.search, self.arguments, self.default, self.judges, self.bench, self._compared, self.words)

@@ -1,7 +1,7 @@
 """What `--until decided` adds to a run of a study: its record, its clock, and what it says before it begins."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from semiseg.results import StudyRecord
 from semiseg.results.decode import encode
 from semiseg.results.records import read_study
 from semiseg.results.until import UntilRecord
+from semiseg.stage import Stage, with_teachers
 from semiseg.store import Store
 from semiseg.sweep.arguments import Common, checked_seeds
 from semiseg.sweep.budget import Clock, seconds_of
@@ -99,16 +100,33 @@ class Deciding:
             said,
             f"seeds that will probably be needed, by {source or f'differences with a standard deviation of {spread}'}:",
             *(
-                f"  {row}: {seeds if seeds <= self.until.max_seeds else f'{seeds}, more than --max-seeds'}"
-                for row, seeds in rows.items()
+                f"  {seeds}{self._beyond(seeds)}: {rows_said([row for row in rows if rows[row] == seeds], len(rows))}"
+                for seeds in dict.fromkeys(rows.values())
             ),
         ]
+
+    def _beyond(self, seeds: int) -> str:
+        return "" if seeds <= self.until.max_seeds else ", more than --max-seeds"
 
     def longest(self) -> Plan:
         """The plan if every row takes all seeds that are allowed."""
         plan = self.growth.plan
         rest = self.more(self.growth.order.rows, self.seeds)
         return replace(plan, chains=rest.chains, done=plan.done | rest.done)
+
+
+def rows_said(rows: Sequence[str], of: int) -> str:
+    """The rows, or that they are all."""
+    return f"all {of} rows" if len(rows) == of > 1 else ", ".join(rows)
+
+
+def seed_by_seed(plan: Plan) -> list[Stage]:
+    """Stages that are missing, those of the first seed first: where a budget ends before all first seeds have finished, some have."""
+    place: dict[str, int] = {}
+    for (_, seed), chain in plan.chains.items():
+        for stage in with_teachers(chain[-1:]).values():
+            place[stage.key] = min(seed, place.get(stage.key, seed))
+    return sorted(plan.to_train, key=lambda stage: place[stage.key])
 
 
 def likely(decision: Decision, level: float, margin: float) -> int:

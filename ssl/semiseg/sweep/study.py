@@ -96,7 +96,7 @@ class Study:
     def _run(self, bench: Bench) -> int:
         bench.check_data({name: line.method for name, line in self.lines.items()})
         plan = self.plan(bench)
-        queue = Queue(plan.to_train, plan.done)
+        queue = Queue(self._ordered(plan), plan.done)
         deciding = self._deciding(plan, queue, bench)
         plan = deciding.plan if deciding else plan
         if said := self.design.said(bench.place.data):
@@ -186,6 +186,13 @@ class Study:
             anchors=self.anchored.words,
             design=self.design,
         )
+
+    def _ordered(self, plan: Plan) -> Sequence[Stage]:
+        if self.arguments.until is None:
+            return plan.to_train
+        from semiseg.sweep.deciding import seed_by_seed
+
+        return seed_by_seed(plan)
 
     def _deciding(self, plan: Plan, queue: Queue, bench: Bench) -> Deciding | None:
         """What adds seeds until all is decided, if that is asked for."""

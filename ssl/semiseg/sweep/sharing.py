@@ -28,4 +28,4 @@ def time_saved(record: EffectsRecord, plan: Plan, costs: Mapping[str, float]) ->
     """What sharing saves of the stages that are to be trained; `costs` are seconds by their keys."""
     keys = [stage.key for (row, _), chain in plan.chains.items() if row in record.sets for stage in chain if stage.key in costs]
     naive, shared = sum(costs[key] for key in keys), sum(costs[key] for key in set(keys))
-    return f"sharing saves {duration(naive - shared)} of {duration(naive)} of training"
+    return f"sharing saves {duration(max(naive - shared, 0.0))} of {duration(naive)} of training"

@@ -10,5 +10,6 @@ def fixed_section(table: ScoredTable) -> list[Section]:
     made = fixed_grid(table)
     if made is None:
         return []
-    first, notes = (render("notes", numerals=words, words=()) for words in ([f"{made.title}."], fixed_notes(table)))
+    title = [] if made.title == "Statistics" else [f"{made.title}."]
+    first, notes = (render("notes", numerals=words, words=()) for words in (title, fixed_notes(table)))
     return [("statistics", "Statistics", section("statistics", "Statistics", first + grid_table(made) + notes))]

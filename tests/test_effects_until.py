@@ -11,6 +11,7 @@ from semiseg.coalitions import Coalition
 from semiseg.report.answer import answer
 from semiseg.report.data import report_data
 from semiseg.report.decisions import quantities
+from semiseg.report.effects_table import effects_grid
 from semiseg.report.scores import part_deltas
 from semiseg.report.sequential import intervals
 from semiseg.results import Results
@@ -59,6 +60,13 @@ def test_a_part_is_judged_by_the_anytime_interval_of_its_effect(decided: Results
         low, high = intervals(values, 0.05 / 3)[-1]
         assert (part.gain.low, part.gain.high) == (pytest.approx(low), pytest.approx(high))
         assert low <= np.mean(values) <= high
+
+
+def test_an_interval_without_bounds_says_nothing_of_0(tmp_path) -> None:
+    results = make_effects(tmp_path, additive, PARTS, ("loo",), seeds=2, own=0.002, until=UNTIL)
+    grid = effects_grid(report_data(results))
+    assert grid is not None
+    assert {line[-1] for line in grid.lines} == {"no bounds yet"}
 
 
 def test_the_answer_says_what_each_part_adds_and_after_how_many_seeds(decided: Results) -> None:

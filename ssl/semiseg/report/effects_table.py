@@ -62,6 +62,8 @@ def interval_words(values: Paired) -> str:
     """On which side of 0 an interval lies."""
     if values.n < 2:
         return MISSING if values.n == 0 else "one seed only"
+    if math.isnan(values.low):
+        return "no bounds yet"
     return "above 0" if values.low > 0 else "below 0" if values.high < 0 else "contains 0"
 
 

@@ -157,7 +157,7 @@ def _card(
     stated = [f"{one:+.2f}" for one in paper if not math.isnan(one)]
     small = (span, f"paper: {' / '.join(stated)}" if stated else "", where)
     say = outcome(said, room, table.margin)
-    if decision is not None:
+    if decision is not None and delta.n:
         say = after(decision) if said == "undecided" else f"{say}, {after(decision)}"
     return Card(what, mean, tuple(filter(None, small)), say, COLOUR_OF.get(said, ""))
 

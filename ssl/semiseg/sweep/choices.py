@@ -101,7 +101,18 @@ CHOICES: dict[str, Choice] = LABELS_ALONE | {
             {"label-only 0.3": self_trained(label_only=0.3), "threshold 0.95": self_trained(threshold=0.95)},
             {"lambdas 1/4": self_trained(lambda1=0.25, lambda2=0.25), "lambdas 1": self_trained(lambda1=1.0, lambda2=1.0)},
         ),
-    )
+    ),
+    "demo-stages": Choice(
+        base=replace(THREE_STAGE["demo"], seeds=tuple(range(6))),
+        row=Row(parts("S1", "S2", "S3", "CR", "T2", "SA", "N2")),
+        trains="all three stages",
+        start="cross-entropy, rate 5e-3, no warm-up",
+        rounds=(
+            {"warm-up 0.1": trained(warmup=0.1), "rate 2e-3": trained(learning_rate=2e-3)},
+            {"cross-entropy + Dice": self_trained(objective=CrossEntropyDice())},
+            {"label-only 0.1": self_trained(label_only=0.1)},
+        ),
+    ),
 }
 
 PRESETS = {name: THREE_STAGE[name.removesuffix("-stages")] for name in CHOICES}

@@ -164,7 +164,7 @@ def map_figure(pairs: Sequence[Effect], parts: Sequence[str]) -> go.Figure:
         y=list(parts),
         zmin=-limit,
         zmax=limit,
-        colorscale=[[0.0, RED], [0.5, "rgba(127,136,150,0.12)"], [1.0, GREEN]],
+        colorscale=[[0.0, RED], [0.5, NEUTRAL], [1.0, GREEN]],
         text=[["" if one is None else f"{100 * one.values.mean:+.1f}{_mark(one)}" for one in line] for line in cells],
         texttemplate="%{text}",
         customdata=[["" if one is None else _touched(one) for one in line] for line in cells],

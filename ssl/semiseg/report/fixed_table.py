@@ -81,7 +81,7 @@ def fixed_grid(table: ScoredTable) -> Grid | None:
         seeds = (_seeds(one.to_detect), _seeds(one.to_equate))
         against = [line.against][: int(several)]
         cells.append((line.row, *against, str(one.delta.n), interval(one.delta), *ps, *shown, *seeds, line.verdict))
-    title = "Statistics" + ("" if several else f", each row minus '{lines[0].against}'")
+    title = "Statistics" + ("" if several or table.effects else f", each row minus '{lines[0].against}'")
     return Grid(columns, tuple(cells), title)
 
 

@@ -169,6 +169,7 @@ def test_a_stage_costs_its_steps_and_scorings(tmp_path: Path) -> None:
 
 def test_kinds_that_differ_in_real_numbers_alone_are_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = []
+    monkeypatch.setattr(costs, "FILE", f"costs-{tmp_path.name}.json")  # other tests remember costs beside the same images
     monkeypatch.setattr(estimate, "timed_stage", lambda stage, place: timed.append(stage.name) or costs.Cost(1.0, 0.0))
     chains = {
         ("half", 0): tiny.chain(),

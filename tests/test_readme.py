@@ -101,7 +101,7 @@ def test_scripts_plan_their_work(
             if "--compare" in words
             else ["--only", "wide_resnet"]
         )
-    elif words[0] in ("analysis/bench_sweep.py", "analysis/bench_plan.py"):
+    elif words[0] in ("analysis/bench_sweep.py", "analysis/bench_plan.py", "analysis/bench_start.py"):
         words = [words[0], "--help"]
     elif words[0] == "analysis/simulate_sequential.py":
         words += ["--studies", "20", "--sequences", "50", "--engine", "1"]

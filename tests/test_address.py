@@ -4,11 +4,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+from ray._private.utils import write_ray_address
 
 from semiseg.config import SettingError
-from semiseg.sweep.address import host_and_port, reached
+from semiseg.sweep.address import current_cluster, host_and_port, reached
+from semiseg.sweep.tune import connected
 
 
 @contextmanager
@@ -45,7 +48,6 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("address", "found"),
     [
-        ("auto", None),
         ("local", None),
         ("127.0.0.1:6379", ("127.0.0.1", 6379)),
         ("ray://head:10001", ("head", 10001)),
@@ -54,6 +56,21 @@ def free_port() -> int:
 )
 def test_addresses_are_read(address: str, found: tuple[str, int] | None) -> None:
     assert host_and_port(address) == found
+
+
+def test_auto_is_what_ray_start_has_joined_and_no_private_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is the one that Ray writes."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert current_cluster() is None
+    (tmp_path / "ray").mkdir()
+    write_ray_address(f"127.0.0.1:{free_port()}", str(tmp_path / "ray"))
+    joined = current_cluster()
+    assert joined is not None
+    with pytest.raises(SettingError, match=f"^ray.address: nothing answers at {joined} "):
+        connected("auto", {}, 1)
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    assert current_cluster() == "ray://head:10001"
 
 
 @pytest.mark.parametrize("address", ["head:port", "head:0", "head:70000", "ray://head:x"])

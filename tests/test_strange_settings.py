@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from conftest import SCRIPT, TINY, Run, command, environment, finish, refuses
-from ray._private.services import find_gcs_addresses
 from test_address import free_port
 
 from semiseg import machine
@@ -150,10 +149,7 @@ def test_a_dead_address_ends_a_study_with_one_line(cache: Path, tmp_path: Path, 
 
 
 def test_auto_without_a_cluster_is_one_line(cache: Path, tmp_path: Path) -> None:
-    there = find_gcs_addresses()
     ran = finish(tmp_path, cache, *QUICK, "--ray.address", "auto", timeout=120, RAY_TMPDIR=str(tmp_path))
-    if there | find_gcs_addresses():
-        pytest.skip("another Ray cluster runs on this machine, which is what auto looks for")
     assert ran.returncode == 2, ran.stderr
     assert [line for line in ran.stderr.splitlines() if line.startswith("error: ray.address: Ray cannot join auto (")]
     assert "Traceback" not in ran.stderr

@@ -24,8 +24,8 @@ def test_whatever_keeps_ray_from_starting_is_one_line(kind: type[Exception], mon
     monkeypatch.setattr("ray.init", fails)
     with pytest.raises(SettingError, match=r"^ray: Ray cannot start \(The current node timed out during startup\.\); allowed: "):
         connected(None, {}, 1)
-    with pytest.raises(SettingError, match=r"^ray\.address: Ray cannot join auto \("):
-        connected("auto", {}, 1)
+    with pytest.raises(SettingError, match=r"^ray\.address: Ray cannot join local \("):
+        connected("local", {}, 1)
 
 
 def test_a_busy_cluster_is_named_and_given_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

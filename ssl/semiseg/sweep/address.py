@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 from semiseg.config import SettingError
 
@@ -11,12 +12,26 @@ SETTINGS = 4
 """Type of the frame with which a server must answer."""
 
 
+def current_cluster() -> str | None:
+    """The address that "auto" means: RAY_ADDRESS, or the cluster that this machine joined last by `ray start`; None where neither is.
+
+    Ray itself would otherwise take any cluster it sees, such as the private one of another study, which ends with that.
+    """
+    if named := os.environ.get("RAY_ADDRESS", "").strip():
+        return named
+    try:
+        place = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # as Ray looks for it
+        return Path(place, "ray", "ray_current_cluster").read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
 def host_and_port(address: str) -> tuple[str, int] | None:
-    """Where something must listen for an address to be of use; None for "auto" and "local", which Ray looks up itself."""
+    """Where something must listen for an address to be of use; None for "local", which Ray looks up itself."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon and address.startswith("ray://"):
         return address.removeprefix("ray://"), 10001
-    if address in ("auto", "local") or not colon:
+    if address == "local" or not colon:
         return None
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise SettingError(f"ray.address: got {address!r}; allowed: host:port, ray://host:port or auto")

@@ -15,7 +15,8 @@ class Ray:
     """Where and with what resources trials run."""
 
     address: str | None = None
-    """Running cluster to join ("auto" or ray://host:port); None: a private one on this machine."""
+    """Running cluster to join: host:port, ray://host:port, or auto: RAY_ADDRESS, or what this machine joined last by `ray start`. None: a
+    private one on this machine."""
     cpus_per_trial: int = 1
     """CPU threads of a stage."""
     gpus_per_trial: float | None = None

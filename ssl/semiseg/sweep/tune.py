@@ -30,7 +30,7 @@ from semiseg.nets.weights import brief
 from semiseg.outside import temporary_folder, temporary_place
 from semiseg.runner import Place, StageRun
 from semiseg.stage import Stage
-from semiseg.sweep.address import host_and_port, reached
+from semiseg.sweep.address import current_cluster, host_and_port, reached
 from semiseg.sweep.awaited import Awaited
 from semiseg.sweep.feed import Careful, Feed
 from semiseg.sweep.monitor import parts_of, shown_by_metrics
@@ -171,6 +171,10 @@ class Starting(Awaited, tune.Callback):
 def connected(address: str | None, options: dict[str, Any], limit: float) -> Any:
     """What `ray.init` says. SettingError, one line, when Ray cannot start, or nothing answers at the address within `limit` seconds."""
     allowed = "the address of a running cluster (host:port, ray://host:port, or auto on one of its machines)"
+    if address == "auto" and (address := current_cluster()) is None:
+        raise SettingError(
+            f"ray.address: Ray cannot join auto (ray start has joined none, RAY_ADDRESS is not set); allowed: {allowed}"
+        )
     if address is not None and (place := host_and_port(address)) is not None:
         wait_for(partial(reached, *place, address, limit), f"ray.address {address}", limit=limit + 5, allowed=allowed)
     try:

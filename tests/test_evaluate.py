@@ -57,7 +57,7 @@ def test_scores_are_those_of_all_pixels_of_all_images_together() -> None:
         guess.append(by_hand(pack.image(row))[mask != 255])
     assert sum(map(len, truth)) == 5 * 32 * 32 - 3 * 32
     flat, found = np.concatenate(truth), np.concatenate(guess)
-    result = evaluate(Reddest(), pack, splits.test, batch=2, **OPTIONS)
+    result = evaluate(Reddest(), pack, splits.test, batch=2, **OPTIONS).scores
     each = [jaccard_score(flat == index, found == index) for index in range(5)]
     assert [result[name, "iou"] for name in tiny.CLASSES] == pytest.approx(each)
     assert result["", "miou"] == pytest.approx(np.mean(each))
@@ -68,7 +68,7 @@ def test_scores_are_those_of_all_pixels_of_all_images_together() -> None:
 def test_the_batch_size_does_not_move_a_score() -> None:
     pack, splits = tiny.opened()
     network = tiny.trainer(tiny.chain()[0]).state.student
-    assert len({evaluate(network, pack, splits.test, batch=size, **OPTIONS)["", "miou"] for size in (1, 2, 16)}) == 1
+    assert len({evaluate(network, pack, splits.test, batch=size, **OPTIONS).scores["", "miou"] for size in (1, 2, 16)}) == 1
 
 
 def test_every_row_is_predicted_once_in_order_in_batches_of_at_most_that_size() -> None:
@@ -174,7 +174,9 @@ def test_windows_say_what_whole_images_do_where_the_network_looks_no_further_tha
         assert stitched[row].argmax(0)[clear].equal(probs.argmax(0)[clear])
 
     asked = ("boundary_iou", "ece")
-    one, other = (evaluate(network, large, rows, each, batch=4, device=tiny.CPU, metrics=asked) for each in (whole_train, train))
+    one, other = (
+        evaluate(network, large, rows, each, batch=4, device=tiny.CPU, metrics=asked).scores for each in (whole_train, train)
+    )
     assert one == pytest.approx(other, abs=1e-4, nan_ok=True)
 
 

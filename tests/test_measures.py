@@ -44,7 +44,7 @@ def test_every_metric_is_computed_and_lies_where_its_unit_says(name: str) -> Non
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return torch.eye(5)[1].reshape(1, 5, 1, 1).expand(len(image), 5, *image.shape[2:])
 
-    found = evaluate(Blind(), pack, splits.test, tiny.TRAIN, batch=4, device=tiny.CPU, metrics=asked)["", name]
+    found = evaluate(Blind(), pack, splits.test, tiny.TRAIN, batch=4, device=tiny.CPU, metrics=asked).scores["", name]
     assert 0 <= found <= (1 if METRICS[name].unit == "share" else np.hypot(*tiny.SIZE) + 1e-6)
 
     class Right(torch.nn.Module):
@@ -54,7 +54,7 @@ def test_every_metric_is_computed_and_lies_where_its_unit_says(name: str) -> Non
             masks = np.stack([np.minimum(np.array(pack.mask(next(self.rows))), 4) for _ in image])
             return 50 * torch.nn.functional.one_hot(torch.from_numpy(masks).long(), 5).permute(0, 3, 1, 2).float()
 
-    best = evaluate(Right(), pack, splits.test, tiny.TRAIN, batch=4, device=tiny.CPU, metrics=asked)["", name]
+    best = evaluate(Right(), pack, splits.test, tiny.TRAIN, batch=4, device=tiny.CPU, metrics=asked).scores["", name]
     ideal = {"higher": 0.5 if name == "half_dice" else 1.0, "lower": 0.0}[METRICS[name].better]
     assert best == pytest.approx(ideal, abs=1e-6)
     assert (found < best) if METRICS[name].better == "higher" else (found > best)

@@ -115,7 +115,7 @@ def test_the_threshold_decides_what_is_class_1(tmp_path: Any) -> None:
     truth = np.concatenate([np.ravel(pack.mask(row)) for row in rows])  # type: ignore[arg-type]
     recalls = []
     for threshold in np.quantile(probs, (0.2, 0.4, 0.6, 0.8)).tolist():
-        scores = evaluate(net, pack, rows, replace(train, threshold=threshold), batch=4, device=tiny.CPU)
+        scores = evaluate(net, pack, rows, replace(train, threshold=threshold), batch=4, device=tiny.CPU).scores
         precision, recall = (scores[pack.classes[1], name] for name in ("precision", "recall"))
         assert precision == pytest.approx(precision_score(truth, probs > threshold))
         assert recall == pytest.approx(recall_score(truth, probs > threshold))

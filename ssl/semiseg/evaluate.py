@@ -150,25 +150,11 @@ def evaluate(
     batch: int,
     device: torch.device,
     metrics: Sequence[str] = (),
-) -> dict[tuple[str, str], float]:
-    """`scores` of the network on the rows' true masks, with the decision rule of the training settings; classes by name.
+) -> Evaluated:
+    """`scores` of the network on the rows' true masks, with the decision rule of the training settings; classes by name. And the counts.
 
     `metrics` names further ones, of GAUGES. Without those that need whole masks, no more of an image is held than a tile.
     """
-    return evaluated(network, pack, rows, train, batch=batch, device=device, metrics=metrics).scores
-
-
-def evaluated(
-    network: nn.Module,
-    pack: Pack,
-    rows: Sequence[int] | np.ndarray,
-    train: Train,
-    *,
-    batch: int,
-    device: torch.device,
-    metrics: Sequence[str] = (),
-) -> Evaluated:
-    """As `evaluate`, with the counts."""
     count = len(pack.classes)
     gauges = {name: GAUGES[name](pack, rows) for name in metrics}
     whole = [gauge for gauge in gauges.values() if gauge.WHOLE]

@@ -14,7 +14,7 @@ from semiseg.data.pack import Pack
 from semiseg.data.splits import Splits
 from semiseg.development import is_development
 from semiseg.device import autocast
-from semiseg.evaluate import Evaluated, evaluated, thinned_masks
+from semiseg.evaluate import Evaluated, evaluate, thinned_masks
 from semiseg.lazy import torch
 from semiseg.measures import METRICS, TRACED
 from semiseg.nets.optimiser import optimiser
@@ -207,7 +207,7 @@ class Trainer:
 
     def _evaluated(self, net: torch.nn.Module, rows: np.ndarray, metrics: tuple[str, ...] = ()) -> Evaluated:
         batch = max(self.images_per_step, 16)
-        return evaluated(net, self.pack, rows, self.train, batch=batch, device=self.device, metrics=metrics)
+        return evaluate(net, self.pack, rows, self.train, batch=batch, device=self.device, metrics=metrics)
 
     def _initial_network(self, role: str = "student") -> BlockNet | MultiTask:
         net = network(self.stage, self.pack, self.device, role)

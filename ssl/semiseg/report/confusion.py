@@ -8,13 +8,10 @@ import plotly.graph_objects as go
 
 from semiseg.report.counts import of_row, pixel_counts
 from semiseg.report.data import ReportData
-from semiseg.report.pseudo import SHADES
 from semiseg.report.scores import ScoredTable
-from semiseg.report.style import Drawn, figure
+from semiseg.report.style import Drawn, figure, percent_map
 from semiseg.results import Results
 
-MOST_CLASSES = 24
-"""Beyond which numbers are not written into the cells."""
 PANEL_PX = 440
 
 
@@ -65,21 +62,12 @@ def confusion_info(results: Results, table: ScoredTable) -> tuple[Confusion, ...
 def confusion_figure(info: Confusion) -> go.Figure:
     """A heat map of percent, true classes down, predicted ones across."""
     shown = [[None if math.isnan(one) else round(100 * one, 3) for one in line] for line in info.shares]
-    small = len(info.classes) <= MOST_CLASSES
-    heat = go.Heatmap(
+    heat = percent_map(
         x=list(range(len(info.classes))),
         y=list(info.classes),
         z=shown,
-        text=[["" if one is None else f"{one:.1f}" for one in line] for line in shown],
-        texttemplate="%{text}" if small else None,
         customdata=[list(info.classes)] * len(info.classes),
-        zmin=0,
-        zmax=100,
-        colorscale=SHADES,
-        showscale=False,
-        xgap=2,
-        ygap=2,
-        hovertemplate="%{y} predicted as %{customdata}: %{z:.2f} %<extra></extra>",
+        hover="%{y} predicted as %{customdata}: %{z:.2f} %",
     )
     made = figure([heat], height=150 + max(26, min(40, 600 // len(info.classes))) * len(info.classes))
     made.update_layout(

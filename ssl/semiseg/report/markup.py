@@ -131,11 +131,6 @@ def empty(words: str) -> str:
     return f'<p class="empty">{escaped(words)}</p>'
 
 
-def wide_table(heads: list[str], lines: list[str]) -> str:
-    """A table that is sorted and filtered on the page, from the markup of its heads and lines."""
-    return render("wide", heads=Markup("".join(heads)), lines=Markup("".join(lines)))
-
-
 Marked = tuple[str | Markup, str]
 """Words and the class of their cell."""
 
@@ -155,7 +150,7 @@ def grid_line(made: Grid, cells: Sequence[str], marks: Iterable[str] = repeat(""
 
 
 def cells_table(heads: Sequence[Marked], lines: Sequence[tuple[str, Sequence[Marked]]]) -> str:
-    """The same from words: heads, and lines with their class."""
+    """A table that is sorted and filtered on the page: heads, and lines with their class."""
     return render("grid", heads=heads, lines=lines)
 
 

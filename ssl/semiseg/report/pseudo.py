@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from semiseg.report.data import ReportData
 from semiseg.report.statistics import spread
-from semiseg.report.style import Drawn, figure
+from semiseg.report.style import Drawn, figure, percent_map
 from semiseg.report.training import stage_labels
 from semiseg.results import Results
 
@@ -23,7 +23,6 @@ OVER_ALL = {
     "entropy": "entropy",
 }
 BY_CLASS = {"iou": "IoU", "precision": "precision", "kept": "kept", "confidence": "confidence", "entropy": "entropy"}
-SHADES = [[0, "#f3f0e6"], [0.35, "#a9d3c0"], [0.7, "#4696ad"], [1, "#1f4479"]]
 
 
 def draw_pseudo(data: ReportData) -> Drawn | str:
@@ -111,20 +110,12 @@ def pseudo_figure(info: PseudoInfo) -> go.Figure:
     )
     for at, (title, columns) in enumerate(parts.items(), 1):
         values = [[number(line, *place) for place in columns.values()] for line in info.lines]
-        heat = go.Heatmap(
+        heat = percent_map(
             x=list(columns),
             y=[line.name for line in info.lines],
             z=[[None if math.isnan(one) else round(one, 3) for one in row] for row in values],
-            text=[["" if math.isnan(one) else f"{one:.1f}" for one in row] for row in values],
-            texttemplate="%{text}" if len(columns) <= 24 else None,
             customdata=[[told(line, *place) for place in columns.values()] for line in info.lines],
-            zmin=0,
-            zmax=100,
-            colorscale=SHADES,
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            hovertemplate="%{y}, %{x}: %{customdata}<extra></extra>",
+            hover="%{y}, %{x}: %{customdata}",
         )
         made.add_trace(heat, row=1, col=at)
         made.update_xaxes(title_text=title, row=1, col=at)

@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 
 from semiseg.report.crossed import Crossing, cells_of, components, grid_of, shares
 from semiseg.report.data import ReportData
-from semiseg.report.markup import Section, escaped, numeral, section, wide_table
+from semiseg.report.grid import Grid, named
+from semiseg.report.markup import Section, grid_table, render, section
 from semiseg.report.statistics import Ratio
 from semiseg.report.style import BLUE, NEUTRAL, ORANGE, Drawn, figure
 
@@ -136,13 +137,12 @@ def sources_sections(data: ReportData) -> list[Section]:
     lines = source_lines(data)
     if not lines:
         return []
-    heads = ["sd", *SOURCES, "standard error", "twice the seeds", "twice the subsets", "runs apart"]
-    head = ["<th>row</th>", *(f'<th class="number">{escaped(one)}</th>' for one in heads)]
-    body = []
+    columns = named("row", ["row"])
+    columns += named("number", ["sd", *SOURCES, "standard error", "twice the seeds", "twice the subsets", "runs apart"])
+    cells = []
     for line in lines:
         errors = (line.error(), line.error(seeds=2), line.error(subsets=2), line.apart)
-        cells = [f"{100 * line.sd:.2f}", *map(share, line.shares), *(f"{100 * error:.2f}" for error in errors)]
-        numbers = "".join(f'<td class="number">{numeral(cell)}</td>' for cell in cells)
-        body.append(f"<tr><td>{escaped(line.name)}</td>{numbers}</tr>")
+        cells.append((line.name, f"{100 * line.sd:.2f}", *map(share, line.shares), *(f"{100 * error:.2f}" for error in errors)))
     heading = "Components of variance"
-    return [("components", heading, section("components", heading, f'<p class="note">{escaped(HOW)}</p>{wide_table(head, body)}'))]
+    content = render("notes", numerals=(), words=[HOW]) + grid_table(Grid(columns, tuple(cells)))
+    return [("components", heading, section("components", heading, content))]

@@ -17,6 +17,10 @@ BLUE, ORANGE, GREEN, PURPLE, RED, GOLD, CYAN, BROWN = (
 )
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, GOLD, CYAN, BROWN)
 NEUTRAL = "#7f8896"
+SHADES = [[0, "#f3f0e6"], [0.35, "#a9d3c0"], [0.7, "#4696ad"], [1, "#1f4479"]]
+"""Of 0 to 100 %."""
+MOST_WRITTEN = 24
+"""Columns of a map of percents beyond which its numbers do not fit into the cells."""
 BOTTOM = 44  # pixels below the axes
 STANDING_COLOURS = {
     "earns its place": GREEN,
@@ -46,6 +50,26 @@ def faded(colour: str, opacity: float) -> str:
     """A hex colour as rgba."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
+
+
+def percent_map(x: list, y: list[str], z: list[list[float | None]], customdata: list[list], hover: str) -> go.Heatmap:
+    """Percents 0 to 100 (lines, columns) as shades, None as a gap; up to MOST_WRITTEN columns with the numbers in the cells. `hover` is what
+    is said of a touched cell, in Plotly's terms."""
+    return go.Heatmap(
+        x=x,
+        y=y,
+        z=z,
+        text=[["" if one is None else f"{one:.1f}" for one in line] for line in z],
+        texttemplate="%{text}" if len(x) <= MOST_WRITTEN else None,
+        customdata=customdata,
+        zmin=0,
+        zmax=100,
+        colorscale=SHADES,
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        hovertemplate=f"{hover}<extra></extra>",
+    )
 
 
 def figure(traces: Iterable, height: int, left: int = 60, **layout) -> go.Figure:

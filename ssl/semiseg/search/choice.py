@@ -80,9 +80,9 @@ def beaten(mine: Sequence[float], others: Iterable[Sequence[float]], objectives:
 
 
 def _judged(trial: FrozenTrial) -> Judged:
-    scores = {int(seed): score for seed, score in trial.user_attrs.get("scores", {}).items()}
     from semiseg.report.statistics import spread  # and with it scipy, which `--help` does not need
 
+    scores = {int(seed): score for seed, score in trial.user_attrs.get("scores", {}).items()}
     n, _, sd = spread(scores.values())
     return Judged(trial, scores, max(n, 1), trial.values[0], sd / math.sqrt(n) if n > 1 else math.nan)
 
@@ -102,3 +102,8 @@ def _changes(params: Mapping[str, Any], default: Mapping[str, Any] | None) -> in
 def shown(value: object) -> str:
     """A parameter's value as people read it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def settings_said(trial: FrozenTrial) -> str:
+    """The parameters of a trial as words: "lambda1=0.5 target=soft"."""
+    return " ".join(f"{name}={shown(value)}" for name, value in trial.params.items())

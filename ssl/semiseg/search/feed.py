@@ -11,7 +11,7 @@ from rich.console import Console
 from semiseg.config import SettingError
 from semiseg.published import selection_score
 from semiseg.search.candidate import Candidate
-from semiseg.search.choice import Judged, Objective, beaten, leaders, shown
+from semiseg.search.choice import Judged, Objective, beaten, leaders, settings_said
 from semiseg.search.configuration import Configuration
 from semiseg.search.ledger import ENDED, Ledger
 from semiseg.search.monitor import SearchMonitor
@@ -249,7 +249,7 @@ class TrialFeed:
         self.ended = len(self.ledger.all(*ENDED))
         self.leaders = leaders(self.ledger.all())
         known = f", best {self.leaders[0].mean:.1%} (trial {self.leaders[0].trial.number})" if self.leaders else ""
-        settings = " ".join(f"{name}={shown(value)}" for name, value in candidate.trial.params.items())
+        settings = settings_said(candidate.trial)
         self.monitor.say(f"[{self.ended}/{self.ledger.trials}] trial {candidate.trial.number} {what}{known}: {settings}")
         self.news()
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
-from semiseg.report.markup import Section, escaped, numeral, section, wide_table
+from semiseg.report.grid import Grid, named
+from semiseg.report.markup import Section, empty, grid_table, render, section
 from semiseg.report.style import BLUE, NEUTRAL, Drawn, figure
-from semiseg.search.choice import Objective, front, full, shown
+from semiseg.search.choice import Objective, front, full, settings_said
 from semiseg.search.curves import star
 from semiseg.search.folder import NO_TRIAL, SearchResults, default_of
 
@@ -56,20 +57,14 @@ def front_section(search: SearchResults) -> Section | None:
     names = search.objective_names
     if len(names) == 1:
         return None
-    lines, chosen = [], search.chosen
+    chosen = search.chosen
+    heads = [f"{search.label}, %", *(WORDS[name] for name in names[1:])]
+    columns = (*named("row", [""]), *named("number", heads), *named("text", ["settings"]))
+    cells = []
     for one in front(search.trials, names):
         mark = " (picked)" if chosen is not None and one.number == chosen.number else ""
         numbers = [f"{100 * one.values[0]:.2f}", *(f"{value:,.0f}" for value in one.values[1:])]
-        cells = "".join(f'<td class="number">{numeral(words)}</td>' for words in numbers)
-        settings = " ".join(f"{name}={shown(value)}" for name, value in one.params.items())
-        lines.append(f"<tr><td>trial {one.number}{mark}</td>{cells}<td><code>{escaped(settings)}</code></td></tr>")
-    heads = "".join(
-        f'<th class="number">{escaped(words)}</th>' for words in (f"{search.label}, %", *(WORDS[name] for name in names[1:]))
-    )
+        cells.append((f"trial {one.number}{mark}", *numbers, settings_said(one)))
     note = "The same command with --pick and a trial's number compares that one with the default and writes its best.json."
-    content = f'<p class="note">{escaped(note)}</p>{wide_table(["<th></th>", heads, "<th>settings</th>"], lines)}'
-    return (
-        "front",
-        "Front",
-        section("front", "Trials of the Pareto front", content if lines else f'<p class="empty">{NO_TRIAL}</p>'),
-    )
+    content = render("notes", numerals=(), words=[note]) + grid_table(Grid(columns, tuple(cells))) if cells else empty(NO_TRIAL)
+    return ("front", "Front", section("front", "Trials of the Pareto front", content))

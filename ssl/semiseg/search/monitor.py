@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from semiseg.search.choice import Judged, shown
+from semiseg.search.choice import Judged, settings_said
 from semiseg.sweep.monitor import Monitor, Watched
 
 MOST = 5
@@ -40,9 +40,8 @@ def leaders_table(leaders: Sequence[Judged]) -> Table:
         for name, right in (("trial", True), ("selection score", True), ("seeds", True), ("settings", False)):
             table.add_column(name, justify="right" if right else "left")
     for one in leaders:
-        settings = " ".join(f"{name}={shown(value)}" for name, value in one.trial.params.items())
         default = " (default)" if one.trial.user_attrs.get("default") else ""
-        table.add_row(str(one.trial.number), score_words(one), str(one.n), Text(settings + default))
+        table.add_row(str(one.trial.number), score_words(one), str(one.n), Text(settings_said(one.trial) + default))
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 from optuna.trial import FixedTrial, TrialState
@@ -53,6 +53,7 @@ class SearchStudy:
         self.default = Configuration(preset.method, preset.net)
         self.out = results_folder(arguments, run_name(search.name, preset, arguments))
         self.judges = judges_of(arguments, identity_in(self.out / JOURNAL))
+        self._parameters: dict[Net, int] = {}
 
     def open(self) -> None:
         """Open the data, and refuse a default that cannot be trained on them."""
@@ -149,13 +150,13 @@ class SearchStudy:
 
     def parameters_of(self, made: Configuration) -> int:
         """How many parameters the network that is evaluated has, without branches that only training needs."""
-        return self._counted(offline(made.net))
-
-    @cache  # noqa: B019  one study a process
-    def _counted(self, net: Net) -> int:
-        pack = self.bench.pack
-        mean, std = (tuple(map(float, values)) for values in (pack.mean, pack.std))
-        return sum(one.numel() for one in build(net, len(pack.classes), mean=mean, std=std, seed=0).parameters())
+        net = offline(made.net)
+        if net not in self._parameters:
+            pack = self.bench.pack
+            mean, std = (tuple(map(float, values)) for values in (pack.mean, pack.std))
+            built = build(net, len(pack.classes), mean=mean, std=std, seed=0)
+            self._parameters[net] = sum(one.numel() for one in built.parameters())
+        return self._parameters[net]
 
     @cached_property
     def shared(self) -> int:

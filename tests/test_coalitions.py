@@ -2,6 +2,7 @@
 
 from itertools import combinations, permutations
 from math import fsum
+from random import Random
 
 import numpy as np
 import pytest
@@ -77,11 +78,11 @@ def test_shapley_values_of_a_game_by_hand() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 5), st.randoms(use_true_random=False))
-def test_factorial_effects_are_least_squares(count: int, random: object) -> None:
+def test_factorial_effects_are_least_squares(count: int, random: Random) -> None:
     """Of all sets also the plain contrasts; the model of statsmodels has the same terms."""
     players = "abcde"[:count]
     sets = all_sets(players)
-    score = {one: random.random() for one in sets}  # type: ignore[attr-defined]
+    score = {one: random.random() for one in sets}
     found = {term: worth(weights, score) for term, weights in factorial(sets, players).items()}
     assert list(found) == [(p,) for p in players] + list(combinations(players, 2))
     assert found == pytest.approx(regressed(sets, score, list(found)), abs=1e-9)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 import tiny
@@ -28,8 +29,8 @@ MANY = tuple(
 SEVEN = ("S1", "S1 + S2", "full without N2", "full without SA", "full without T2", "full without CR", "full")
 
 
-def asked(table: Ablation, *kinds: Kind, preset: str = "demo", **more: object) -> Planned:
-    found = planned_effects(table, table.presets[preset], Effects(kinds=kinds, **more))  # type: ignore[arg-type]
+def asked(table: Ablation, *kinds: Kind, preset: str = "demo", **more: Any) -> Planned:
+    found = planned_effects(table, table.presets[preset], Effects(kinds=kinds, **more))
     assert found is not None
     return found
 
@@ -161,10 +162,10 @@ def test_a_name_that_another_row_has_is_not_taken() -> None:
         ({"kinds": ("loo",), "of": "nobody"}, "effects.of: got 'nobody'; allowed: S1, S1 + S2"),
     ],
 )  # fmt: skip
-def test_what_is_no_effect_is_refused_in_one_line(more: dict[str, object], said: str) -> None:
+def test_what_is_no_effect_is_refused_in_one_line(more: dict[str, Any], said: str) -> None:
     table = ablate_three_stage.TABLE
     with pytest.raises(SettingError) as raised:
-        planned_effects(table, table.presets["demo"], Effects(**more))  # type: ignore[arg-type]
+        planned_effects(table, table.presets["demo"], Effects(**more))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 

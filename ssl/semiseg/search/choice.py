@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from semiseg.config import SettingError
 
@@ -104,6 +104,6 @@ def shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def settings_said(trial: FrozenTrial) -> str:
+def settings_said(trial: BaseTrial) -> str:
     """The parameters of a trial as words: "lambda1=0.5 target=soft"."""
     return " ".join(f"{name}={shown(value)}" for name, value in trial.params.items())

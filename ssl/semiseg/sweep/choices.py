@@ -9,8 +9,9 @@ from semiseg.config import Data, Train, Weak
 from semiseg.losses import CrossEntropyDice, Dice
 from semiseg.methods import Supervised, ThreeStage
 from semiseg.methods.three_stage import parts
+from semiseg.nets import UNet
 from semiseg.sweep.declaration import Preset
-from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, SHORT, STREET_DATA, THREE_STAGE, TURNED
+from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, SCENES, SHORT, STREET_DATA, THREE_STAGE, TURNED
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,14 @@ CHOICES: dict[str, Choice] = LABELS_ALONE | {
         ),
     ),
     "demo-stages": Choice(
-        base=replace(THREE_STAGE["demo"], seeds=tuple(range(6))),
+        base=Preset(method=SHORT, net=UNet(width=8), train=replace(SCENES, learning_rate=5e-3), seeds=tuple(range(6))),
         row=Row(parts("S1", "S2", "S3", "CR", "T2", "SA", "N2")),
         trains="all three stages",
-        start="cross-entropy, rate 5e-3, no warm-up",
+        start="cross-entropy, rate 5e-3",
         rounds=(
-            {"warm-up 0.1": trained(warmup=0.1), "rate 2e-3": trained(learning_rate=2e-3)},
             {"cross-entropy + Dice": self_trained(objective=CrossEntropyDice())},
-            {"label-only 0.1": self_trained(label_only=0.1)},
+            {"rate 1e-2": trained(learning_rate=1e-2), "rate 2e-2": trained(learning_rate=2e-2)},
+            {"warm-up 0.1": trained(warmup=0.1), "label-only 0.3": self_trained(label_only=0.3)},
         ),
     ),
 }

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 from semiseg.refusals import require
 
-FLAG = re.compile(r"^[^\w\n-]*(?:-\w, )?(--[a-z][\w.-]*)(?:[, ]+(--[a-z][\w.-]*))?(?: \[*\{([\w,.-]+)\}(?!\|))?", re.MULTILINE)
-"""A flag, its opposite and its choices where a line of help begins with them, as of tyro and argparse."""
-WIDE = "2000"
-"""Columns of a help whose lines are not broken."""
+FLAG = re.compile(r"(?:^ *|│ )(?:-\w, )?(--[a-z][\w.-]*\w)(?:, (--[a-z][\w.-]*\w))?(?: \[*\{([\w,.-]+)\}(?!\|))?", re.MULTILINE)
+"""A flag, its opposite and its choices where a line of help begins with them: of argparse, or in one of tyro's boxes."""
+NARROW = "80"
+"""Columns of a help in which tyro puts no boxes side by side."""
 
 BASH = """\
 declare -gA _semiseg_known
@@ -62,7 +62,7 @@ def flags(run: Callable[[list[str]], int]) -> str:
     """A line for each flag that `run(["--help"])` prints, with its choices behind it where it has some."""
     said = io.StringIO()
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = WIDE
+    os.environ["COLUMNS"] = NARROW
     try:
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
             run(["--help"])

@@ -3,7 +3,7 @@
 Everything is run once a round, one after the other, so that what else the machine does meets all parts alike. CPU seconds are those of
 a process and all that it has started and seen end; the first training step is timed by the clock, from the start of the command to the
 first forward pass of a network in a trial's process, and compared with the sum of `import torch`, a bare `ray.init` and a bare actor
-that imports torch, in one process. The numbers of docs/measured.md come from
+that imports torch, in one process. Takes an estimated 10 minutes. The numbers of docs/measured.md come from
 
     python analysis/bench_start.py 5
 """

@@ -4,8 +4,8 @@ The bare loop has no framework: on ready tensors it makes the passes that a step
 images of the same shapes, channels_last, teachers without gradients), cross-entropy with ready masks and with the teacher's argmax,
 backward, fused Adam and a moving average by torch._foreach_lerp_. Both loops take turns in one process on one thread; a ratio is the
 median over the blocks, with the interval of order statistics that holds the median with at least 95 %. Steps are those of the middle
-of a stage, where every term counts, and each is followed by an update of the moving average, if there is one. The numbers of
-docs/measured.md come from
+of a stage, where every term counts, and each is followed by an update of the moving average, if there is one. Takes about
+a quarter of an hour. The numbers of docs/measured.md come from
 
     python analysis/bench_steps.py
 """

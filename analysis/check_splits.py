@@ -3,7 +3,7 @@
 Opens a data set as a sweep does, splits it with every share of labels that is named, and checks by id and by pixels: each subset
 lies inside the next larger one; labelled images are training images; nothing is both trained on and scored, nor scored twice;
 selection and test are the same for every share. Prints the counts; exit status 1 and one line per violation when something is
-wrong, 2 when the data cannot be used.
+wrong, 2 when the data cannot be used. Takes about a second on the built-in scenes.
 
     python analysis/check_splits.py --data.name oxford_pets --data.root PATH/oxford-iiit-pet --labelled 0.05 0.1 0.25
 """

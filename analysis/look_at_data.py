@@ -3,7 +3,7 @@
 Opens a data set as a sweep does and prints what was understood, then what may be a mistake: classes that are missing in the
 labelled images, in selection or in test; one patient in selection; constant images; the same pixels twice. Writes one HTML page,
 which loads nothing from elsewhere: images as they are packed, their masks on them, and what weak augmentation and each perturbation
-make of both. Exit status 0, and 2 with one line when the data cannot be used. Takes seconds on a thousand images.
+make of both. Exit status 0, and 2 with one line when the data cannot be used. Takes a few seconds on a thousand images.
 
     python analysis/look_at_data.py --data.name folder --data.root my_images --out data.html
 """

@@ -15,10 +15,14 @@ from data_trees import SHARED
 from PIL import Image
 from search_studies import make_search
 
+from semiseg.__main__ import OPTIONS
 from semiseg.data import DATASETS
 from semiseg.methods import METHODS
 from semiseg.nets import NETS
 from semiseg.sweep.bench import Bench
+from semiseg.tool.commands import COMMANDS as TOOL
+from semiseg.tool.commands import scripts
+from semiseg.tool.completion import flags
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -38,7 +42,16 @@ def commands(text: str) -> set[str]:
     """What the text tells to type, in blocks and between backticks: scripts and make targets, without comments."""
     blocks = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
     inline = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
-    return {line.split(" #")[0].strip() for line in (*blocks, *inline) if line.startswith(("python ", "make "))}
+    found = {line.split(" #")[0].strip() for line in (*blocks, *inline) if line.startswith(("python ", "make ", "semiseg "))}
+    return {as_script(command) for command in found}
+
+
+def as_script(command: str) -> str:
+    """`semiseg NAME WORDS` as Python and the script of that name, others as they are."""
+    door, name, *words = command.split(" ")
+    if door != "semiseg" or name not in scripts():
+        return command
+    return " ".join(["python", str(scripts()[name].relative_to(ROOT)), *words])
 
 
 COMMANDS = sorted(set().union(*map(commands, TEXTS.values())))
@@ -72,6 +85,16 @@ def test_every_page_of_a_method_has_its_parts() -> None:
 def test_make_targets_exist(command: str) -> None:
     said = subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("semiseg ")])
+def test_what_else_the_tool_is_told_exists(command: str) -> None:
+    _, name, *words = shlex.split(command)
+    if name in OPTIONS:
+        assert len(words) == len(OPTIONS[name][1])
+        return
+    known = flags(importlib.import_module(TOOL[name]).main).split()
+    assert [word for word in words if word.startswith("--") and word not in known] == []
 
 
 @pytest.fixture(scope="module")

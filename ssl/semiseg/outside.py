@@ -1,16 +1,31 @@
-"""Paths as people write them on a command line, read in one place: `~`, URIs where a folder is meant, folders to write to."""
+"""Paths as people write them on a command line, read in one place: `~`, URIs where a folder is meant, folders to write to; and what they
+type to run this again."""
 
+import os
 import re
+import shlex
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from semiseg.config import SettingError
+from semiseg.refusals import SettingError
 
 URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 """Path() has made one slash out of two by the time it is seen."""
+
+
+DOORS = ("semiseg", "python -m semiseg")
+"""What sys.argv[0] begins with, before a name, where no script was called."""
+
+
+def command_line(words: Sequence[str]) -> str:
+    """What a person types to run this with these words: `semiseg NAME WORDS`, or Python and the script, from this folder."""
+    door, _, name = sys.argv[0].rpartition(" ")
+    called = [*door.split(), name] if door in DOORS else ["python", os.path.relpath(sys.argv[0])]
+    return shlex.join([*called, *words])
 
 
 def local_path(path: Path, name: str) -> Path:

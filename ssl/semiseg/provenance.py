@@ -11,7 +11,7 @@ from typing import Any
 from semiseg.lazy import torch
 from semiseg.machine import cpu_kind
 
-LIBRARIES = ("torch", "torchvision", "kornia", "numpy", "pyarrow", "ray")
+LIBRARIES = ("semiseg", "torch", "torchvision", "kornia", "numpy", "pyarrow", "ray")
 
 
 def provenance(device: torch.device, git: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def device_name(device: torch.device) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that are installed; a stage can be trained where ray is not."""
+    """Versions of this package and the libraries that are installed; a stage can be trained where ray is not."""
     found = {}
     for name in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
@@ -50,6 +50,7 @@ def git_revision() -> str:
         return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy may lie in somebody else's checkout
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -7,6 +7,7 @@ from typing import Any
 from semiseg.config import Train
 from semiseg.lazy import torch
 from semiseg.methods import name_of
+from semiseg.outside import command_line
 from semiseg.provenance import provenance
 from semiseg.search.arguments import SearchArguments
 from semiseg.search.configuration import Configuration
@@ -15,7 +16,7 @@ from semiseg.search.feed import evaluations
 from semiseg.search.judging import Judges
 from semiseg.search.space import Space, extent
 from semiseg.stage import Stage, by_content, for_key, of_training, plain
-from semiseg.sweep.bench import Bench, command_line
+from semiseg.sweep.bench import Bench
 
 
 def identity_of(

@@ -4,9 +4,6 @@ machine, the cost, the cluster."""
 from __future__ import annotations
 
 import math
-import os
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -192,11 +189,6 @@ def run_name(name: str, preset: Preset, arguments: Common[Any]) -> str:
     """The name of a run: of what was declared, with the data set unless it is the built-in one; quick ones and development apart."""
     data = "" if preset.data.name == "synthetic" else f"-{preset.data.name}"
     return f"{name}{data}{'-development' * arguments.development}{'-quick' * arguments.quick}"
-
-
-def command_line(words: Sequence[str]) -> str:
-    """What a person types to run this script with these words."""
-    return shlex.join(["python", os.path.relpath(sys.argv[0]), *words])
 
 
 def duration(seconds: float) -> str:

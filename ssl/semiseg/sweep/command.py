@@ -2,12 +2,12 @@
 
 import errno
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from semiseg.config import SettingError
+from semiseg.outside import command_line
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.effects import planned_effects
@@ -91,6 +91,5 @@ def guarded(run: Callable[[list[str]], int], argv: Sequence[str] | None) -> int:
         print(f"error: cannot write to {error.filename or 'a disk'} ({error.strerror}); allowed: {again}", file=sys.stderr)
         return FAILED
     except Stopped as stopped:
-        again = shlex.join(["python", sys.argv[0], *words])
-        print(f"\nstopped by {stopped}; the same command goes on from here: {again}", file=sys.stderr)
+        print(f"\nstopped by {stopped}; the same command goes on from here: {command_line(words)}", file=sys.stderr)
         return 128 + stopped.number

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from semiseg.codec import write_row
 from semiseg.config import require
 from semiseg.methods import name_of
-from semiseg.outside import writable_folder
+from semiseg.outside import command_line, writable_folder
 from semiseg.results import StudyRecord, read
 from semiseg.results.records import ReportOptions
 from semiseg.runner import Place
 from semiseg.stage import Stage
 from semiseg.sweep.anchors import Anchored, anchored
 from semiseg.sweep.arguments import Common
-from semiseg.sweep.bench import DONE, FAILED, Bench, command_line, duration, results_folder, run_name
+from semiseg.sweep.bench import DONE, FAILED, Bench, duration, results_folder, run_name
 from semiseg.sweep.collect import Collector, States
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.draws import design_of, draw_records, settled

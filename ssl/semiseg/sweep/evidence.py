@@ -31,6 +31,8 @@ class Evidence:
     """CPU hours that are planned."""
     printed: str
     """What the paper prints of it, with its place and unit; "nothing" where it is silent."""
+    rows: tuple[str, ...] = ()
+    """Rows whose difference from labels alone decides the claim; none: all that have an anchor."""
 
     def __post_init__(self) -> None:
         words = shlex.split(self.command)

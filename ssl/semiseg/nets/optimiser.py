@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from semiseg.config import Train
 from semiseg.lazy import nn, torch
+from semiseg.nets.eager import eager
 
 
 def optimiser(net: torch.nn.Module, train: Train) -> torch.optim.Optimizer:
@@ -23,9 +24,9 @@ def optimiser(net: torch.nn.Module, train: Train) -> torch.optim.Optimizer:
         if found
     ]
     if train.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.betas[0], fused=True)
+        return eager(torch.optim.SGD)(groups, lr=train.learning_rate, momentum=train.betas[0], fused=True)
     kind = torch.optim.AdamW if train.optimiser == "adamw" else torch.optim.Adam
-    return kind(groups, lr=train.learning_rate, betas=train.betas, fused=True)
+    return eager(kind)(groups, lr=train.learning_rate, betas=train.betas, fused=True)
 
 
 def decayed_or_not(found: list[nn.Parameter], kind: str) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from test_data_folder import TRUTH, fails, folder, opened, put
 
+import compare_dmt
 from semiseg.config import Data
 from semiseg.data import split
 from semiseg.data.groups import draw_test
 from semiseg.data.source import share_of, shuffled
+from semiseg.sweep.arguments import parse
 
 
 def labelled_of(root: Path, **settings: Any) -> set[str]:
@@ -31,10 +33,10 @@ def test_the_images_of_labelled_txt_are_the_labelled_ones_whatever_the_seed(tmp_
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("b\nx\n", r"labelled.txt, line 2: got 'x'; allowed: the name of a file in .*images"),
-        ("b\nj\n", r"labelled.txt, line 2: got 'j'; allowed: a training image with a mask"),
-        ("b\nb.png\n", r"labelled.txt, line 2: got 'b.png', which is listed before; allowed: each name once"),
-        ("\n", r"labelled.txt: got no name; allowed: the training images whose masks are used, one a line, or no such file"),
+        ("b\nx\n", r"labelled.txt, line 2: got 'x'; allowed: a training image with a mask, the nearest is '[a-h]'"),
+        ("b\nj\n", r"labelled.txt, line 2: got 'j'; allowed: a training image with a mask, such as '[a-h]'"),
+        ("b\nb.png\n", r"labelled.txt, line 2: got 'b.png', of which 'b' is listed before; allowed: each id once"),
+        ("\n", r"labelled.txt: got no name; allowed: labelled training images, an id a line"),
     ],
 )
 def test_labelled_txt_that_cannot_be_meant_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -54,6 +56,30 @@ def test_a_volume_in_labelled_txt_is_all_of_its_slices_and_an_id_is_one(tmp_path
     (root / "test.txt").write_text("d\n")
     (root / "labelled.txt").write_text("b\nc_p002\n")
     assert opened(root).listed == {*(f"b_p{page:03d}" for page in range(4)), "c_p002"}
+
+
+def test_a_patient_in_labelled_txt_is_all_of_his_training_images(tmp_path: Path) -> None:
+    root = grouped(tmp_path / "root", "a1 a2 a3 b1 c1 c2 e1 e2")
+    (root / "groups.csv").write_text(
+        "".join(f"{name},patient {name[0]}\n" for name in ("a1", "a2", "a3", "b1", "c1", "c2", "e1", "e2"))
+    )
+    (root / "test.txt").write_text("e1\ne2\n")
+    (root / "labelled.txt").write_text("patient a\nJPEGImages/c1.jpg SegmentationClass/c1.png\n")
+    assert opened(root).listed == {"a1", "a2", "a3", "c1"}
+    (root / "labelled.txt").write_text("patient e\n")
+    fails(root, r"labelled.txt, line 1: got 'patient e'; allowed: a training image with a mask")
+
+
+def test_a_published_list_in_the_folder_takes_the_place_of_a_presets_number(tmp_path: Path) -> None:
+    root = folder(tmp_path / "root", images=10)
+    words = ["--data.name", "folder", "--data.root", str(root)]
+    number = parse(compare_dmt.TABLE, words)[1].data.labelled
+    assert number is not None
+    (root / "labelled.txt").write_text("b\nf\n")
+    assert parse(compare_dmt.TABLE, words)[1].data.labelled is None
+    assert parse(compare_dmt.TABLE, ["--data.name=folder", f"--data.root={root}"])[1].data.labelled is None
+    assert parse(compare_dmt.TABLE, [*words, "--data.labelled", "1"])[1].data.labelled == 1
+    assert parse(compare_dmt.TABLE, ["--data.root", str(root)])[1].data.labelled == number  # of another data set
 
 
 def test_lists_of_other_tools_are_read_as_they_are(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ pages are channels. Pixels in which all bands hold GDAL's value for no data are 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -34,12 +35,14 @@ from semiseg.data.classes import class_ids, read_classes
 from semiseg.data.dataset import DataSet
 from semiseg.data.groups import Groups, Told, draw_test, need_one_side, read_groups
 from semiseg.data.images import Photos
-from semiseg.data.listing import composed, labelled_names, meant, named_files, read_lists, spellings
+from semiseg.data.labelled_list import listed_ids
+from semiseg.data.listing import composed, meant, named_files, read_lists, spellings
 from semiseg.data.masks import to_ids
 from semiseg.data.nifti import is_nifti
 from semiseg.data.source import IGNORE, Item, Labels, Source, folder_of, stamp_of
 from semiseg.data.stacks import VARIANTS, layouts_of, linked, plane_of, size_of, slices_of, spacing_of
 
+LABELLED = "labelled.txt"
 TEST_SHARE = 0.2
 SHORTER_SIDE = 128
 MOST_SIZES = 256  # about so many images, evenly spread over the names, whose headers are read to choose the default size
@@ -112,14 +115,12 @@ def folder(data: Data) -> Source:
 
     used = [file for pair in pairs.values() for file in pair] + [*plain.values()]
     shown = [(mask, None) for _, mask in pairs.values()] + [(file, layouts) for file in plain.values()]
-    training = {item.id: places[item][0] for item in places if item.split == "train"}
-    listed = labelled_names(root, root / "images", images, training)
-    return Source(
+    source = Source(
         items=tuple(places),
         classes=declared.names if declared else (),
         palette=(),
         read=read,
-        stamp=stamp_of(root, used, [*places], declared, plane, data.channels, sorted(groups.items()), sorted(listed), linked(used)),
+        stamp="",
         default_size=usual_size([size_of(file, plane, known) for file, known in shown[:: max(1, len(shown) // MOST_SIZES)]]),
         default_labelled=max(1, sum(item.split == "train" for item in places) // 10),
         where=where,
@@ -129,9 +130,12 @@ def folder(data: Data) -> Source:
         volume=volume,
         spacing=lambda item: distances(places[item][1]),
         unit="mm" if all(is_nifti(image) for _, image, _, _ in places.values()) else "map units",
-        listed=listed,
         attributes={name: attribute(of) for name, of in (told.attributes if told else {}).items()},
     )
+    file = root / LABELLED
+    listed = listed_ids(file, source) if file.is_file() else frozenset()
+    options = ([*places], declared, plane, data.channels, sorted(groups.items()), sorted(listed), linked(used))
+    return replace(source, listed=listed, stamp=stamp_of(root, used, *options))
 
 
 def told_groups(root: Path, images: dict[str, Path], plain: dict[str, Path], data: Data) -> Groups | None:

@@ -86,42 +86,19 @@ def read_lists(root: Path, images: dict[str, Path]) -> dict[str, str] | None:
     splits: dict[str, str] = {}
     for name in there:
         split = name if name != "val" else "selection" if "test" in there else "test"
-        for _, _, stem in listed_in(root / f"{name}.txt", spellings(images), root / "images", splits):
+        for stem in listed_in(root / f"{name}.txt", spellings(images), root / "images", splits):
             splits[stem] = split
     if "train" not in there:
         splits |= {name: "train" for name in images if name not in splits}
     return splits
 
 
-def listed_in(file: Path, spelled: Mapping[str, str], where: Path, seen: Mapping[str, str]) -> Iterable[tuple[int, str, str]]:
-    """Number, text and name of each line of a list. SettingError for an unknown name, and one of those `seen` by then."""
+def listed_in(file: Path, spelled: Mapping[str, str], where: Path, seen: Mapping[str, str]) -> Iterable[str]:
+    """The name on each line of a list. SettingError for an unknown name, and one of those `seen` by then."""
     for number, text in read_lines(file, lambda text: meant(text, spelled) is not None):
         stem = meant(text, spelled)
         if stem is None:
             raise SettingError(f"{file}, line {number}: got {text!r}; allowed: the name of a file in {where}")
         if stem in seen:
             raise SettingError(f"{file}, line {number}: got {text!r}, which is listed before; allowed: each name once, in one list")
-        yield number, text, stem
-
-
-def labelled_names(root: Path, images: Path, names: Iterable[str], training: Mapping[str, str]) -> frozenset[str]:
-    """Ids of the training images that labelled.txt lists; none without it.
-
-    names: those of all files of images; training: of each training image's id its file's name. A file of several
-    slices stands for all of them, and an id for one.
-    """
-    file = root / "labelled.txt"
-    if not file.is_file():
-        return frozenset()
-    ids: dict[str, str] = {}
-    for number, text, name in listed_in(file, spellings([*names, *training]), images, {}):
-        of = [name] if name in training else [one for one, stem in training.items() if stem == name]
-        if not of:
-            raise SettingError(f"{file}, line {number}: got {text!r}; allowed: a training image with a mask")
-        for one in of:
-            if one in ids:
-                raise SettingError(f"{file}, line {number}: got {text!r}, which is listed before; allowed: each name once")
-            ids[one] = name
-    if not ids:
-        raise SettingError(f"{file}: got no name; allowed: the training images whose masks are used, one a line, or no such file")
-    return frozenset(ids)
+        yield stem

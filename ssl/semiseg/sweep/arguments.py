@@ -11,10 +11,12 @@ from semiseg.change import part_of, with_values
 from semiseg.codec import read_value
 from semiseg.config import Data, Net, SettingError, Train, require
 from semiseg.data import DATASETS
+from semiseg.data.folder import FOLDER, LABELLED
 from semiseg.development import RESERVED, SCENES, development_data, is_development, reserved
 from semiseg.measures import check_names
 from semiseg.methods import Method, name_of
 from semiseg.nets import UNet, net_named
+from semiseg.outside import local_path
 from semiseg.results.draws import Vary
 from semiseg.results.records import ReportOptions
 from semiseg.sweep.anchors import AnchorKind, check_kinds
@@ -135,9 +137,17 @@ def resolve_preset(presets: Mapping[str, Preset], small: Quick, words: Sequence[
             preset = with_values(preset, {name: read_value(type(part), field_name, text)})
     if (net := _read({NET: {}}, words)[0][NET.removeprefix("--")]) is not None:
         preset = replace(preset, net=net_named(net, preset.net))
-    if _names(words, "--data.labelled-list") and not _names(words, "--data.labelled"):
+    if _lists_labelled(words, preset.data) and not _names(words, "--data.labelled"):
         preset = replace(preset, data=replace(preset.data, labelled=None))  # as many as are listed
     return preset, early, rest
+
+
+def _lists_labelled(words: Sequence[str], data: Data) -> bool:
+    """Whether a list names the labelled images: that of --data.labelled-list, or the one in the folder that the words or `data` name."""
+    said = _read({"--data.name": {}, "--data.root": {"type": Path}}, words)[0]
+    name, root = said["data.name"] or data.name, said["data.root"] or data.root
+    in_folder = name == FOLDER.name and root is not None and (local_path(root, "data.root") / LABELLED).is_file()
+    return in_folder or _names(words, "--data.labelled-list")
 
 
 def _names(words: Sequence[str], flag: str) -> bool:

@@ -1,0 +1,1 @@
+"""The subcommands of `semiseg NAME`, one module each; `commands` lists them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -28,6 +28,17 @@ more."""
 
 Place = tuple[slice, slice]
 """Rows and columns of an image."""
+
+
+class Shown(Protocol):
+    """Images by row, as a pack has them."""
+
+    @property
+    def heights(self) -> np.ndarray: ...
+    @property
+    def widths(self) -> np.ndarray: ...
+    def image(self, row: int, /) -> np.ndarray: ...
+    def ranges_of(self, rows: Sequence[int], /) -> list[np.ndarray] | None: ...
 
 
 class Window(NamedTuple):
@@ -61,7 +72,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def predict(
-    network: nn.Module, pack: Pack, rows: Sequence[int] | np.ndarray, train: Train, *, batch: int, device: torch.device
+    network: nn.Module, pack: Shown, rows: Sequence[int] | np.ndarray, train: Train, *, batch: int, device: torch.device
 ) -> Iterator[Tile]:
     """Tiles of every row on `device`, no augmentation: an image is one tile unless `train.sliding_window` cuts it into several.
 
@@ -73,7 +84,7 @@ def predict(
 
 
 def _predicted(
-    network: nn.Module, pack: Pack, rows: Sequence[int] | np.ndarray, train: Train, *, batch: int, device: torch.device
+    network: nn.Module, pack: Shown, rows: Sequence[int] | np.ndarray, train: Train, *, batch: int, device: torch.device
 ) -> Iterator[tuple[list[tuple[int, Window]], Tensor]]:
     """Windows of one size with their rows, and the probabilities (N,C,h,w) of all that they see."""
     most = MOST_WHOLE if train.sliding_window is None else MOST_WINDOWS
@@ -247,7 +258,7 @@ def check_scoring(train: Train, pack: Pack) -> None:
             require(sizes.setdefault(volume, size) == size, "train.metrics", name, allowed)
 
 
-def _seen(pack: Pack, rows: Sequence[int] | np.ndarray, train: Train) -> Iterator[tuple[int, Window]]:
+def _seen(pack: Shown, rows: Sequence[int] | np.ndarray, train: Train) -> Iterator[tuple[int, Window]]:
     for row in (int(row) for row in rows):
         for window in windows(int(pack.heights[row]), int(pack.widths[row]), train.sliding_window, train.window_overlap):
             yield row, window

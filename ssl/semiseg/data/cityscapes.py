@@ -89,6 +89,7 @@ def cityscapes(data: Data) -> Source:
         classes=tuple(CLASSES),
         palette=tuple(colour for _, colour in CLASSES.values()),
         read=read,
+        values=lambda: tuple((label,) for label, _ in CLASSES.values()),
         stamp=stamp_of(root, [file for pair in files.values() for file in pair], [*files], black),
         default_size=SIZE,
         default_labelled=LABELLED,

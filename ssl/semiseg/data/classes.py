@@ -6,7 +6,7 @@ from pathlib import Path
 
 from semiseg.config import SettingError
 from semiseg.data.arrays import is_grey
-from semiseg.data.masks import LARGEST, Value, all_values, codes_in, palette_of, show, unpacked
+from semiseg.data.masks import LARGEST, Value, all_values, codes_in, first_values, palette_of, show, unpacked
 from semiseg.data.source import IGNORE, Labels, read_lines
 
 MOST = 254  # classes: ids 0..253 and 255 for ignore
@@ -67,7 +67,7 @@ def class_ids(masks: Sequence[Path], declared: Declared | None) -> tuple[dict[Va
     else:
         ids = found(masks)
         names = tuple(f"class {i}" for i in range(len(ids)))
-    values = {i: value for value, i in reversed(ids.items()) if i != IGNORE}
+    values = first_values(ids)
     of_file = palette_of(masks[0]) or []
     spare = distinct(len(names))
     colours = []

@@ -37,7 +37,7 @@ from semiseg.data.groups import Groups, Told, draw_test, need_one_side, read_gro
 from semiseg.data.images import Photos
 from semiseg.data.labelled_list import listed_ids
 from semiseg.data.listing import composed, meant, named_files, read_lists, spellings
-from semiseg.data.masks import to_ids
+from semiseg.data.masks import to_ids, values_of
 from semiseg.data.nifti import is_nifti
 from semiseg.data.source import IGNORE, Item, Labels, Source, folder_of, stamp_of
 from semiseg.data.stacks import VARIANTS, layouts_of, linked, plane_of, size_of, slices_of, spacing_of
@@ -125,6 +125,7 @@ def folder(data: Data) -> Source:
         default_labelled=max(1, sum(item.split == "train" for item in places) // 10),
         where=where,
         group=lambda item: groups.get(places[item][0]) or volume(item),
+        values=lambda: values_of(labels()[0]),
         discover=lambda: labels()[1],
         finish=photos.finish,
         volume=volume,

@@ -214,6 +214,16 @@ def to_ids(raw: np.ndarray, ids: Mapping[Value, int], file: Path) -> np.ndarray:
     return out
 
 
+def first_values(ids: Mapping[Value, int]) -> dict[int, Value]:
+    """The first value of each class id."""
+    return {i: value for value, i in reversed(ids.items()) if i != IGNORE}
+
+
+def values_of(ids: Mapping[Value, int]) -> tuple[tuple[int, ...], ...]:
+    """`first_values` of ids 0..C-1 in their order: (index,) or a colour each."""
+    return tuple((value,) if isinstance(value, int) else value for _, value in sorted(first_values(ids).items()))
+
+
 def listing(ids: Mapping[Value, int], most: int = 24) -> list[str]:
     """The values of a mapping as text, at most `most` of them, the ignored ones marked."""
     texts = [f"{show(value)}{' (ignore)' if i == IGNORE else ''}" for value, i in ids.items()]

@@ -55,6 +55,15 @@ class Normalisation(NamedTuple):
             return f"window {self.low!r}..{self.high!r}"
         return f"{self.kind}{f' {self.low!r}..{self.high!r}' if self.kind == 'percentile' else ''} over {self.over}"
 
+    @classmethod
+    def read(cls, text: str) -> "Normalisation":
+        """What `str` has made of one."""
+        kind, _, rest = text.partition(" ")
+        numbers, _, over = rest.rpartition("over ") if kind != "window" else (rest, "", "image")
+        low, _, high = numbers.strip().partition("..")
+        found = cls(kind or "dataset", over or "image")  # type: ignore[arg-type]  # the words are those of `str`
+        return found._replace(low=float(low), high=float(high)) if high else found
+
 
 AS_THE_SET_SAYS = Normalisation()
 

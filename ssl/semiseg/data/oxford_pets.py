@@ -29,7 +29,7 @@ from semiseg.config import Data, SettingError
 from semiseg.data.dataset import DataSet, Published
 from semiseg.data.download import above, torchvision
 from semiseg.data.images import Photos
-from semiseg.data.masks import Value, to_ids
+from semiseg.data.masks import Value, to_ids, values_of
 from semiseg.data.source import IGNORE, Item, Source, folder_of, read_lines, share_of, shuffled, stamp_of
 
 TORCHVISIONS = "oxford-iiit-pet"
@@ -76,6 +76,7 @@ def oxford_pets(data: Data) -> Source:
         classes=tuple(classes),
         palette=tuple(classes.values()),
         read=read,
+        values=lambda: values_of({2: 0, 1: 1, BORDER: 2} if "border" in classes else {2: 0, 1: 1}),
         stamp=stamp_of(root, [file for pair in files.values() for file in pair], [*files], *sorted(options)),
         default_size=SIZE,
         default_labelled=max(1, [*splits.values()].count("train") // 10),

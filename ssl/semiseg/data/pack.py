@@ -21,7 +21,7 @@ from semiseg.data.normalise import AS_THE_SET_SAYS, Normalisation, scaled
 from semiseg.data.packing import write_pack
 from semiseg.data.source import Source
 
-FORMAT = 3  # raise it whenever the same files would give other pixels or another layout: an older cache is then not found
+FORMAT = 4  # raise it whenever the same files would give other pixels or another layout: an older cache is then not found
 DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError)
 """What comes up in a file that is cut short, overwritten or of another kind."""
 
@@ -43,6 +43,8 @@ class Pack:
     mean, std       float64 (C,), what the network subtracts and divides by: of the training images in [0,1]; std is at least a level
     image_level     whether a class belongs to a whole image: then every mask is constant
     counts          int64 (N,C+1), pixels of each class in a row's mask, the ignored ones last; zeros without a mask
+    values          what mask files hold for each class: an index (7,), or red, green and blue
+    size            height and width to which all images were resized; None: each has its own
     kinds           number of images by kind of file they were read from, such as "8-bit colour PNG"; {} where nobody says
     fingerprint     sha256 over decoded pixels, masks, ids, splits and class names: equal for equal data, wherever it lies; of other
                     than 8-bit colour images also over type, volumes and spacings, and over groups where they are normalised
@@ -83,6 +85,8 @@ class Pack:
         self.normalise: str = about["normalise"]
         self.volumes: list[str] = about["volumes"] or self.ids
         self.spacings = numbers(table, "spacing", (3,))
+        self.values: tuple[tuple[int, ...], ...] = tuple(map(tuple, about["values"]))
+        self.size: tuple[int, int] | None = None if about["size"] is None else tuple(about["size"])
         self.unit: str = "pixels" if self.spacings is None else about["unit"]
         self._ranges = numbers(table, "ranges", (2, self.channels))
         self._images = views(table["image"])

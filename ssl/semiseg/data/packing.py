@@ -54,6 +54,8 @@ def write_pack(source: Source, name: str, size: tuple[int, int] | None, aside: P
         "channels": channels,
         "normalise": str(how),
         "kinds": dict(source.finish()),
+        "values": source.values() or [[i] for i in range(len(tally.classes))],
+        "size": size,
     }
     # What is only known after the last image goes into the schema, which an Arrow file begins with: copy batch by batch.
     finished = aside / "pack.arrow"

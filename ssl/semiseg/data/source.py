@@ -69,6 +69,8 @@ class Source:
     """What else is known of an item, by name, such as the breed of a pet: labelled subsets may be stratified by it."""
     default_normalise: tuple[Normalise, Scope] | None = None
     """Normalisation and what it is over where Data.normalise is None; None: "dataset" for uint8, else ("minmax", "dataset")."""
+    values: Callable[[], tuple[tuple[int, ...], ...]] = tuple
+    """What mask files hold for class ids 0..C-1: an index, or red, green and blue; empty: the ids. Called once, while packing."""
     discover: Callable[[], Labels] | None = None
     """Classes and palette of a data set that has to open its masks to know them; called once, while packing."""
     image_level: bool = False

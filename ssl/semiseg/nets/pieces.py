@@ -32,7 +32,9 @@ class Fit(nn.Module):
         self.multiple, self.least = multiple, least
 
     def forward(self, image: Tensor) -> Tensor:
-        height, width = (max(-(-side // self.multiple) * self.multiple, self.least) - side for side in image.shape[-2:])
+        # not -(-side // multiple): ONNX divides whole numbers towards zero
+        rounded = [(side + self.multiple - 1) // self.multiple * self.multiple for side in image.shape[-2:]]
+        height, width = (max(up, self.least) - side for up, side in zip(rounded, image.shape[-2:], strict=True))
         return F.pad(image, (0, width, 0, height), mode="replicate") if height or width else image
 
 

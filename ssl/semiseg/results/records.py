@@ -19,6 +19,7 @@ from semiseg.results.decode import decode, encode
 from semiseg.results.draws import DrawRecord, Vary
 from semiseg.results.effects import EffectsRecord
 from semiseg.results.files import first_line, write_bytes
+from semiseg.results.inputs import InputRecord
 from semiseg.results.printed import PrintedSpread
 from semiseg.results.until import UntilRecord
 
@@ -205,6 +206,8 @@ class StudyRecord:
     report: ReportOptions = field(default_factory=ReportOptions)
     effects: EffectsRecord | None = None
     """What was asked of which parts; None: nothing."""
+    inputs: InputRecord | None = None
+    """What the networks are shown; None in studies of before."""
 
     def __post_init__(self) -> None:
         rows = self.rows

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from semiseg.config import Net, Train
 from semiseg.data import Pack, Splits
 from semiseg.development import is_development
+from semiseg.inputs import input_record
 from semiseg.lazy import torch
 from semiseg.methods import METHODS, Method, name_of
 from semiseg.provenance import device_name, versions
@@ -100,6 +101,7 @@ def study_record(
         slots=slots,
         report=report,
         effects=effects,
+        inputs=input_record(pack),
     )
 
 

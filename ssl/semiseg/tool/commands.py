@@ -6,7 +6,10 @@ from pathlib import Path
 import semiseg
 from semiseg.refusals import SettingError
 
-COMMANDS: Mapping[str, str] = {}
+COMMANDS: Mapping[str, str] = {
+    "export": "semiseg.tool.export",
+    "predict": "semiseg.tool.predict",
+}
 """Commands by name, and the module of each, whose `main(words)` returns the exit status; the first line of its docstring is shown."""
 FOLDERS = ("sweeps", "analysis")
 """Folders of scripts, in the order of the list."""

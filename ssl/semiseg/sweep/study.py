@@ -183,6 +183,7 @@ class Study:
             net=bench.net,
             train=bench.train,
             has=has,
+            light=bench.place.open_store().has_light,
             anchors=self.anchored.words,
             design=self.design,
         )

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ssl" / "semiseg"
 LEVELS = """
 refusals lazy < annotations data_settings < config < coalitions machine measures outside waiting < provenance change development < stage < batch < hard < device losses metrics schedules < ema < augment < data nets < gauges methods < codec norms < evaluate < pseudo < batches < outcome quality < train < remote < store < derived <
-results < published < runner < sweep < search
+results < published users < runner < sweep < search < care < tool
 """
 LEVEL = {name: level for level, names in enumerate(LEVELS.replace("\n", " ").split("<")) for name in names.split()}
 REPORT = {

@@ -113,6 +113,7 @@ class Store:
             (aside / STAGE_FILE).write_text(recorded(info | {"files": files}), encoding="utf-8")
         if self.remote is not None:
             self.remote.upload_stage(self.local / key, key)
+        self._drop_light(key)
         self.drop_checkpoint(key)
 
     def adopt(self, key: str, write: Callable[[Path], None], *, light: bool = False) -> None:
@@ -124,6 +125,8 @@ class Store:
             write(aside)
         if self.remote is not None and not light:
             self.remote.upload_stage(path, key)
+        if not light:
+            self._drop_light(key)
 
     def add(self, key: str, name: str, write: Callable[[Path], None]) -> Path:
         """Add a file that follows from a finished stage (its pseudo-masks) unless it is there; returns its path."""
@@ -210,6 +213,9 @@ class Store:
             return False
         self.there.add(key)
         return True
+
+    def _drop_light(self, key: str) -> None:
+        shutil.rmtree(self.local / LIGHT / key, ignore_errors=True)
 
     def _checkpoint(self, key: str) -> tuple[Path, str]:
         return self.local / UNFINISHED / f"{key}.pt", f"{UNFINISHED}/{key}.pt"

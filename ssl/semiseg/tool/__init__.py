@@ -1,0 +1,1 @@
+"""One command for everything: `semiseg NAME ARGUMENTS...`, from any folder."""

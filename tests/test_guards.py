@@ -14,8 +14,8 @@ PACKAGE = ROOT / "ssl" / "semiseg"
 LEVELS = """
 refusals lazy < annotations data_settings < config < coalitions machine measures outside waiting < provenance change development
 < stage < batch < hard < device losses metrics schedules < ema < augment < data nets < gauges methods < codec norms < evaluate <
-pseudo < batches < outcome quality < train < remote < store < derived < results < published inputs < runner < model < onnx_file
-predict < sweep < search < tool < __main__
+pseudo < batches < outcome quality < train < remote < store < derived < results < published inputs users < runner < model <
+onnx_file predict < sweep < search < care < tool < __main__
 """
 LEVEL = {name: level for level, names in enumerate(LEVELS.replace("\n", " ").split("<")) for name in names.split()}
 REPORT = {

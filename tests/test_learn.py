@@ -194,7 +194,7 @@ def test_two_stages_that_learn_the_same_masks_make_one_file(
     one = StageRun(learner(teacher, masks_of=pick), tiny.place(tmp_path)).trainer.learned
     other = StageRun(replace(learner(teacher, masks_of=pick), seed=7), tiny.place(tmp_path)).trainer.learned
     assert calls == ["best.student."]
-    assert [path.name for path in folder.glob("masks*")] == ["masks-confidences-best-student.planes"]
+    assert [path.name for path in folder.glob("masks*.planes")] == ["masks-confidences-best-student.planes"]
     assert one.masks is not None
     assert other.masks is not None
     assert all(np.array_equal(mask, other.masks[row]) for row, mask in one.masks.items())

@@ -1,12 +1,13 @@
 """A store's copy at a URI that `pyarrow.fs` opens (s3://, gs://, file://...). A folder there is whole when its stage.json is, which is
 written last, because folders cannot be renamed there. Imports neither torch nor ray."""
 
+import contextlib
 import hashlib
 import json
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyarrow import fs
 
@@ -57,6 +58,24 @@ class Remote:
         """Whether there is a file of that name."""
         return self._wait(lambda: self.filesystem.get_file_info(f"{self.base}/{name}").type) == fs.FileType.File
 
+    def read(self, name: str) -> bytes:
+        """Content of a small file. OSError where there is none."""
+
+        def get() -> bytes:
+            with self.filesystem.open_input_stream(f"{self.base}/{name}") as stream:
+                return stream.read()
+
+        return self._wait(get)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """Size in bytes and sha256 of a file, read anew. OSError where there is none."""
+        digest, size = hashlib.sha256(), 0
+        with self._wait(lambda: self.filesystem.open_input_stream(f"{self.base}/{name}")) as stream:
+            while block := self._wait(lambda: stream.read(1 << 22)):
+                digest.update(block)
+                size += len(block)
+        return {"bytes": size, "sha256": digest.hexdigest()}
+
     def upload(self, path: Path, name: str) -> None:
         """Copy a file of this machine."""
         target = f"{self.base}/{name}"
@@ -106,6 +125,15 @@ class Remote:
             elif info.type == fs.FileType.File and name:
                 files.setdefault(top, {})[name] = info.size
         return Holdings(files, frozenset(marks))
+
+    def delete_stage(self, key: str) -> None:
+        """Remove a stage and what marks it as whole."""
+        with contextlib.suppress(FileNotFoundError):
+            self.delete_folder(key)
+        selector = fs.FileSelector(f"{self.base}/{WHOLE}", allow_not_found=True)
+        for info in self._wait(lambda: self.filesystem.get_file_info(selector)):
+            if info.base_name.startswith(f"{key}-"):
+                self.delete_file(f"{WHOLE}/{info.base_name}")
 
     def damage(self, key: str) -> str:
         """Name of a file of the stage that is missing, unreadable or cut, as far as sizes tell; "" where there is none."""

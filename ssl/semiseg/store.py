@@ -19,10 +19,19 @@ HASHED = 1 << 20
 """Bytes up to which the content of a file is compared too: of tables and pictures, not of a large network's weights."""
 DAMAGED = "damaged"
 """Folder of the store into which what cannot be read is moved."""
+LIGHT = "without_weights"
+"""Folder of the store with stages whose weights an archive left out: their results can be read, nothing can learn from them."""
+UNFINISHED = "unfinished"
+"""Folder of the store with checkpoints."""
+SUM = ".sum.json"
+"""Ends the name of a file that says what the file beside it is, which was added to a finished stage."""
+RECORD = "record"
+"""Field of stage.json: sha256 of all its other fields."""
 
 
 class Store:
-    """`location/<key>/` for finished stages and `location/unfinished/<key>.pt` for checkpoints of running ones.
+    """`location/<key>/` for finished stages, `location/unfinished/<key>.pt` for checkpoints of running ones, `location/without_weights/<key>/`
+    on this machine for stages that came without.
 
     `location` is a folder or a URI that `pyarrow.fs` opens (s3://, gs://, file://...). With a URI every folder is first made in
     `mirror` on this machine, then copied; reading copies it back once. A remote store that does not answer within `limit` seconds is
@@ -65,14 +74,14 @@ class Store:
 
     def _here(self, key: str) -> bool:
         """Whether the stage is known to be finished, or lies whole on this machine."""
-        if key not in self.sound and (self.local / key).is_dir() and self._whole(key):
+        if key not in self.sound and (self.local / key).is_dir() and self._whole(self.local / key):
             self.sound.add(key)
         return key in self.sound or key in self.there
 
     def folder(self, key: str) -> Path:
         """The stage's folder on this machine. Raises KeyError when the store does not hold the stage."""
         path = self.local / key
-        if key in self.sound or (path.is_dir() and self._whole(key)):
+        if key in self.sound or (path.is_dir() and self._whole(path)):
             return path
         if self.remote is None or not self._whole_at(self.remote, key):
             raise KeyError(key)
@@ -80,9 +89,18 @@ class Store:
             self.remote.fetch(key, aside)
         return path
 
+    def results(self, key: str) -> Path:
+        """`folder`, or that of a stage without its weights, where the store holds no more."""
+        return self.local / LIGHT / key if self.has_light(key) and not self.has(key) else self.folder(key)
+
+    def has_light(self, key: str) -> bool:
+        """Whether the stage lies here without its weights."""
+        path = self.local / LIGHT / key
+        return path.is_dir() and self._whole(path)
+
     def info(self, key: str) -> dict[str, Any]:
         """`stage.json` of a finished stage."""
-        return json.loads((self.folder(key) / STAGE_FILE).read_text())
+        return json.loads((self.results(key) / STAGE_FILE).read_text(encoding="utf-8"))
 
     def publish(self, key: str, write: Callable[[Path], None], info: dict[str, Any]) -> None:
         """Make the stage's folder by `write(folder)`, add `stage.json`, and let it appear at once. Drops the stage's checkpoint.
@@ -92,10 +110,23 @@ class Store:
         with self._aside(self.local / key) as aside:
             write(aside)
             files = {str(path.relative_to(aside)): describe(path) for path in sorted(aside.rglob("*")) if path.is_file()}
-            (aside / STAGE_FILE).write_text(json.dumps(info | {"files": files}, indent=1, sort_keys=True))
+            (aside / STAGE_FILE).write_text(recorded(info | {"files": files}), encoding="utf-8")
         if self.remote is not None:
             self.remote.upload_stage(self.local / key, key)
+        self._drop_light(key)
         self.drop_checkpoint(key)
+
+    def adopt(self, key: str, write: Callable[[Path], None], *, light: bool = False) -> None:
+        """Make the folder of a stage that another store has finished by `write(folder)`, stage.json included; `light`: without its weights,
+        on this machine alone."""
+        path = self.local / LIGHT / key if light else self.local / key
+        path.parent.mkdir(exist_ok=True)
+        with self._aside(path) as aside:
+            write(aside)
+        if self.remote is not None and not light:
+            self.remote.upload_stage(path, key)
+        if not light:
+            self._drop_light(key)
 
     def add(self, key: str, name: str, write: Callable[[Path], None]) -> Path:
         """Add a file that follows from a finished stage (its pseudo-masks) unless it is there; returns its path."""
@@ -105,6 +136,8 @@ class Store:
             try:
                 write(aside)
                 aside.replace(path)
+                aside.write_text(json.dumps(describe(path)), encoding="utf-8")
+                aside.replace(sum_file(path))
             finally:
                 aside.unlink(missing_ok=True)
         return path
@@ -153,12 +186,13 @@ class Store:
             with contextlib.suppress(OSError):
                 (self.remote.delete_folder if place.is_dir() else self.remote.delete_file)(name)
 
-    def _whole(self, key: str) -> bool:
+    def _whole(self, folder: Path) -> bool:
         """Whether a folder holds what its stage.json says; otherwise it is set aside."""
-        folder = self.local / key
         try:
-            files: dict[str, Any] = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))["files"]
-            wrong = [name for name, said in files.items() if not as_described(folder / name, said)]
+            info: dict[str, Any] = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))
+            files: dict[str, Any] = info["files"]
+            wrong = [STAGE_FILE] if record_of(info) != info.get(RECORD, record_of(info)) else []
+            wrong += [name for name, said in files.items() if not as_described(folder / name, said)]
         except FileNotFoundError as error:
             wrong = [Path(error.filename).name]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -180,8 +214,11 @@ class Store:
         self.there.add(key)
         return True
 
+    def _drop_light(self, key: str) -> None:
+        shutil.rmtree(self.local / LIGHT / key, ignore_errors=True)
+
     def _checkpoint(self, key: str) -> tuple[Path, str]:
-        return self.local / "unfinished" / f"{key}.pt", f"unfinished/{key}.pt"
+        return self.local / UNFINISHED / f"{key}.pt", f"{UNFINISHED}/{key}.pt"
 
     @contextmanager
     def _aside(self, path: Path) -> Iterator[Path]:
@@ -210,6 +247,19 @@ def describe(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _digest(sizes: dict[str, int]) -> str:
-    """Of names and sizes of files, in any order."""
-    return hashlib.sha256(json.dumps(sorted(sizes.items())).encode()).hexdigest()[:16]
+def recorded(info: dict[str, Any]) -> str:
+    """stage.json of these fields."""
+    info = json.loads(json.dumps(info))  # as it will be read: keys are texts
+    return json.dumps(info | {RECORD: record_of(info)}, indent=1, sort_keys=True)
+
+
+def record_of(info: dict[str, Any]) -> str:
+    """sha256 of the fields of a stage.json but RECORD."""
+    fields = {name: value for name, value in info.items() if name != RECORD}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def sum_file(path: Path) -> Path:
+    """Where it is noted what a file is that was added to a finished stage: of its weights follow other files, of which stage.json cannot
+    know."""
+    return path.with_name(f"{path.name}{SUM}")

@@ -162,6 +162,7 @@ class TrialFeed:
         if "answered" not in attributes:  # noted once: a driver that goes on with the trial finds more in the store
             trial.set_user_attr("default", made == self.base)
             trial.set_user_attr("digest", made.digest)
+            trial.set_user_attr("stages", [stage.key for chain in chains.values() for stage in chain])  # kept in the store for it
             trial.set_user_attr("answered", all(map(self._done, chains[self.first])))
             attributes = self.ledger.frozen(trial).user_attrs
         exempt = attributes["default"] or attributes["answered"]

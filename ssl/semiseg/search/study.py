@@ -39,6 +39,7 @@ from semiseg.sweep.renewal import Renewal
 from semiseg.sweep.stop import Stopped
 from semiseg.sweep.study import Study
 from semiseg.train import StageError
+from semiseg.users import note_user
 
 RENDER = "import os, sys, pathlib, semiseg.search.report as r; os.nice(15); r.write_search_report(pathlib.Path(sys.argv[1]))"
 
@@ -97,6 +98,7 @@ class SearchStudy:
             wanted = len(points) if a.sampler == "grid" else a.trials
             left = wanted - len(ledger.all(*ENDED))
             print(f"{self._head()}, {max(left, 0)} to go", flush=True)
+            note_user(self.bench.place.open_store(), self.out, {})  # its journal names its stages
             try:
                 self._train(ledger, stack)
             except Stopped:

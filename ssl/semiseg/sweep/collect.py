@@ -64,7 +64,7 @@ class Collector:
 
     def _read(self, stages: Iterable[Stage]) -> None:
         for stage in stages:
-            info, folder = self.store.info(stage.key), self.store.folder(stage.key)
+            info, folder = self.store.info(stage.key), self.store.results(stage.key)
             files = {name: folder / f"{name}.parquet" for name in TABLES}
             tables = {name: pq.read_table(file) for name, file in files.items() if name not in results.LATER or file.exists()}
             for name, table in tables.items():
@@ -80,7 +80,7 @@ class Collector:
             if key in self.pictured and target.is_dir():
                 continue
             target.mkdir(parents=True, exist_ok=True)
-            for path in sorted(self.store.folder(key).glob("*.png")):
+            for path in sorted(self.store.results(key).glob("*.png")):
                 shutil.copyfile(path, (target if path.name.startswith("prediction") else folder) / path.name)
             self.pictured.add(key)
 

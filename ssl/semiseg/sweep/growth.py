@@ -113,7 +113,7 @@ class UntilFeed(PlanFeed):
 
 def stored_score(store: Store, score: ScoreRecord, stage: Stage) -> float | None:
     """The score of a finished stage; None where it has none."""
-    table = pq.read_table(store.folder(stage.key) / "metrics.parquet")
+    table = pq.read_table(store.results(stage.key) / "metrics.parquet")
     wanted = (pc.field("class") == "") & (pc.field("metric") == score.metric) & (pc.field("split") == score.split)
     wanted &= (pc.field("weights") == score.weights) & (pc.field("role") == stage.rule.evaluated)
     found = table.filter(wanted)["value"].to_pylist()

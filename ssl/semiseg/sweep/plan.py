@@ -120,12 +120,14 @@ def make_plan(
     net: Net,
     train: Train,
     has: Callable[[str], bool],
+    light: Callable[[str], bool] | None = None,
     anchors: Iterable[str] = (),
     design: Design | None = None,
 ) -> Plan:
     """Resolve every row at every seed into its stages and look up which of them `has` finished; `split` gives a row's images.
 
-    `design` says what a seed draws; without one, initial weights and data order.
+    `design` says what a seed draws; without one, initial weights and data order. `light` says of which stages the results are there: these are
+    done too, unless one that is to be trained needs their weights.
     """
     design = design or Design(seeds=tuple(seeds))
     chains = {
@@ -134,4 +136,10 @@ def make_plan(
         for seed in seeds
     }
     plan = Plan(chains, frozenset(), frozenset(anchors), design.names)
-    return replace(plan, done=frozenset(key for key in plan.stages if has(key)))
+    done, taught = {key for key in plan.stages if has(key)}, set[str]()
+    for key, stage in reversed(plan.stages.items()):
+        if key not in done and light is not None and key not in taught and light(key):
+            done.add(key)
+        if key not in done:
+            taught |= {teacher.key for teacher in stage.teachers}
+    return replace(plan, done=frozenset(done))

@@ -27,6 +27,7 @@ from semiseg.sweep.draws import design_of, draw_records, settled
 from semiseg.sweep.effects import Planned
 from semiseg.sweep.estimate import simulate, stage_costs
 from semiseg.sweep.feed import PlanFeed, Queue
+from semiseg.sweep.noting import Noting
 from semiseg.sweep.pictures import write_views
 from semiseg.sweep.plan import Plan, drawn_chain, make_plan
 from semiseg.sweep.record import study_record
@@ -117,12 +118,14 @@ class Study:
         writable_folder(self.out, "out")
 
         collector = Collector(self.out, plan, bench.place.open_store())
+        noting = Noting(collector.store, self.out)
 
         def write() -> None:
             """Training goes on whatever becomes of the results: the store has all of them."""
             nonlocal collector
             try:
                 states, now = States.of(queue), deciding.plan if deciding else plan
+                noting.note(now)
                 if collector.lines.keys() - now.stages.keys():  # of stages that were dropped
                     collector = Collector(self.out, now, bench.place.open_store())
                 collector.plan = now
@@ -142,6 +145,7 @@ class Study:
 
         if deciding:
             write()  # from when on the order counts
+        noting.note(plan)
         trains = deciding.trains if deciding else bool(plan.to_train)
         stopped = self._train(plan, queue, bench, Renewal(self.out, write), deciding) if trains else 0
         if deciding:
@@ -183,6 +187,7 @@ class Study:
             net=bench.net,
             train=bench.train,
             has=has,
+            light=bench.place.open_store().has_light,
             anchors=self.anchored.words,
             design=self.design,
         )

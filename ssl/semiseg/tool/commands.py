@@ -8,7 +8,9 @@ from semiseg.refusals import SettingError
 
 COMMANDS: Mapping[str, str] = {
     "export": "semiseg.tool.export",
+    "import": "semiseg.tool.import_",
     "predict": "semiseg.tool.predict",
+    "store": "semiseg.tool.store",
 }
 """Commands by name, and the module of each, whose `main(words)` returns the exit status; the first line of its docstring is shown."""
 FOLDERS = ("sweeps", "analysis")

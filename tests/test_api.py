@@ -52,6 +52,7 @@ SMALL: tuple[Any, ...] = (change(Train, steps=6, evaluations=2), UNet(width=2), 
 def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, with the packed images of all tests; stages are trained in this process."""
     without_ray(monkeypatch)
+    monkeypatch.setattr(Bench, "cost", lambda self, measure: "planned")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "cache").symlink_to(cache)
@@ -59,12 +60,12 @@ def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_values_train_the_stages_of_the_same_flags(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--rows", "S1", "mine=S1 S2 CR", "--seeds", "0", "1", "--method.lambda1", "0.25", "--train.steps", "2"]
+    words = ["--rows", "S1", "mine=S1 S2 CR", "--seeds", "0", "1", "--method.lambda1", "0.25", "--train.steps", "3"]
     assert main(TABLE, [*TINY, *words, "--out", "typed"]) == 0
     trained = len(list(Path("results/store").glob("*/weights.safetensors")))
     method = change(ThreeStage, lambda1=0.25)
     rows = ["S1", "mine=S1 S2 CR"]
-    made = run_study(TABLE, *SMALL, change(Train, steps=2), method, rows=rows, seeds=range(2), anchors=["none"], out="called")
+    made = run_study(TABLE, *SMALL, change(Train, steps=3), method, rows=rows, seeds=range(2), anchors=["none"], out="called")
     assert "0 to train" in capsys.readouterr().out
     assert len(list(Path("results/store").glob("*/weights.safetensors"))) == trained
     assert Path("called/rows.parquet").read_bytes() == Path("typed/rows.parquet").read_bytes()
@@ -72,7 +73,7 @@ def test_values_train_the_stages_of_the_same_flags(place: Path, capsys: pytest.C
     assert made.study.seeds == (0, 1)
     assert (
         made.study.provenance.command == "run_study(three_stage, change(Train, steps=6, evaluations=2), "
-        f"{UNet(width=2)!r}, change(Data, labelled=8), change(Train, steps=2), change(ThreeStage, lambda1=0.25), "
+        f"{UNet(width=2)!r}, change(Data, labelled=8), change(Train, steps=3), change(ThreeStage, lambda1=0.25), "
         f"rows={rows!r}, seeds=range(0, 2), anchors=['none'], out='called')"
     )
     scores = study_scores(made).to_pylist()
@@ -83,8 +84,7 @@ def test_values_train_the_stages_of_the_same_flags(place: Path, capsys: pytest.C
     assert {one["state"] for one in scores} == {"done"}
 
 
-def test_a_plan_is_printed_and_nothing_is_trained(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    monkeypatch.setattr(Bench, "cost", lambda self, measure: "planned")
+def test_a_plan_is_printed_and_nothing_is_trained(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan_study(TABLE, *SMALL, quick=True, out=place / "out", store=place / "store")
     assert ", planned" in capsys.readouterr().out
     assert not (place / "out").exists()

@@ -1,7 +1,7 @@
 """What programs and notebooks may rely on: declare a table, run it, read its results.
 
-`docs/api.md` shows how, `docs/api.txt` lists every name with its signature, and a test holds both to what is here. Classes of methods,
-networks, perturbations and losses are imported from the packages of their registries (`semiseg.methods`, `semiseg.nets`,
+`docs/api.md` shows how, `docs/api.txt` lists every name with its signature, and tests hold both to what is here. Classes of
+methods, networks, perturbations and losses are imported from the packages of their registries (`semiseg.methods`, `semiseg.nets`,
 `semiseg.augment`, `semiseg.losses`) and are as public. Importing this loads neither torch nor ray.
 """
 

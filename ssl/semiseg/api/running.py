@@ -68,9 +68,9 @@ def run_study(table: Ablation, *settings: Setting, **options: Unpack[Options]) -
     Settings are resolved as on the command line: the preset, `config`, `quick`, then these settings in their order and the options.
     Results lie in `out` (default: results/NAME). The same call again goes on, or trains nothing.
 
-    Raises SettingError (one line) for what cannot be used, before anything is trained, and RunError for stages that failed: what there
-    is can be read all the same. Ctrl-C or a notebook's "interrupt" saves checkpoints and raises KeyboardInterrupt, SIGTERM SystemExit.
-    Has to be called in the main thread, where signals arrive.
+    Raises SettingError (one line) for what cannot be used, before anything is trained, and RunError for stages that failed: what
+    there is can be read all the same. Ctrl-C or a notebook's "interrupt" saves checkpoints and raises KeyboardInterrupt, SIGTERM
+    SystemExit. Has to be called in the main thread, where signals arrive.
     """
     in_main = threading.current_thread() is threading.main_thread()
     require(in_main, "run_study", f"the thread {threading.current_thread().name}", "the main thread, where signals arrive")

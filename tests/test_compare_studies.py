@@ -3,17 +3,22 @@
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from crossed_studies import crossed_study
 from scipy import stats
 from test_report_headroom import made
+from test_report_studies import make_study
 
 import compare_studies
-from semiseg.report.across import across, across_text, folder_difference
-from semiseg.results import read
+from semiseg.api import study_scores
+from semiseg.report.across import Difference, across, across_text, folder_difference
+from semiseg.report.crossed import error_of_mean, grid_of
+from semiseg.results import Results, read, write_study
 
 ROOT = Path(__file__).parents[1]
 FIRST = {"full": (0.60, 0.62, 0.61), "no S2": (0.58, 0.59, 0.6), "no S3": (0.5, 0.52, 0.54)}
@@ -59,14 +64,68 @@ def test_folders_of_the_same_data_are_paired_by_seed_and_others_are_not(folders:
     assert found["full", "first"] is None
 
 
-def test_other_seeds_and_too_few_of_them_are_said() -> None:
-    one = folder_difference({3: 0.5, 4: 0.6}, {0: 0.4, 1: 0.5}, True)
+def test_other_seeds_and_too_few_of_them_are_said(folders: list[Path]) -> None:
+    study = read(folders[0]).study
+
+    def difference(row: dict[int, float], other: dict[int, float]) -> Difference:
+        return folder_difference(row, other, study, study)
+
+    one = difference({3: 0.5, 4: 0.6}, {0: 0.4, 1: 0.5})
     assert one.how == "unpaired (Welch): no shared seeds"
     assert np.isfinite(one.low)
-    single = folder_difference({3: 0.5}, {0: 0.4, 1: 0.5}, True)
+    single = difference({3: 0.5}, {0: 0.4, 1: 0.5})
     assert single.how.endswith("no shared seeds, too few seeds for an interval")
     assert np.isnan(single.low)
-    assert folder_difference({0: 0.5, 7: 0.6}, {0: 0.4, 1: 0.5}, True).how == "unpaired (Welch): one shared seed"
+    assert difference({0: 0.5, 7: 0.6}, {0: 0.4, 1: 0.5}).how == "unpaired (Welch): one shared seed"
+
+
+def test_studies_whose_seeds_draw_other_things_are_not_paired_and_marked(folders: list[Path], tmp_path: Path) -> None:
+    draws = [{"seed": seed, "training": seed, "subset": seed, "labelled_hash": f"{seed}"} for seed in range(3)]
+    made(tmp_path / "drawn", SECOND, vary="both", draws=draws)
+    found = across([read(folders[0]), read(tmp_path / "drawn")])
+    (line,) = [line for line in found.lines if (line.row, line.folder) == ("no S3", "drawn")]
+    assert line.difference is not None
+    welch = stats.ttest_ind(SECOND["no S3"], FIRST["no S3"], equal_var=False).confidence_interval()
+    assert line.difference.how == "unpaired (Welch): seeds draw other things (both, training)"
+    assert (line.difference.low, line.difference.high) == pytest.approx((welch.low, welch.high))
+    assert "Seeds draw different things (first: training; drawn: both): with vary training all runs" in across_text(found)
+    assert "Seeds draw different things" not in across_text(across([read(folder) for folder in folders]))
+
+
+def test_crossed_studies_are_paired_by_run_with_the_interval_of_their_design(tmp_path: Path) -> None:
+    first = crossed_study(tmp_path / "first")
+    record, scores = read(first).study, row_scores(read(first))
+    turned = [replace(draw, seed=8 - draw.seed) for draw in record.draws]  # other numbers, the same runs
+    write_study(crossed_study(tmp_path / "turned"), replace(record, draws=tuple(turned)))
+    found = {(line.row, line.folder): line.difference for line in across([read(first), read(tmp_path / "turned")]).lines}
+    row = "full"
+    at = {(draw.training, draw.subset): scores[row][draw.seed] for draw in record.draws}
+    deltas = np.array([[at[2 - i, 2 - j] - at[i, j] for j in range(3)] for i in range(3)])
+    grid = grid_of({(i, j): float(deltas[i, j]) for i in range(3) for j in range(3)})
+    assert grid is not None
+    half = stats.t.ppf(0.975, 2) * error_of_mean(grid)
+    one = found[row, "turned"]
+    assert one is not None
+    assert one.how == "paired, 3 seeds or subsets"
+    assert (one.mean, one.low, one.high) == pytest.approx((deltas.mean(), deltas.mean() - half, deltas.mean() + half))
+
+
+def test_a_crossed_study_beside_another_one_has_no_interval(tmp_path: Path) -> None:
+    other = make_study(tmp_path / "other", range(3))
+    found = across([read(crossed_study(tmp_path / "crossed")), read(other)])
+    (line,) = [line for line in found.lines if (line.row, line.folder) == ("full", "other")]
+    assert line.difference is not None
+    assert line.difference.how.startswith("unpaired: seeds draw other things (training, crossed); no interval")
+    assert np.isnan(line.difference.low)
+    assert np.isfinite(line.difference.mean)
+
+
+def row_scores(results: Results) -> dict[str, dict[int, float]]:
+    """By row and seed."""
+    found: dict[str, dict[int, float]] = {}
+    for one in study_scores(results).to_pylist():
+        found.setdefault(one["row"], {})[one["seed"]] = one["score"]
+    return found
 
 
 def test_ranks_of_rows_that_all_have_and_the_test_of_scipy(folders: list[Path]) -> None:

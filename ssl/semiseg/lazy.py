@@ -20,8 +20,9 @@ class Later(ModuleType):
         if name.startswith("__"):  # what inspect, doctest and pickle ask of all modules
             raise AttributeError(name)
         module = importlib.import_module(self.__name__)
-        for holder in [held for place, held in sys.modules.items() if place.partition(".")[0] == "semiseg"]:
-            for key in [key for key, value in vars(holder).items() if value is self]:
+        modules = list(sys.modules.items())  # a copy, made at once: other threads import at the same time
+        for holder in [held for place, held in modules if place.partition(".")[0] == "semiseg"]:
+            for key in [key for key, value in list(vars(holder).items()) if value is self]:
                 setattr(holder, key, module)
         return getattr(module, name)
 

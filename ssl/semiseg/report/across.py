@@ -3,20 +3,26 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
+from semiseg.report.crossed import cells_of, in_design
 from semiseg.report.grid import MISSING, Grid, as_markdown, as_text, named, percent
 from semiseg.report.scores import ScoredTable, score_table
 from semiseg.report.statistics import LEVEL, Spread, paired, spread
 from semiseg.report.tables import points
-from semiseg.results import Results
+from semiseg.results import Results, StudyRecord
 
 BLOCKS = 3
 """Folders, and rows in all of them, from which on ranks are tested."""
+
+CONDITIONAL = (
+    "with vary training all runs of a folder have one labelled subset, and neither its sd nor an interval holds what another "
+    "subset would change."
+)
 
 
 class Difference(NamedTuple):
@@ -65,7 +71,7 @@ def across(found: Sequence[Results]) -> Across:
     names = tuple(short if len(set(short)) == len(short) else places)
     tables = dict(zip(names, map(score_table, found), strict=True))
     values = {name: _values(table) for name, table in tables.items()}
-    prints = {name: one.study.data.fingerprint for name, one in zip(names, found, strict=True)}
+    studies = {name: one.study for name, one in zip(names, found, strict=True)}
     rows = dict.fromkeys(row for table in values.values() for row in table)
     common = [row for row in rows if all(values[name].get(row) for name in names)]
     ranks = {
@@ -75,34 +81,51 @@ def across(found: Sequence[Results]) -> Across:
     for row in (*common, *(row for row in rows if row not in common)):
         for name in names:
             ours, theirs = values[name].get(row, {}), values[names[0]].get(row, {})
-            apart = (
-                folder_difference(ours, theirs, prints[name] == prints[names[0]]) if name != names[0] and ours and theirs else None
-            )
+            beside = studies[name], studies[names[0]]
+            apart = folder_difference(ours, theirs, *beside) if name != names[0] and ours and theirs else None
             lines.append(Line(row, name, spread(ours.values()), apart, ranks[name].get(row, math.nan)))
     means = {row: float(np.mean([ranks[name][row] for name in names])) for row in common}
     tested = _friedman([[spread(values[name][row].values()).mean for name in names] for row in common])
-    return Across(
-        names, f"{first.split} {first.metric}", tuple(lines), means, tested, _notes(names, values, prints, common, tested)
-    )
+    return Across(names, f"{first.split} {first.metric}", tuple(lines), means, tested, _notes(studies, values, common, tested))
 
 
-def folder_difference(row: Mapping[int, float], other: Mapping[int, float], same_data: bool) -> Difference:
-    """`row` minus `other` (seed -> score): paired by seed where two or more are shared on the same data, so that a seed draws the same
-    there; otherwise the difference of means with the interval of Welch (1947), all seeds independent."""
-    shared = paired(row, other)
-    if same_data and shared.n > 1:
-        return Difference(shared.mean, shared.low, shared.high, f"paired, {shared.n} seeds")
-    reason = "other data" if not same_data else "one shared seed" if shared.n else "no shared seeds"
+def folder_difference(row: Mapping[int, float], other: Mapping[int, float], study: StudyRecord, first: StudyRecord) -> Difference:
+    """`row` of a study minus `other` of the first one (seed -> score).
+
+    Paired by seed where two or more are shared on the same data and seeds draw the same there; of crossed designs by run, with the
+    interval of the design. Otherwise the difference of means with the interval of Welch (1947), all seeds independent; of a crossed
+    design, whose runs are not independent, without an interval.
+    """
+    crossed = "crossed" in (study.vary, first.vary)
+    shared = in_design(study, paired(row, _renumbered(other, first, study)))
+    same_data, same_draws = study.data.fingerprint == first.data.fingerprint, study.vary == first.vary
+    if same_data and same_draws and shared.n > 1:
+        return Difference(shared.mean, shared.low, shared.high, f"paired, {shared.n} {'seeds or subsets' if crossed else 'seeds'}")
+    draws = "" if same_draws else f"seeds draw other things ({study.vary}, {first.vary})"
+    few = "one shared seed" if shared.n else "no shared seeds"
+    reason = draws or ("other data" if not same_data else "too few shared runs" if crossed else few)
     a, b = spread(row.values()), spread(other.values())
     mean, how = a.mean - b.mean, f"unpaired (Welch): {reason}"
+    if crossed:
+        return Difference(
+            mean, math.nan, math.nan, f"unpaired: {reason}; no interval, as runs of a crossed design are not independent"
+        )
     if min(a.n, b.n) < 2:
         return Difference(mean, math.nan, math.nan, f"{how}, too few seeds for an interval")
-    ours, theirs = a.sd**2 / a.n, b.sd**2 / b.n
-    if not ours + theirs:
+    own, its = a.sd**2 / a.n, b.sd**2 / b.n
+    if not own + its:
         return Difference(mean, mean, mean, how)
-    freedom = (ours + theirs) ** 2 / (ours**2 / (a.n - 1) + theirs**2 / (b.n - 1))
-    half = float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(ours + theirs)
+    freedom = (own + its) ** 2 / (own**2 / (a.n - 1) + its**2 / (b.n - 1))
+    half = float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(own + its)
     return Difference(mean, mean - half, mean + half, how)
+
+
+def _renumbered(values: Mapping[int, float], first: StudyRecord, study: StudyRecord) -> Mapping[int, float]:
+    """Values of a crossed study under the numbers that its runs, pairs of seed and subset, have in another one; others as they are."""
+    if not first.vary == study.vary == "crossed":
+        return values
+    cells = cells_of(first, values)
+    return {draw.seed: cells[at] for draw in study.draws if (at := (draw.training, draw.subset)) in cells}
 
 
 def _values(table: ScoredTable) -> dict[str, dict[int, float]]:
@@ -127,13 +150,15 @@ def _friedman(scores: Sequence[Sequence[float]]) -> tuple[float, float] | None:
 
 
 def _notes(
-    names: Sequence[str], values: Mapping, prints: Mapping, common: Sequence[str], tested: tuple[float, float] | None
+    studies: Mapping[str, StudyRecord], values: Mapping, common: Sequence[str], tested: tuple[float, float] | None
 ) -> tuple[str, ...]:
+    names = list(studies)
     said = [f"Differences are of the row in a folder and the same row in {names[0]}, points with a 95 % interval, unadjusted."]
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(prints[name], []).append(name)
-    said += [f"The same data: {', '.join(one)}; their ranks are not independent." for one in groups.values() if len(one) > 1]
+    said += [f"The same data: {', '.join(one)}; their ranks are not independent." for one in _alike(studies, _data) if len(one) > 1]
+    draws = _alike(studies, _draws)
+    if len(draws) > 1:
+        varied = "; ".join(f"{', '.join(one)}: {_draws(studies[one[0]])}" for one in draws)
+        said += [f"Seeds draw different things ({varied}): {CONDITIONAL}"]
     lacking = {name: [row for row in values[name] if row not in common] for name in names}
     said += [
         f"Without a rank, as not all folders have a score of them, {name}: {', '.join(rows)}."
@@ -145,6 +170,22 @@ def _notes(
     chi, p = tested
     how = "the chi-square law that p is from is rough with few folders"
     return (*said, f"Friedman test of {len(common)} rows over {len(names)} folders: chi-square {chi:.3g}, p = {p:.2g}; {how}.")
+
+
+def _alike(studies: Mapping[str, StudyRecord], of: Callable[[StudyRecord], str]) -> list[list[str]]:
+    """Folders by what is equal in them."""
+    groups: dict[str, list[str]] = {}
+    for name, study in studies.items():
+        groups.setdefault(of(study), []).append(name)
+    return list(groups.values())
+
+
+def _data(study: StudyRecord) -> str:
+    return study.data.fingerprint
+
+
+def _draws(study: StudyRecord) -> str:
+    return study.vary
 
 
 def across_grids(made: Across) -> tuple[Grid, ...]:

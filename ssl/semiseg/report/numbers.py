@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -259,14 +259,23 @@ NUMBERS_SCHEMA = pa.schema(
 )
 
 
-def write_numbers(folder: Path, data: ReportData) -> None:
-    """Write `numbers.parquet` and `numbers.json`, an object of `format`, `study` and `numbers`, a list of objects with the columns'
-    names. Equal results give equal bytes."""
+def numbers_table(data: ReportData) -> pa.Table:
+    """All of them as a table of NUMBERS_SCHEMA; what is not known is null."""
+    return pa.Table.from_pylist(_lines(data), schema=NUMBERS_SCHEMA)
+
+
+def _lines(data: ReportData) -> list[dict[str, Any]]:
     lines = []
     for one in page_numbers(data):
         found = one._asdict()
         lines.append({name: None if _unknown(found[name]) else found[name] for name in NUMBERS_SCHEMA.names})
-    sink = pa.BufferOutputStream()
+    return lines
+
+
+def write_numbers(folder: Path, data: ReportData) -> None:
+    """Write `numbers.parquet` and `numbers.json`, an object of `format`, `study` and `numbers`, a list of objects with the columns'
+    names. Equal results give equal bytes."""
+    lines, sink = _lines(data), pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(lines, schema=NUMBERS_SCHEMA), sink, version="2.6", compression="zstd")
     write_bytes(folder / "numbers.parquet", sink.getvalue().to_pybytes())
     head = json.dumps({"format": NUMBERS_FORMAT, "study": data.study.name}, ensure_ascii=False)

@@ -234,8 +234,18 @@ def parse(table: Ablation, words: Sequence[str]) -> tuple[Arguments[Any], Preset
     preset, early, rest = resolve_preset(table.presets, table.quick, words)
     default = Arguments(**defaults(preset, early), rows=preset.rows)
     arguments = read_words(Arguments[type(preset.method)], default, rest, table.question)
-    if any(getattr(arguments.method, name) != getattr(preset.method, name) for name in preset.method.SWITCHES):
-        raise SettingError("method: the switches belong to the rows of the table; allowed: --rows NAME='S1 S2 ...'")
+    return checked(preset, arguments)
+
+
+def checked(preset: Preset, arguments: Arguments[M]) -> tuple[Arguments[M], Preset]:
+    """The arguments, and the preset with what they say. SettingError for values that cannot be."""
+    keep_switches(arguments.method, preset.method)
     if arguments.effects.kinds and arguments.rows != preset.rows:
         raise SettingError(f"rows: got {' '.join(arguments.rows)}; allowed: none with --effects, which chooses them")
     return arguments, replace(flagged(preset, arguments), rows=arguments.rows)
+
+
+def keep_switches(method: Method, before: Method) -> None:
+    """Raise SettingError where a method has other switches than before."""
+    if any(getattr(method, name) != getattr(before, name) for name in before.SWITCHES):
+        raise SettingError("method: the switches belong to the rows of the table; allowed: --rows NAME='S1 S2 ...'")

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 class Study:
     """One run of a table with a resolved preset: everything between the command line and the exit status.
 
-    `words` are those of the command line, `shown` what the page shows. With a bench that is open it uses that one's.
+    `words` are those of the command line, `shown` what the page shows, `command` what is said to have run it. With a bench that is open
+    it uses that one's.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Study:
         bench: Bench | None = None,
         shown: ReportOptions | None = None,
         effects: Planned | None = None,
+        command: str | None = None,
     ) -> None:
         self.effects = effects.record if effects else None
         table, preset = (effects.table, effects.preset) if effects else (table, preset)
@@ -62,8 +64,9 @@ class Study:
             from semiseg.sweep.deciding import first_seeds  # and with it scipy, which no other study needs before its report
 
             preset = replace(preset, seeds=first_seeds(preset.seeds, arguments))
-        self.table, self.preset, self.arguments, self.words, self.bench = table, preset, arguments, words, bench
+        self.table, self.preset, self.arguments, self.bench = table, preset, arguments, bench
         self.shown = shown or ReportOptions()
+        self.command = command or command_line(words)
         methods, rows = preset.methods(), chosen_rows(table, preset)
         self.lines = {name: resolve_row(table.name, name, row, methods) for name, row in rows.items()}
         self.rows = {name: write_row(row, methods) for name, row in rows.items()}
@@ -271,7 +274,7 @@ class Study:
             draws=draw_records(self.design, numbers, bench.split),
             drawn=self.design.said(bench.place.data),
             curve_paper=self.preset.curve_paper,
-            command=command_line(self.words),
+            command=self.command,
             device=self.device,
             wall_seconds=self.wall,
             slots=self.slots,

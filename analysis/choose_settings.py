@@ -180,7 +180,7 @@ class Chooser:
                 store.info(key)["cpu_seconds"] for key in _with_teachers(store, {cell.key for cell in row.cells.values()})
             )
             words = " ".join([write_row(rows[row.name], preset.methods()), *_data_words(data)])
-            lost = sum(min(ious[cell.key, cell.role].values()) < LOST for cell in row.cells.values())
+            lost = sum(any(iou < LOST for iou in ious[cell.key, cell.role].values()) for cell in row.cells.values())
             scored[row.name] = Scored(row.name, words, {seed: cell.value for seed, cell in row.cells.items()}, seconds, lost)
         return scored
 

@@ -52,6 +52,20 @@ def test_pixels_without_data_are_ignored_and_hold_the_lowest_value(kind: str, no
     assert (found[void] == found[void][0]).all()
 
 
+@pytest.mark.parametrize(("kind", "nodata"), [("int16", -9999), ("int32", -1), ("int16", 0), ("uint8", 255)])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_masks_value_for_no_data_is_ignored_where_it_can_be_no_class(kind: str, nodata: int, tiled: bool, tmp_path: Path) -> None:
+    root = strange.base(tmp_path / "root")
+    truth = TRUTH.astype(kind)
+    truth[2, 3], truth[5:7, 1:4] = nodata, nodata
+    for name in NAMES:
+        (root / f"masks/{name}.png").unlink()
+        options = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"} if tiled else {}
+        write_geotiff(root / f"masks/{name}.tif", truth[..., None], nodata=nodata, **options)
+    expected = np.where(truth == nodata, 0 if nodata == 0 else 255, TRUTH)
+    np.testing.assert_array_equal(pixels_of(opened(root), "a")[1], expected)
+
+
 def test_alpha_is_dropped_unless_all_samples_are_asked_for(tmp_path: Path) -> None:
     root = strange.base(tmp_path / "root")
     pixels = RNG.integers(0, 255, (*TRUTH.shape, 4)).astype(np.uint8)

@@ -143,7 +143,7 @@ def test_spacing_follows_a_new_size(tmp_path: Path) -> None:
 
 def test_a_spacing_of_some_images_is_refused(tmp_path: Path) -> None:
     images = {"train/a": some("uint16", 1), "test/b": some("uint16", 1)}
-    with pytest.raises(SettingError, match=r"^test/b: got no spacing of its pixels, which train/a has; allowed: "):
+    with pytest.raises(SettingError, match=r"^test/b: got an image without spacing of its pixels, unlike train/a; allowed: "):
         packed(images, tmp_path, spacing=lambda item: (1.0, 1.0, 1.0) if item.id == "train/a" else None)
 
 

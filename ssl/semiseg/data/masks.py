@@ -12,7 +12,7 @@ from semiseg.data.files import UPRIGHT, array_of, image_in, is_deep, turn_of, tu
 from semiseg.data.formats import is_picture, opened
 from semiseg.data.nifti import is_nifti
 from semiseg.data.source import IGNORE
-from semiseg.data.tiff import lossy_tiff
+from semiseg.data.tiff import NODATA, lossy_tiff, nodata_value
 
 Value = int | tuple[int, int, int]
 """What a mask file says about a pixel: an index (grey or palette), or a colour."""
@@ -58,7 +58,7 @@ def values_in(file: Path, image: Image.Image, colour: bool | None) -> np.ndarray
     if colour:
         return array_of(image, "RGB")
     if image.mode in ("P", "L", "1") or image.mode.startswith("I"):
-        return indexes(file, array_of(image))
+        return indexes(file, array_of(image), nodata_value(getattr(image, "tag_v2", {}).get(NODATA)))
     if image.mode in ("LA", "PA"):
         return array_of(image.getchannel(0))
     return as_asked(file, array_of(image, "RGB"), colour)
@@ -80,8 +80,11 @@ def as_asked(file: Path, raw: np.ndarray, colour: bool | None) -> np.ndarray:
     return raw[..., 0]
 
 
-def indexes(file: Path, raw: np.ndarray) -> np.ndarray:
-    """Whole numbers 0..65535 of an array whose values are that, whatever its type; SettingError otherwise."""
+def indexes(file: Path, raw: np.ndarray, nodata: float | None = None) -> np.ndarray:
+    """Whole numbers 0..65535 of an array whose values are that, whatever its type; SettingError otherwise.
+
+    A negative value for no data, which no class can have, becomes IGNORE. Others may be a class, as 0 often is.
+    """
     if raw.dtype == np.uint8:
         return raw
     if raw.dtype.kind == "f" and not is_nifti(file):
@@ -91,6 +94,8 @@ def indexes(file: Path, raw: np.ndarray) -> np.ndarray:
     out = roomy(raw.shape, np.dtype(np.uint16))
     for rows in blocks(raw.shape):
         part = raw[rows]
+        if nodata is not None and nodata < 0:
+            part = np.where(part == nodata, IGNORE, part)
         low, high = part.min(), part.max()
         if not (low >= 0 and high <= LARGEST):  # written so that NaN fails too
             raise SettingError(
@@ -110,7 +115,7 @@ def mask_pages(raster: Raster) -> np.ndarray:
         raise SettingError(f"{file}: got a mask as {how}, which does not keep values; allowed: PNG or another lossless format")
     view = raster.values().transpose([axes.index(letter) for letter in "DHWC" if letter in axes])
     view = view if "D" in axes else view[None]
-    return view if "C" in axes and view.shape[3] == 3 else indexes(file, view[..., 0] if "C" in axes else view)
+    return view if "C" in axes and view.shape[3] == 3 else indexes(file, view[..., 0] if "C" in axes else view, raster.nodata)
 
 
 def all_values(file: Path) -> np.ndarray:

@@ -102,5 +102,5 @@ class Tally:
         if any(known) and not all(known):
             without, has = self.places[known.index(False)], self.places[known.index(True)]
             raise SettingError(
-                f"{without}: got no spacing of its pixels, which {has} has; allowed: a spacing for all images or none"
+                f"{without}: got an image without spacing of its pixels, unlike {has}; allowed: a spacing for all images or none"
             )

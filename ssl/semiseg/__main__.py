@@ -19,11 +19,12 @@ semiseg {semiseg.__version__}: sweeps and searches for semi-supervised semantic 
 
     semiseg NAME [ARGUMENTS]     runs what is listed below, in any folder; results come to ./results
     semiseg NAME --help          its arguments
+    semiseg --cache DIR          this list with what plans with that --cache have cost; alone: ./results/cache
     semiseg --version
     semiseg --completion SHELL   for bash or zsh: eval "$(semiseg --completion bash)"
 
 Sweeps and searches take --quick (everything once, within a minute) and --dry-run (all settings, the plan and its cost). Costs are those
-of a run without arguments, as declared, or as planned on this machine where "here" is said."""
+of a run without arguments, as declared, or as last planned on this machine where "here" is said."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -71,10 +72,12 @@ def run_script(file: Path) -> int:
     return 0
 
 
-def show_list() -> None:
+def show_list(cache: str = "results/cache") -> None:
+    from semiseg.sweep.planned import noted
     from semiseg.tool.listing import entries, listing
 
-    print(USAGE, listing(entries(), {}), sep="\n")
+    here = {study: f"here {said}" for study, said in noted(Path(cache)).items()}
+    print(USAGE, listing(entries(), here), sep="\n")
 
 
 def show_version() -> None:
@@ -100,6 +103,7 @@ def show_completion(shell: str) -> None:
 OPTIONS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "-h": (show_list, ()),
     "--help": (show_list, ()),
+    "--cache": (show_list, ("DIR",)),
     "--version": (show_version, ()),
     "--names": (show_names, ()),
     "--flags": (show_flags, ("NAME",)),

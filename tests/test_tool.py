@@ -25,7 +25,7 @@ from semiseg.sweep.planned import noted
 from semiseg.tool import commands
 from semiseg.tool.commands import COMMANDS, FOLDERS, scripts
 from semiseg.tool.completion import SHELLS, offered
-from semiseg.tool.listing import KINDS, ORDER, Entry, entries, listing
+from semiseg.tool.listing import KINDS, ORDER, Entry, entries, list_text
 
 ROOT = Path(__file__).parents[1]
 NAMES = [*COMMANDS, *scripts()]
@@ -75,7 +75,7 @@ def test_a_study_is_known_by_its_declaration() -> None:
 
 
 def test_the_list_says_what_is_known_of_this_machine_and_breaks_lines_where_a_terminal_ends() -> None:
-    text = listing(entries(), {"three_stage": "here about 9 min on 4 slots"}, 90)
+    text = list_text(entries(), {"three_stage": "here about 9 min on 4 slots"}, 90)
     assert max(map(len, text.splitlines())) <= 90
     assert "here about 9 min on 4 slots]" in " ".join(text.split())
     assert all(text.count(f"\n  {name} ") == 1 for name in NAMES)

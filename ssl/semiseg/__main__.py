@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
     name, *rest = list(sys.argv[1:] if words is None else words) or ["--help"]
     try:
         if name not in OPTIONS:
-            return run(name, rest)
+            return run_named(name, rest)
         show, wanted = OPTIONS[name]
         require(len(rest) == len(wanted), name, " ".join(rest), " ".join(wanted) or "nothing behind it")
         show(*rest)
@@ -42,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return UNUSABLE
 
 
-def run(name: str, words: list[str]) -> int:
+def run_named(name: str, words: list[str]) -> int:
     """Run a command or a script, which finds what was typed in sys.argv."""
     door = DOORS[Path(sys.argv[0]).name == "__main__.py"]
     sys.argv = [f"{door} {name}", *words]
@@ -74,10 +74,10 @@ def run_script(file: Path) -> int:
 
 def show_list(cache: str = "results/cache") -> None:
     from semiseg.sweep.planned import noted
-    from semiseg.tool.listing import entries, listing
+    from semiseg.tool.listing import entries, list_text
 
     here = {study: f"here {said}" for study, said in noted(Path(cache)).items()}
-    print(USAGE, listing(entries(), here), sep="\n")
+    print(USAGE, list_text(entries(), here), sep="\n")
 
 
 def show_version() -> None:
@@ -91,7 +91,7 @@ def show_names() -> None:
 def show_flags(name: str) -> None:
     from semiseg.tool.completion import flags
 
-    print(flags(lambda words: run(name, words)))
+    print(flags(lambda words: run_named(name, words)))
 
 
 def show_completion(shell: str) -> None:

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: ablate quick test test-slow bench bench-sweep bench-start check format clean
+.PHONY: ablate quick test test-slow bench bench-sweep bench-start check format wheel clean
 ablate: $(VENV)/.installed
 	$(BIN)/python sweeps/ablate_three_stage.py
 
@@ -35,6 +35,9 @@ check: $(VENV)/.installed
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+wheel: $(VENV)/.installed  # what pip installs anywhere: dist/semiseg-VERSION-py3-none-any.whl
+	$(BIN)/python -m hatchling build -t wheel
 
 clean:
 	rm -rf $(VENV) results

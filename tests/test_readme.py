@@ -42,7 +42,7 @@ def commands(text: str) -> set[str]:
     """What the text tells to type, in blocks and between backticks: scripts and make targets, without comments."""
     blocks = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
     inline = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
-    found = {line.split(" #")[0].strip() for line in (*blocks, *inline) if line.startswith(("python ", "make ", "semiseg "))}
+    found = {line.split(" #")[0].strip() for line in (*blocks, *inline) if re.match(r"(python|make) |semiseg (--)?[a-z]", line)}
     return {as_script(command) for command in found}
 
 

@@ -8,16 +8,24 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny
 import yaml
 
 import semiseg
+from ablate_three_stage import TABLE
 from semiseg.__main__ import OPTIONS, main
+from semiseg.methods import ThreeStage
 from semiseg.outside import DOORS, command_line
 from semiseg.refusals import SettingError
+from semiseg.sweep import estimate, planned
+from semiseg.sweep.command import main as sweep
+from semiseg.sweep.costs import Cost, Costs
+from semiseg.sweep.plan import Plan
+from semiseg.sweep.planned import noted
 from semiseg.tool import commands
 from semiseg.tool.commands import COMMANDS, FOLDERS, scripts
 from semiseg.tool.completion import SHELLS, offered
-from semiseg.tool.listing import KINDS, ORDER, Entry, entries, listing
+from semiseg.tool.listing import KINDS, ORDER, Entry, entries, list_text
 
 ROOT = Path(__file__).parents[1]
 NAMES = [*COMMANDS, *scripts()]
@@ -67,10 +75,63 @@ def test_a_study_is_known_by_its_declaration() -> None:
 
 
 def test_the_list_says_what_is_known_of_this_machine_and_breaks_lines_where_a_terminal_ends() -> None:
-    text = listing(entries(), {"three_stage": "here about 9 min on 4 slots"}, 90)
+    text = list_text(entries(), {"three_stage": "here about 9 min on 4 slots"}, 90)
     assert max(map(len, text.splitlines())) <= 90
     assert "here about 9 min on 4 slots]" in " ".join(text.split())
     assert all(text.count(f"\n  {name} ") == 1 for name in NAMES)
+
+
+def test_a_plan_without_arguments_is_what_the_list_says_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By remembered step costs, those of finished stages among them; of another processor, or of nothing, it is as declared."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(estimate, "timed_stage", lambda *_: Cost(0.5, 0.0))
+    monkeypatch.setattr("semiseg.sweep.resources.Ray.expected_slots", lambda _: 3)
+    assert sweep(TABLE, ["--dry-run", "--seeds", "0"]) == 0
+    assert noted(tmp_path / "results" / "cache") == {}
+    assert sweep(TABLE, ["--dry-run"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1].rpartition("to train, ")[2]
+    assert noted(tmp_path / "results" / "cache") == {"three_stage": said}
+    assert main([]) == 0
+    assert f"[here {said}]" in " ".join(capsys.readouterr().out.split())
+    assert main(["--cache", str(tmp_path / "none")]) == 0
+    assert "[here" not in capsys.readouterr().out
+    monkeypatch.setattr("semiseg.sweep.planned.cpu_kind", lambda: "another")
+    assert noted(tmp_path / "results" / "cache") == {}
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 3}', '{"a": {"cpu": ""}}', "{"])
+def test_damaged_notes_say_nothing(content: str, tmp_path: Path) -> None:
+    (tmp_path / planned.FILE).write_text(content)
+    assert noted(tmp_path) == {}
+    planned.note(tmp_path, "a", "about 3 min")
+    assert noted(tmp_path) == {"a": "about 3 min"}
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("", True),
+        ("--dry-run --out x --cache=y", True),
+        ("--dry_run", True),
+        ("--store --seeds --quick", False),
+        ("--seeds 0", False),
+        ("x", False),
+    ],
+)
+def test_words_that_change_nothing_of_a_study(words: str, same: bool) -> None:
+    assert planned.unchanged(words.split()) == same
+
+
+def test_a_whole_plan_costs_as_much_when_part_of_it_is_done(tmp_path: Path) -> None:
+    chain = tiny.chain(ThreeStage())
+    place = tiny.place(tmp_path)
+    plan = Plan({("full", 0): chain}, frozenset({chain[0].key}))
+    assert planned.whole_cost(plan, place, 1) is None
+    for stage in chain:
+        Costs(place).keep(stage, Cost(2.0, 0.0), "test")
+    assert planned.whole_cost(plan, place, 1) == pytest.approx(2.0 * sum(stage.train.steps for stage in chain))
 
 
 def test_the_list_imports_nothing_large(place: Path) -> None:

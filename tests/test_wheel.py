@@ -14,11 +14,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import semiseg
 from semiseg import provenance
-from semiseg.tool.commands import scripts
+from semiseg.tool.commands import COMMANDS, scripts
 
 ROOT = Path(__file__).parents[1]
 Tool = Callable[..., subprocess.CompletedProcess[str]]
@@ -65,10 +67,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tool(installed: Path, place: Path) -> Tool:
-    def call(*words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def call(*words: str, timeout: float = 300, cwd: Path = place) -> subprocess.CompletedProcess[str]:
         ran = subprocess.run(
             [str(installed / "semiseg"), *words],
-            cwd=place,
+            cwd=cwd,
             env=clean(),
             capture_output=True,
             text=True,
@@ -114,22 +116,52 @@ def test_every_name_of_the_wheel_says_its_help(name: str, tool: Tool) -> None:
     assert tool(name, "--help").stdout.startswith(f"usage: semiseg {name} ")
 
 
-@pytest.mark.slow
-def test_the_front_door_and_a_search_run_quickly_and_their_reports_are_made_again(tool: Tool, place: Path) -> None:
+@pytest.fixture(scope="module")
+def study(tool: Tool, place: Path) -> Path:
+    """Results of the front door's --quick."""
     said = tool("ablate_three_stage", "--quick", timeout=900).stdout
     assert f"report: {place / 'results' / 'three_stage-quick' / 'report.html'}" in said
-    study = json.loads((place / "results" / "three_stage-quick" / "study.json").read_text(encoding="utf-8"))
-    assert study["provenance"]["command"] == "semiseg ablate_three_stage --quick"
-    assert study["provenance"]["versions"]["semiseg"] == semiseg.__version__
-    assert study["provenance"]["git"] == ""
+    return place / "results" / "three_stage-quick"
+
+
+@pytest.mark.slow
+def test_the_front_door_runs_quickly_and_its_report_is_made_again(study: Path, tool: Tool, place: Path) -> None:
+    about = json.loads((study / "study.json").read_text(encoding="utf-8"))["provenance"]
+    assert about["command"] == "semiseg ablate_three_stage --quick"
+    assert about["versions"]["semiseg"] == semiseg.__version__
+    assert about["git"] == ""
     assert " 0 to train" in tool("ablate_three_stage", "--quick").stdout
-    tool("search_three_stage", "--quick", timeout=900)
-    for name, folder in (("ablation_report", "three_stage-quick"), ("search_report", "search_three_stage-quick")):
-        page = place / "results" / folder / "report.html"
-        page.unlink()
-        assert tool(name, f"results/{folder}").stdout.rstrip().endswith(f"results/{folder}/report.html")
-        assert page.stat().st_size > 10_000
+    made_again("ablation_report", study, tool)
     assert {file.name for file in place.iterdir()} == {"results"}
+
+
+@pytest.mark.slow
+def test_a_search_runs_quickly_and_its_report_is_made_again(tool: Tool, place: Path) -> None:
+    tool("search_three_stage", "--quick", timeout=900)
+    made_again("search_report", place / "results" / "search_three_stage-quick", tool)
+
+
+def made_again(name: str, folder: Path, tool: Tool) -> None:
+    page = folder / "report.html"
+    page.unlink()
+    assert tool(name, f"results/{folder.name}").stdout.rstrip().endswith(f"results/{folder.name}/report.html")
+    assert page.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_a_model_and_a_study_are_taken_along(study: Path, tool: Tool, place: Path, tmp_path: Path) -> None:
+    if missing := {"export", "import", "predict"} - set(COMMANDS):
+        pytest.skip(f"this wheel has no {', '.join(sorted(missing))}")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)).save(tmp_path / "mine.png")
+    tool("predict", f"{study.name}/full", str(tmp_path / "mine.png"), "--out", str(tmp_path / "masks"))
+    with Image.open(tmp_path / "masks" / "mine.png") as mask:
+        assert mask.size == (70, 50)
+    archive = tmp_path / "study.archive"
+    tool("export", study.name, "--archive", str(archive))
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    tool("import", str(archive), cwd=elsewhere)
+    assert " 0 to train" in tool("ablate_three_stage", "--quick", cwd=elsewhere).stdout
 
 
 def test_an_installed_copy_in_the_checkout_of_another_project_has_no_revision(

@@ -19,11 +19,12 @@ semiseg {semiseg.__version__}: sweeps and searches for semi-supervised semantic 
 
     semiseg NAME [ARGUMENTS]     runs what is listed below, in any folder; results come to ./results
     semiseg NAME --help          its arguments
+    semiseg --cache DIR          this list with what plans with that --cache have cost; alone: ./results/cache
     semiseg --version
     semiseg --completion SHELL   for bash or zsh: eval "$(semiseg --completion bash)"
 
 Sweeps and searches take --quick (everything once, within a minute) and --dry-run (all settings, the plan and its cost). Costs are those
-of a run without arguments, as declared, or as planned on this machine where "here" is said."""
+of a run without arguments, as declared, or as last planned on this machine where "here" is said."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
     name, *rest = list(sys.argv[1:] if words is None else words) or ["--help"]
     try:
         if name not in OPTIONS:
-            return run(name, rest)
+            return run_named(name, rest)
         show, wanted = OPTIONS[name]
         require(len(rest) == len(wanted), name, " ".join(rest), " ".join(wanted) or "nothing behind it")
         show(*rest)
@@ -41,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return UNUSABLE
 
 
-def run(name: str, words: list[str]) -> int:
+def run_named(name: str, words: list[str]) -> int:
     """Run a command or a script, which finds what was typed in sys.argv."""
     door = DOORS[Path(sys.argv[0]).name == "__main__.py"]
     sys.argv = [f"{door} {name}", *words]
@@ -71,10 +72,12 @@ def run_script(file: Path) -> int:
     return 0
 
 
-def show_list() -> None:
-    from semiseg.tool.listing import entries, listing
+def show_list(cache: str = "results/cache") -> None:
+    from semiseg.sweep.planned import noted
+    from semiseg.tool.listing import entries, list_text
 
-    print(USAGE, listing(entries(), {}), sep="\n")
+    here = {study: f"here {said}" for study, said in noted(Path(cache)).items()}
+    print(USAGE, list_text(entries(), here), sep="\n")
 
 
 def show_version() -> None:
@@ -88,7 +91,7 @@ def show_names() -> None:
 def show_flags(name: str) -> None:
     from semiseg.tool.completion import flags
 
-    print(flags(lambda words: run(name, words)))
+    print(flags(lambda words: run_named(name, words)))
 
 
 def show_completion(shell: str) -> None:
@@ -100,6 +103,7 @@ def show_completion(shell: str) -> None:
 OPTIONS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "-h": (show_list, ()),
     "--help": (show_list, ()),
+    "--cache": (show_list, ("DIR",)),
     "--version": (show_version, ()),
     "--names": (show_names, ()),
     "--flags": (show_flags, ("NAME",)),

@@ -4,7 +4,7 @@ import os
 import platform
 from pathlib import Path
 
-from semiseg.config import SettingError
+from semiseg.refusals import SettingError
 
 CGROUP = Path("/sys/fs/cgroup")
 

@@ -35,6 +35,7 @@ from semiseg.sweep.bench import DONE, FAILED, Bench, duration, results_folder, r
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.dry_run import offline
 from semiseg.sweep.estimate import costs_of, stage_seconds
+from semiseg.sweep.planned import note, unchanged
 from semiseg.sweep.renewal import Renewal
 from semiseg.sweep.stop import Stopped
 from semiseg.sweep.study import Study
@@ -246,6 +247,8 @@ class SearchStudy:
         once, each = sum(seconds[: self.shared]), sum(seconds[self.shared :])
         alone = duration(self.arguments.trials * (once + each))
         full = duration((once + self.arguments.trials * each) / slots)
+        if unchanged(self.words):
+            note(place.cache, self.search.name, f"at most {full} on {slots} slot{'s' if slots != 1 else ''}")
         seeds = len(self.judges.seeds)
         further = f", and the best of {self.arguments.eta} on {seeds} seeds" if seeds > 1 else ""
         return (

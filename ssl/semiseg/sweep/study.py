@@ -30,6 +30,7 @@ from semiseg.sweep.feed import PlanFeed, Queue
 from semiseg.sweep.noting import Noting
 from semiseg.sweep.pictures import write_views
 from semiseg.sweep.plan import Plan, drawn_chain, make_plan
+from semiseg.sweep.planned import note, unchanged, whole_cost
 from semiseg.sweep.record import study_record
 from semiseg.sweep.renewal import Renewal
 from semiseg.sweep.rows import ResolvedRow, resolve_row
@@ -217,7 +218,10 @@ class Study:
 
     def _cost(self, plan: Plan, place: Place, slots: int) -> str:
         costs = stage_costs(plan, place)
-        said = f"about {duration(simulate(plan, costs, slots))} on {slots} slot{'s' if slots != 1 else ''}"
+        where = f"on {slots} slot{'s' if slots != 1 else ''}"
+        if self.bench is None and unchanged(self.words) and (whole := whole_cost(plan, place, slots)) is not None:
+            note(place.cache, self.table.name, f"about {duration(whole)} {where}")
+        said = f"about {duration(simulate(plan, costs, slots))} {where}"
         return said + (f"; {time_saved(self.effects, plan, costs)}" if self.effects else "")
 
     def _train(self, plan: Plan, queue: Queue, bench: Bench, renewal: Renewal, deciding: Deciding | None) -> int:

@@ -89,7 +89,7 @@ def declared(tree: ast.Module) -> str:
     return ""
 
 
-def listing(found: Sequence[Entry], here: Mapping[str, str], width: int | None = None) -> str:
+def list_text(found: Sequence[Entry], here: Mapping[str, str], width: int | None = None) -> str:
     """The list, `width` columns wide (None: as the terminal); `here` says by study what it costs on this machine."""
     width = width or shutil.get_terminal_size((132, 24)).columns
     column = max(len(entry.name) for entry in found) + 4

@@ -79,6 +79,7 @@ def run_predict(words: list[str]) -> int:
 
     from semiseg.lazy import torch
     from semiseg.model import load_model, to
+    from semiseg.nets.weights import brief
 
     if a.threads:
         torch.set_num_threads(a.threads)
@@ -90,10 +91,14 @@ def run_predict(words: list[str]) -> int:
     reader = Reader(inputs, next(iter(data.get("variant", ())), "axial") if data["name"] == "folder" else "axial")
     made = predicted(model, reader, files, groups=groups, device=device, flips=a.flips, probabilities=a.probabilities or whole)
     said = f"{found.study.name}/{found.row}, seed {found.seed}, {model.train.weights} weights of the {model.role}"
-    if whole:
-        print(f"{write_classes(made, out, model.classes)}: {said}")
-        return 0
-    count = sum(1 for _ in masks_written(made, out, values=inputs.values, palette=found.study.palette))
+    try:
+        if whole:
+            print(f"{write_classes(made, out, model.classes)}: {said}")
+            return 0
+        count = sum(1 for _ in masks_written(made, out, values=inputs.values, palette=found.study.palette))
+    except RuntimeError as error:  # torch's, of windows that are too small and of memory that is
+        allowed = "larger images or windows, or where memory ends a smaller --window"
+        raise SettingError(f"images: {model.net.name} cannot be shown them ({brief(error)}); allowed: {allowed}") from None
     print(f"{out}: {count} masks of {len(files)} files; {said}")
     return 0
 

@@ -1,6 +1,6 @@
 """The layers of SwiftNet."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,14 +37,14 @@ def resize(x: Tensor, size: torch.Size) -> Tensor:
 def square_cells(x: Tensor, rows: int) -> Tensor:
     """Averages over `rows` rows of about square cells."""
     height, width = x.shape[-2:]
-    if not torch.jit.is_tracing():
+    if not torch.onnx.is_in_onnx_export():
         return F.adaptive_avg_pool2d(x, (rows, max(1, round(rows * width / height))))
     # an exported graph takes images of any size: sides are tensors here, which adaptive pooling does not know
     columns = torch.as_tensor(rows * width / height).round().clamp(min=1).long()
     return cell_shares(torch.tensor(rows), height).to(x) @ x @ cell_shares(columns, width).to(x).T
 
 
-def cell_shares(count: Tensor, length: Tensor | int) -> Tensor:
+def cell_shares(count: Any, length: Any) -> Tensor:
     """(count, length): how much each of `length` values counts in the averages of adaptive pooling to `count`."""
     cell, place = torch.arange(count)[:, None], torch.arange(length)
     inside = (place >= cell * length // count) & (place < ((cell + 1) * length + count - 1) // count)

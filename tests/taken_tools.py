@@ -27,7 +27,7 @@ TRAIN = Train(
     evaluations=2,
     decay="constant",
 )
-SIZES = ((37, 45), (40, 61), (53, 33), (37, 45))
+SIZES = ((37, 45), (40, 61), (53, 33), (75, 66))
 
 
 def scene(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +65,18 @@ def write_deep(root: Path, count: int = 14) -> Data:
     (root / "selection.txt").write_text("\n".join(names[8:10]))
     (root / "test.txt").write_text("\n".join(names[10:]))
     return Data(name="folder", root=root, size="native", labelled=4)
+
+
+def write_coloured(root: Path) -> Data:
+    """8-bit colour images of several sizes, resized by the study to 40 x 48, with grey masks of the values 0 and 255."""
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    for number in range(12):
+        image, mask = scene(number)
+        colours = np.stack([image >> 8, 255 - (image >> 8), image >> 9], 2).astype(np.uint8)
+        Image.fromarray(colours).save(root / "images" / f"{number:02d}.png")
+        Image.fromarray(np.where(mask == 1, 255, 0).astype(np.uint8)).save(root / "masks" / f"{number:02d}.png")
+    return Data(name="folder", root=root, size=(40, 48), labelled=4)
 
 
 def study(

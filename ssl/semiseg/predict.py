@@ -116,13 +116,13 @@ def decided(probs: np.ndarray, size: tuple[int, int], threshold: float) -> np.nd
 
 def stretched(probs: np.ndarray, size: tuple[int, int], rows: slice) -> np.ndarray:
     """Those rows of a map (C,h,w) at another height and width: bilinear between the centres of pixels, as torch's `interpolate`."""
-    above, below, down = between(probs.shape[1], size[0], rows)
-    left, right, across = between(probs.shape[2], size[1], slice(0, size[1]))
+    above, below, down = nearest_two(probs.shape[1], size[0], rows)
+    left, right, across = nearest_two(probs.shape[2], size[1], slice(0, size[1]))
     lines = probs[:, above] * (1 - down)[:, None] + probs[:, below] * down[:, None]
     return lines[..., left] * (1 - across) + lines[..., right] * across
 
 
-def between(source: int, target: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def nearest_two(source: int, target: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For places of an axis of `target` pixels: the two of `source` pixels around them, and how near the second one is, in 0..1."""
     at = ((np.arange(part.start, part.stop) + 0.5) * (source / target) - 0.5).clip(0, source - 1)
     first = np.floor(at).astype(int)
@@ -132,7 +132,7 @@ def between(source: int, target: int, part: slice) -> tuple[np.ndarray, np.ndarr
 # ---- files
 
 
-def written(
+def masks_written(
     found: Iterable[Predicted],
     out: Path,
     *,

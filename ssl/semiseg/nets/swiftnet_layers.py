@@ -1,6 +1,6 @@
 """The layers of SwiftNet."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,17 +34,17 @@ def resize(x: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def cells_of(x: Tensor, rows: int) -> Tensor:
+def square_cells(x: Tensor, rows: int) -> Tensor:
     """Averages over `rows` rows of about square cells."""
     height, width = x.shape[-2:]
-    if not torch.jit.is_tracing():
+    if not torch.onnx.is_in_onnx_export():
         return F.adaptive_avg_pool2d(x, (rows, max(1, round(rows * width / height))))
     # an exported graph takes images of any size: sides are tensors here, which adaptive pooling does not know
     columns = torch.as_tensor(rows * width / height).round().clamp(min=1).long()
-    return shares(torch.tensor(rows), height).to(x) @ x @ shares(columns, width).to(x).T
+    return cell_shares(torch.tensor(rows), height).to(x) @ x @ cell_shares(columns, width).to(x).T
 
 
-def shares(count: Tensor, length: Tensor | int) -> Tensor:
+def cell_shares(count: Any, length: Any) -> Tensor:
     """(count, length): how much each of `length` values counts in the averages of adaptive pooling to `count`."""
     cell, place = torch.arange(count)[:, None], torch.arange(length)
     inside = (place >= cell * length // count) & (place < ((cell + 1) * length + count - 1) // count)
@@ -66,7 +66,7 @@ class PyramidPooling(nn.Module):
         size = x.shape[-2:]
         found = [x]
         for rows, level in zip(GRIDS, self.levels, strict=True):
-            found.append(resize(level(cells_of(x, rows)), size))
+            found.append(resize(level(square_cells(x, rows)), size))
         return (*pending, self.last(torch.cat(found, 1)))
 
 

@@ -29,8 +29,8 @@ def about(found: Taken, model: Model) -> dict[str, str]:
         "classes": json.dumps(list(model.classes)),
         "values": json.dumps([list(value) for value in inputs.values]),
         "palette": json.dumps([list(colour) for colour in found.study.palette]),
-        "low": json.dumps(list(limits(found)[0])),
-        "high": json.dumps(list(limits(found)[1])),
+        "low": json.dumps(list(fixed_limits(found)[0])),
+        "high": json.dumps(list(fixed_limits(found)[1])),
         "normalise": inputs.normalise or "dataset",
         "size": json.dumps(inputs.size),
         "threshold": str(model.train.threshold),
@@ -38,7 +38,7 @@ def about(found: Taken, model: Model) -> dict[str, str]:
     }
 
 
-def limits(found: Taken) -> tuple[Sequence[float], Sequence[float]]:
+def fixed_limits(found: Taken) -> tuple[Sequence[float], Sequence[float]]:
     """Stored values that are 0 and 1 to the network, by channel; none where they are of each image."""
     inputs = found.inputs
     if inputs.low:
@@ -158,26 +158,26 @@ def timms_licence(net: SMP) -> str:
 
 def fed(found: Taken, model: Model) -> Iterator[str]:
     """How stored values become what the graph takes."""
-    inputs, (low, high) = found.inputs, limits(found)
+    inputs, (low, high) = found.inputs, fixed_limits(found)
     yield f"as stored: {inputs.dtype}, {inputs.channels} channel{'s' * (inputs.channels > 1)}"
     if inputs.size is not None:
         yield f"resized to {inputs.size[0]} x {inputs.size[1]} (height x width), bilinear and antialiased, as Pillow does; the graph takes other sizes too"
     else:
         yield "in their own size"
     if low:
-        yield f"(value - low) / (high - low), clipped to 0..1, with low {numbers(low)} and high {numbers(high)} by channel"
+        yield f"(value - low) / (high - low), clipped to 0..1, with low {in_digits(low)} and high {in_digits(high)} by channel"
     else:
         how = Normalisation.read(inputs.normalise)
-        yield f"(value - low) / (high - low), clipped to 0..1, with low and high of each {how.over} and channel: {meaning(how)}"
+        yield f"(value - low) / (high - low), clipped to 0..1, with low and high of each {how.over} and channel: {said_of_limits(how)}"
     mean, std = (one.flatten().tolist() for one in (model.network.mean, model.network.std))
-    yield f"in the graph then (x - mean) / std, with mean {numbers(mean)} and std {numbers(std)}"
+    yield f"in the graph then (x - mean) / std, with mean {in_digits(mean)} and std {in_digits(std)}"
     if len(model.classes) == 2 and model.train.threshold != 0.5:
         yield f"a pixel is {model.classes[1]} where its probability is above {model.train.threshold:g}"
     else:
         yield "a pixel is of the class with the highest probability"
 
 
-def meaning(how: Normalisation) -> str:
+def said_of_limits(how: Normalisation) -> str:
     """What low and high are of an image."""
     return {
         "minmax": "the smallest and the largest value",
@@ -186,13 +186,13 @@ def meaning(how: Normalisation) -> str:
     }[str(how.kind)]
 
 
-def numbers(values: Sequence[float]) -> str:
+def in_digits(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.9g}" for value in values)
 
 
 def example(found: Taken, model: Model, file: Path) -> Iterator[str]:
     """Lines of Python from a stored image to values of a mask, `image` being an array (H,W,C)."""
-    inputs, (low, high) = found.inputs, limits(found)
+    inputs, (low, high) = found.inputs, fixed_limits(found)
     yield "import numpy as np"
     yield "import onnxruntime"
     yield ""

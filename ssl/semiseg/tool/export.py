@@ -23,7 +23,7 @@ from semiseg.tool.which import RESULTS, stage_in, study_named, taken
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class ExportArguments:
     """What is taken, and into which file."""
 
     what: Annotated[str, tyro.conf.Positional]
@@ -48,11 +48,11 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 written, 1 a disk is full, 2 what cannot be used (one line says what)."""
-    return guarded(run, argv)
+    return guarded(run_export, argv)
 
 
-def run(words: list[str]) -> int:
-    a = read_words(Arguments, Arguments(what=tyro.MISSING), words, __doc__ or "")
+def run_export(words: list[str]) -> int:
+    a = read_words(ExportArguments, ExportArguments(what=tyro.MISSING), words, __doc__ or "")
     if not 0 < a.wait_seconds < math.inf:
         raise SettingError(f"wait_seconds: got {a.wait_seconds}; allowed: a number > 0")
     if (a.onnx is None) == (a.archive is None):
@@ -73,7 +73,7 @@ def run(words: list[str]) -> int:
     return export_network(a, file)
 
 
-def export_network(a: Arguments, file: Path) -> int:
+def export_network(a: ExportArguments, file: Path) -> int:
     """Write the network and its card."""
     found = taken(a.what, RESULTS, a.seed)
     found.inputs  # noqa: B018  a study that does not say what its networks see is refused before torch is loaded

@@ -15,7 +15,7 @@ import tyro
 from semiseg.config import SettingError
 from semiseg.inputs import Reader, files_in
 from semiseg.outside import local_folder, local_path, store_location
-from semiseg.predict import predicted, write_classes, written
+from semiseg.predict import masks_written, predicted, write_classes
 from semiseg.published import WEIGHTS_FILE
 from semiseg.store import Store
 from semiseg.sweep.command import guarded
@@ -24,7 +24,7 @@ from semiseg.tool.which import RESULTS, stage_in, taken
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class PredictArguments:
     """Whose network, which images, where to."""
 
     row: Annotated[str, tyro.conf.Positional]
@@ -59,12 +59,12 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 written, 1 a disk is full, 2 what cannot be used (one line says what)."""
-    return guarded(run, argv)
+    return guarded(run_predict, argv)
 
 
-def run(words: list[str]) -> int:
-    default = Arguments(row=tyro.MISSING, images=tyro.MISSING, out=tyro.MISSING)
-    a = read_words(Arguments, default, words, __doc__ or "")
+def run_predict(words: list[str]) -> int:
+    default = PredictArguments(row=tyro.MISSING, images=tyro.MISSING, out=tyro.MISSING)
+    a = read_words(PredictArguments, default, words, __doc__ or "")
     if not 0 < a.wait_seconds < math.inf:
         raise SettingError(f"wait_seconds: got {a.wait_seconds}; allowed: a number > 0")
     found = taken(a.row, RESULTS, a.seed)
@@ -79,6 +79,7 @@ def run(words: list[str]) -> int:
 
     from semiseg.lazy import torch
     from semiseg.model import load_model, to
+    from semiseg.nets.weights import brief
 
     if a.threads:
         torch.set_num_threads(a.threads)
@@ -90,10 +91,14 @@ def run(words: list[str]) -> int:
     reader = Reader(inputs, next(iter(data.get("variant", ())), "axial") if data["name"] == "folder" else "axial")
     made = predicted(model, reader, files, groups=groups, device=device, flips=a.flips, probabilities=a.probabilities or whole)
     said = f"{found.study.name}/{found.row}, seed {found.seed}, {model.train.weights} weights of the {model.role}"
-    if whole:
-        print(f"{write_classes(made, out, model.classes)}: {said}")
-        return 0
-    count = sum(1 for _ in written(made, out, values=inputs.values, palette=found.study.palette))
+    try:
+        if whole:
+            print(f"{write_classes(made, out, model.classes)}: {said}")
+            return 0
+        count = sum(1 for _ in masks_written(made, out, values=inputs.values, palette=found.study.palette))
+    except RuntimeError as error:  # torch's, of windows that are too small and of memory that is
+        allowed = "larger images or windows, or where memory ends a smaller --window"
+        raise SettingError(f"images: {model.net.name} cannot be shown them ({brief(error)}); allowed: {allowed}") from None
     print(f"{out}: {count} masks of {len(files)} files; {said}")
     return 0
 

@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
+import signal
 from pathlib import Path
 
 import pytest
 from care_stores import make_results, make_stage, settings_of
 from conftest import TINY, Run
 from in_process import without_ray
+from test_store import saying
 
 from ablate_three_stage import TABLE
 from semiseg.care.checking import check_stage
@@ -36,7 +39,7 @@ def store_command(place: Path, action: str, *words: str) -> int:
     return main([action, *words, "--store", str(place / "store"), "--cache", str(place / "cache")])
 
 
-def test_a_flipped_byte_is_found_named_and_trained_again_by_the_next_run(
+def test_a_flipped_byte_is_found_named_and_trained_again_and_another_rate_explains_a_miss(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Said, cache: Path
 ) -> None:
     without_ray(monkeypatch)
@@ -61,12 +64,19 @@ def test_a_flipped_byte_is_found_named_and_trained_again_by_the_next_run(
     assert {one: (store.folder(one) / "weights.safetensors").read_bytes() for one in stages_in(store)} == before
     assert main(["verify"]) == 0
     assert main(["explain", "results/three_stage"]) == 0
+    monkeypatch.setattr("semiseg.sweep.study.Study._train", lambda *words: signal.SIGINT)  # stopped before anything is trained
+    assert sweep(TABLE, [*words, "--train.learning-rate", "0.123"]) == 130
+    capsys.readouterr()
+    assert main(["explain", "three_stage"]) == 1
+    said = capsys.readouterr().out
+    assert ", 0 in the store" in said
+    assert re.search(r"nearest: (train\.)?learning_rate [\d.]+ -> 0\.123 \(in the store", said)
 
 
 def test_every_file_counts_whatever_its_size(tmp_path: Path, capsys: Said) -> None:
     store = open_at(tmp_path)
     key = make_stage(store, settings_of(0), bytes(2 * HASHED))
-    store.add(key, "masks.planes", lambda path: path.write_bytes(b"masks") and None)
+    store.add(key, "masks.planes", saying("masks"))
     assert store_command(tmp_path, "verify") == 0
     assert "no checksum" not in capsys.readouterr().out
     for name, wrong in (("weights.safetensors", HASHED + 7), ("metrics.parquet", 3), (STAGE_FILE, 60), ("masks.planes", 2)):
@@ -107,21 +117,21 @@ def test_a_flipped_bit_anywhere_in_a_stage_is_found(bit: int, tmp_path: Path) ->
 def test_a_damaged_file_that_follows_from_weights_goes_alone(tmp_path: Path, capsys: Said) -> None:
     store = open_at(tmp_path)
     key = make_stage(store, settings_of(0))
-    path = store.add(key, "masks.planes", lambda path: path.write_bytes(b"masks") and None)
+    path = store.add(key, "masks.planes", saying("masks"))
     flip(path)
     assert store_command(tmp_path, "verify") == 1
     assert "masks.planes: another content" in capsys.readouterr().out
     assert not path.exists()
     assert not path.with_name(f"{path.name}{SUM}").exists()
     assert open_at(tmp_path).has(key)
-    store.add(key, "masks.planes", lambda path: path.write_bytes(b"again") and None)
+    store.add(key, "masks.planes", saying("again"))
     assert store_command(tmp_path, "verify") == 0
 
 
 def test_stages_of_earlier_versions_have_no_checksum_and_stay(tmp_path: Path, capsys: Said) -> None:
     store = open_at(tmp_path)
     key = make_stage(store, settings_of(0))
-    path = store.add(key, "masks.planes", lambda path: path.write_bytes(b"masks") and None)
+    path = store.add(key, "masks.planes", saying("masks"))
     path.with_name(f"{path.name}{SUM}").unlink()
     record = store.local / key / STAGE_FILE
     record.write_text(json.dumps({name: value for name, value in json.loads(record.read_text()).items() if name != "record"}))
@@ -202,37 +212,19 @@ def test_a_study_says_it_of_all_its_stages_alike_ones_once(tmp_path: Path, capsy
     monkeypatch.chdir(tmp_path)
     store = open_at(tmp_path)
     there = make_stage(store, settings_of(0))
-    keys, longer = ["a" * 64, "b" * 64], {"train": {"steps": 30, "rate": 0.5}}
-    lost = [settings_of(0, **longer), settings_of(1, [keys[0]], **longer)]
+    keys, longer = ["a" * 64, "b" * 64], {"steps": 30, "rate": 0.5}
+    lost = [settings_of(0, train=longer), settings_of(1, [keys[0]], train=longer)]
     make_results(Path("results/study"), {"row": [there, *keys]}, "waiting")
     note_user(store, Path("results/study"), {key: Asked(f"row/seed 0/{key[0]}", one) for key, one in zip(keys, lost, strict=True)})
     assert store_command(tmp_path, "explain", "study") == 1
     said = capsys.readouterr().out
     assert "3 stages, 1 in the store, 2 missing" in said
     assert "it learns from row/seed 0/a aaaaaaaaaaaa, which is missing too" in said
-    store.write_checkpoint(keys[0], lambda path: path.write_text("5") and None)
+    store.write_checkpoint(keys[0], saying("5"))
     store_command(tmp_path, "explain", "aaa")
     assert "begun and not finished" in capsys.readouterr().out
     assert store_command(tmp_path, "explain", there[:6]) == 0
     assert "train.steps = 10" in capsys.readouterr().out
-
-
-def test_a_planned_study_that_was_stopped_can_say_why_it_would_train(
-    run: Run, capsys: Said, monkeypatch: pytest.MonkeyPatch, cache: Path
-) -> None:
-    """What the front door notes: another crop, then another seed."""
-    without_ray(monkeypatch)
-    assert sweep(TABLE, ["--cache", str(cache), *SMALL]) == 0
-    stages = stages_in(Store("results/store", cache))
-    monkeypatch.setattr("semiseg.sweep.study.Study._train", lambda *words: 2)
-    assert sweep(TABLE, ["--cache", str(cache), *SMALL, "--train.learning-rate", "0.123"]) == 130
-    capsys.readouterr()
-    assert main(["explain", "three_stage"]) == 1
-    said = capsys.readouterr().out
-    assert "0 in the store" in said
-    assert "train.learning_rate" in said or "learning_rate" in said
-    assert "-> 0.123" in said
-    assert len(stages) == len(stages_in(Store("results/store", cache)))
 
 
 def test_words_that_mean_nothing_are_refused_in_one_line(tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:

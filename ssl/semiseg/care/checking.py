@@ -56,7 +56,7 @@ def check_stage(store: Store, held: Held) -> Checked:
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            damaged[name] = error.strerror
+            damaged[name] = error.strerror or "cannot be read"
             continue
         if found["bytes"] != about["bytes"]:
             damaged[name] = f"{found['bytes']} bytes in place of {about['bytes']}"

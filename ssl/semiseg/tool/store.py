@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tyro
 
+from semiseg.care.archive import labels_in
 from semiseg.care.checking import Checked, check_stage, set_aside_damaged
 from semiseg.care.explain import Known, why_missing, why_there
 from semiseg.care.held import Held, asides_in, one_stage, open_store, record_in, spoken_size, stages_in
@@ -18,6 +19,7 @@ from semiseg.care.references import KEY, Reference, is_study, keys_in, reference
 from semiseg.care.removal import remove, teachers_in, unreferenced
 from semiseg.config import SettingError, require
 from semiseg.outside import local_path
+from semiseg.remote import STAGE_FILE
 from semiseg.store import Store
 from semiseg.sweep.bench import DONE, FAILED
 from semiseg.sweep.command import guarded
@@ -173,7 +175,7 @@ def _explain_study(
     print(
         f"{study}: {len(wanted)} stages, {len(wanted) - len(lost)} in the store{f' ({light} without weights)' if light else ''}, {len(lost)} missing"
     )
-    alike: dict[str, list[str]] = {}
+    names, alike = {**labels_in(study), **names}, dict[str, list[str]]()
     for key in lost:
         said = "\n".join(why(key))
         alike.setdefault(said, []).append(key)
@@ -208,7 +210,7 @@ def _say_checked(store: Store, held: Held, found: Checked, dry_run: bool) -> Non
     name = record_in(store, held).get("name", "")
     for file, wrong in found.damaged.items():
         print(f"damaged: {held.key[:12]} {name} {file}: {wrong}")
-    if found.unknown:
+    if set(found.unknown) - {STAGE_FILE}:  # whose settings are held to its key
         print(f"no checksum: {held.key[:12]} {name} {', '.join(found.unknown)}")
     if found.damaged and not dry_run:
         set_aside_damaged(store, held, found)

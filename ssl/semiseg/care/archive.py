@@ -107,7 +107,9 @@ def read_archive(file: Path, store: Store, out: Path | None = None) -> Imported:
     held = stages_in(store)
     labels = labels_in(folder)
     records = {key: record_in(store, held[key]) for key in keys}
-    note_user(store, folder, {key: Asked(labels.get(key, str(one["name"])), one["settings"]) for key, one in records.items()})
+    note_user(
+        store, folder, {key: Asked(labels.get(key, str(one.get("name", ""))), one.get("settings")) for key, one in records.items()}
+    )
     return Imported(folder, len(keys), len(new), about["weights"])
 
 

@@ -30,7 +30,7 @@ RESULTS = Path("results")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments:
+class StoreArguments:
     """What is done with a store.
 
     ls: what each study keeps in it, and what is of no study. explain: why stages of studies, or of keys, are in it or not, and in which fields the
@@ -70,18 +70,18 @@ OF: Mapping[str, tuple[str, ...]] = {
     "forget": ("gc",),
     "all": ("gc",),
 }
-"""Arguments that some actions have no use for, and those that have."""
+"""StoreArguments that some actions have no use for, and those that have."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done; 1 something damaged was found, or missing (explain), or a disk is full; 2 unusable arguments, no store."""
 
     def run(words: list[str]) -> int:
-        a = read_words(Arguments, Arguments(), words, __doc__ or "")
+        a = read_words(StoreArguments, StoreArguments(), words, __doc__ or "")
         require(a.action in ACTIONS, "store", a.action or "nothing", ", ".join(ACTIONS))
         for name, actions in OF.items():
             given = getattr(a, name)
-            require(given == getattr(Arguments, name) or a.action in actions, name, given, f"with {' or '.join(actions)}")
+            require(given == getattr(StoreArguments, name) or a.action in actions, name, given, f"with {' or '.join(actions)}")
         require(0 < a.wait_seconds < math.inf, "wait_seconds", a.wait_seconds, "a number > 0")
         try:
             return ACTIONS[a.action](a, open_store(a.store, a.cache, a.wait_seconds))
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(run, argv)
 
 
-def _ls(a: Arguments, store: Store) -> int:
+def _ls(a: StoreArguments, store: Store) -> int:
     stages, (references, gone) = stages_in(store), _references(store, a)
     teachers = teachers_in(store, stages)
     needed = {one.folder: with_all_teachers(one.keys, teachers) & stages.keys() for one in references}
@@ -133,7 +133,7 @@ def _ls(a: Arguments, store: Store) -> int:
     return DONE
 
 
-def _explain(a: Arguments, store: Store) -> int:
+def _explain(a: StoreArguments, store: Store) -> int:
     require(bool(a.what), "explain", "nothing", "results folders of studies, or first letters of keys")
     stages = stages_in(store)
     known, asides = Known(store, stages), asides_in(store)
@@ -185,7 +185,7 @@ def _explain_study(
     return len(lost)
 
 
-def _verify(a: Arguments, store: Store) -> int:
+def _verify(a: StoreArguments, store: Store) -> int:
     stages = stages_in(store)
     wanted: set[str] = set()
     for word in a.what:
@@ -216,7 +216,7 @@ def _say_checked(store: Store, held: Held, found: Checked, dry_run: bool) -> Non
         set_aside_damaged(store, held, found)
 
 
-def _gc(a: Arguments, store: Store) -> int:
+def _gc(a: StoreArguments, store: Store) -> int:
     require(0 <= a.days < float("inf"), "days", a.days, "a number >= 0")
     references, gone = _references(store, a, a.forget)
     looked = ", ".join(map(str, a.out))
@@ -239,17 +239,17 @@ def _gc(a: Arguments, store: Store) -> int:
     return DONE
 
 
-ACTIONS: Mapping[str, Callable[[Arguments, Store], int]] = {"ls": _ls, "explain": _explain, "verify": _verify, "gc": _gc}
+ACTIONS: Mapping[str, Callable[[StoreArguments, Store], int]] = {"ls": _ls, "explain": _explain, "verify": _verify, "gc": _gc}
 
 
-def _references(store: Store, a: Arguments, forget: Sequence[Path] = ()) -> tuple[list[Reference], list[User]]:
+def _references(store: Store, a: StoreArguments, forget: Sequence[Path] = ()) -> tuple[list[Reference], list[User]]:
     roots = [local_path(path, "out") for path in a.out]
     for root in roots:
         require(root.is_dir() or a.out == (RESULTS,), "out", str(root), "a folder below which there are studies")
     return references_of(store, [root for root in roots if root.is_dir()], forget)
 
 
-def _study(word: str, a: Arguments) -> Path | None:
+def _study(word: str, a: StoreArguments) -> Path | None:
     """The results folder that a word means; None where it must be a key."""
     for folder in (Path(word).expanduser(), *(out / word for out in a.out)):
         if folder.is_dir() and is_study(path.name for path in folder.iterdir()):

@@ -191,7 +191,7 @@ class Store:
         try:
             info: dict[str, Any] = json.loads((folder / STAGE_FILE).read_text(encoding="utf-8"))
             files: dict[str, Any] = info["files"]
-            wrong = [STAGE_FILE] if record_of(info) != info.get(RECORD, record_of(info)) else []
+            wrong = [STAGE_FILE] if record_holds(info) is False else []
             wrong += [name for name, said in files.items() if not as_described(folder / name, said)]
         except FileNotFoundError as error:
             wrong = [Path(error.filename).name]
@@ -253,10 +253,18 @@ def recorded(info: dict[str, Any]) -> str:
     return json.dumps(info | {RECORD: record_of(info)}, indent=1, sort_keys=True)
 
 
-def record_of(info: dict[str, Any]) -> str:
-    """sha256 of the fields of a stage.json but RECORD."""
-    fields = {name: value for name, value in info.items() if name != RECORD}
+def record_of(info: dict[str, Any], field: str = RECORD) -> str:
+    """sha256 of all fields of a stage.json but one."""
+    fields = {name: value for name, value in info.items() if name != field}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def record_holds(info: dict[str, Any]) -> bool | None:
+    """Whether a stage.json says what was written; None where an earlier version noted no checksum of it."""
+    if RECORD in info:
+        return info[RECORD] == record_of(info)
+    renamed = any(name not in ("key", "files") and value == record_of(info, name) for name, value in info.items())
+    return False if renamed else None  # a damaged letter in its very name
 
 
 def sum_file(path: Path) -> Path:

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 
 from semiseg.care.checking import check_stage
 from semiseg.care.held import Held, held_folder, record_in, stages_in
-from semiseg.care.references import KEY, Reference, is_study, keys_in, studies_below
-from semiseg.care.removal import referred_keys
+from semiseg.care.references import KEY, is_study, keys_in, studies_below, with_all_teachers
+from semiseg.care.removal import teachers_in
 from semiseg.config import SettingError, require
 from semiseg.provenance import versions
 from semiseg.published import WEIGHTS_FILE
@@ -107,7 +107,9 @@ def read_archive(file: Path, store: Store, out: Path | None = None) -> Imported:
     held = stages_in(store)
     labels = labels_in(folder)
     records = {key: record_in(store, held[key]) for key in keys}
-    note_user(store, folder, {key: Asked(labels.get(key, one["name"]), one["settings"]) for key, one in records.items()})
+    note_user(
+        store, folder, {key: Asked(labels.get(key, str(one.get("name", ""))), one.get("settings")) for key, one in records.items()}
+    )
     return Imported(folder, len(keys), len(new), about["weights"])
 
 
@@ -132,8 +134,8 @@ def _stages_of(study: Path, store: Store, weights: bool) -> list[Held]:
     missing = sorted(done - there.keys())
     allowed = "all stages of the study; its command again makes those that are missing"
     require(not missing, "store", f"none of {', '.join(key[:12] for key in missing[:3])} ({len(missing)} missing)", allowed)
-    references = [Reference(str(folder), keys_in(folder)) for folder in folders]
-    found = [there[key] for key in sorted(referred_keys(store, references, there) & there.keys())]
+    wanted = with_all_teachers({key for folder in folders for key in keys_in(folder)}, teachers_in(store, there))
+    found = [there[key] for key in sorted(wanted & there.keys())]
     light = sum(held.light for held in found)
     require(not (weights and light), "weights", f"{light} stages that came without", "an archive without weights (--no-weights)")
     for held in found:

@@ -2,14 +2,14 @@
 
 import errno
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from semiseg.care.held import Held, held_folder, record_in
 from semiseg.remote import STAGE_FILE
 from semiseg.stage import hash_of
-from semiseg.store import RECORD, SUM, Store, describe, record_of, sum_file
+from semiseg.store import SUM, Store, describe, record_holds, sum_file
 
 
 class Checked(NamedTuple):
@@ -33,22 +33,22 @@ def check_stage(store: Store, held: Held) -> Checked:
     said = record_in(store, held)
     if not isinstance(said.get("settings"), dict):
         return Checked(held.key, {STAGE_FILE: "missing or unreadable"}, (), len(held.files), held.bytes)
-    damaged, unknown = {}, []
+    damaged, unknown = dict[str, str](), list[str]()
     if hash_of(said["settings"]) != held.key:
         damaged[STAGE_FILE] = "its settings are not those of its key"
-    elif RECORD not in said:
+    elif (holds := record_holds(said)) is None:
         unknown.append(STAGE_FILE)
-    elif said[RECORD] != record_of(said):
+    elif not holds:
         damaged[STAGE_FILE] = "not what was written"
     noted = _dict(said.get("files"))
-    for name in {*noted, *held.files} - {STAGE_FILE}:
+    for name in {*noted, *held.files} - {STAGE_FILE} if not damaged else ():  # else its checksums say nothing
         if name not in noted and name.endswith(SUM):
             continue
         if name not in held.files:
             damaged[name] = "missing"
             continue
-        about = noted.get(name) if name in noted else _added(store, held, name)
-        if about is None or "sha256" not in about:
+        about = noted[name] if name in noted else _added(store, held, name)
+        if about is None or not {"bytes", "sha256"} <= about.keys():
             unknown.append(name)
             continue
         try:
@@ -56,7 +56,7 @@ def check_stage(store: Store, held: Held) -> Checked:
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            damaged[name] = error.strerror
+            damaged[name] = error.strerror or "cannot be read"
             continue
         if found["bytes"] != about["bytes"]:
             damaged[name] = f"{found['bytes']} bytes in place of {about['bytes']}"
@@ -83,17 +83,6 @@ def set_aside_damaged(store: Store, held: Held, found: Checked) -> None:
         store.remote.delete_stage(held.key)
 
 
-def check_all(store: Store, stages: Iterable[Held], seen: Callable[[Held, Checked], None]) -> None:
-    """Check stages one after the other; `seen` is told of each as it is checked. One that another process removes meanwhile is passed
-    by."""
-    for held in stages:
-        try:
-            found = check_stage(store, held)
-        except FileNotFoundError:
-            continue
-        seen(held, found)
-
-
 def _reader(store: Store, held: Held) -> Callable[[str], dict[str, Any]]:
     if held.light or store.remote is None:
         folder = held_folder(store, held)
@@ -109,7 +98,7 @@ def _added(store: Store, held: Held, name: str) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and "bytes" in found else None
+    return found if isinstance(found, dict) else None
 
 
 def _dict(value: Any) -> dict[str, Any]:

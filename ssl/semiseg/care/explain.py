@@ -73,7 +73,7 @@ def why_there(store: Store, held: Held, record: Mapping[str, Any]) -> Iterator[s
     """Lines about a stage that the store holds."""
     ended = record.get("ended")
     when = f", ended {datetime.fromtimestamp(ended):%Y-%m-%d %H:%M}" if isinstance(ended, int | float) else ""
-    where = record.get("provenance") if isinstance(record.get("provenance"), dict) else {}
+    where: Mapping[str, Any] = record.get("provenance") or {}
     by = ", ".join(str(where[name]) for name in ("device", "git") if where.get(name))
     kind = "without its weights: nothing can learn from it" if held.light else "with all its files"
     yield f"hit: in the store {kind}, {spoken_size(held.bytes)}{when}{f', {by}' if by else ''}"

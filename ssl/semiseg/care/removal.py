@@ -2,7 +2,8 @@
 
 import shutil
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from semiseg.care.held import Aside, Held, asides_in, held_folder, record_in, stages_in
@@ -27,14 +28,15 @@ class Unreferenced(NamedTuple):
         return sum(one.bytes for one in (*self.stages, *self.asides))
 
 
-def referred_keys(store: Store, references: Collection[Reference], stages: Mapping[str, Held]) -> set[str]:
-    """Keys of stages that studies refer to, and of all that these learned from."""
+def teachers_in(store: Store, stages: Mapping[str, Held]) -> Callable[[str], list[str]]:
+    """Keys of the stages that a stage of the store learned from; each record is read once."""
 
+    @cache
     def teachers(key: str) -> list[str]:
         found = record_in(store, stages[key]).get("teachers") if key in stages else None
         return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
-    return with_all_teachers({key for one in references for key in one.keys}, teachers)
+    return teachers
 
 
 def unreferenced(
@@ -43,7 +45,7 @@ def unreferenced(
     """Stages that no study refers to, checkpoints of such and of finished stages, what was set aside, what crashes left; all of it older
     than `days`, as a study that has just begun, or a search, may be about to say what it needs."""
     stages = stages_in(store)
-    kept = referred_keys(store, references, stages)
+    kept = with_all_teachers({key for one in references for key in one.keys}, teachers_in(store, stages))
     old = {key: held for key, held in stages.items() if key not in kept and _age(store, held, now) >= days * DAY}
     whole = {key for key, held in stages.items() if not held.light}
     asides = [

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from semiseg.care.archive import write_archive
 from semiseg.care.held import open_store, spoken_size
+from semiseg.outside import local_path
 
 
 def export(
@@ -16,5 +17,6 @@ def export(
     wait_seconds: float = 60.0,
 ) -> None:
     """Write the archive of a results folder and say what is in it; `store`, `cache` and `wait_seconds` as in sweeps. Raises SettingError."""
+    file = local_path(file, "archive")
     count, size = write_archive(study, file, open_store(store, cache, wait_seconds), weights=weights)
     print(f"{file}: {study.resolve().name}, {count} stages {'with' if weights else 'without'} weights, {spoken_size(size)}")

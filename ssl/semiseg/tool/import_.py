@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         a = read_words(Import, Import(), words, __doc__ or "")
         require(a.file != Path(), "import", "nothing", "a file that `semiseg export STUDY --archive` wrote")
         store = Store(store_location(a.store), local_path(a.cache, "cache") / "mirror", limit=a.wait_seconds)
-        found = read_archive(a.file.expanduser(), store, None if a.out is None else local_path(a.out, "out"))
+        found = read_archive(local_path(a.file, "import"), store, None if a.out is None else local_path(a.out, "out"))
         weights = "" if found.weights else ", without weights"
         print(f"{found.folder}: {found.stages} stages, {found.new} of them new in {store.location}{weights}")
         print(f"report: {found.folder / 'report.html'}")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
+from semiseg.care.archive import labels_in
 from semiseg.care.checking import Checked, check_stage, set_aside_damaged
 from semiseg.care.explain import Known, why_missing, why_there
 from semiseg.care.held import Held, asides_in, one_stage, open_store, record_in, spoken_size, stages_in
-from semiseg.care.references import KEY, Reference, is_study, keys_in, references_of, studies_below
-from semiseg.care.removal import referred_keys, remove, unreferenced
+from semiseg.care.references import KEY, Reference, is_study, keys_in, references_of, studies_below, with_all_teachers
+from semiseg.care.removal import remove, teachers_in, unreferenced
 from semiseg.config import SettingError, require
 from semiseg.outside import local_path
+from semiseg.remote import STAGE_FILE
 from semiseg.store import Store
 from semiseg.sweep.bench import DONE, FAILED
 from semiseg.sweep.command import guarded
@@ -27,9 +30,18 @@ RESULTS = Path("results")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
-    """Which store, and where studies are."""
+class StoreArguments:
+    """What is done with a store.
 
+    ls: what each study keeps in it, and what is of no study. explain: why stages of studies, or of keys, are in it or not, and in which fields the
+    nearest stages differ. verify: read every file and compare it with its checksum; what is damaged is set aside, and made again by its study's
+    next run. gc: remove stages that no study on disk refers to, their checkpoints, what was set aside as damaged, and what crashes left.
+    """
+
+    action: tyro.conf.Positional[str] = ""
+    """ls, explain, verify or gc."""
+    what: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Of explain and verify: results folders of studies, or first letters of keys; verify without: the whole store."""
     store: str = "results/store"
     """Finished stages: a folder or a URI of pyarrow.fs such as s3://bucket/store."""
     cache: Path = Path("results/cache")
@@ -38,81 +50,55 @@ class Where:
     """Folders below which studies are looked for, beside those that the store knows."""
     wait_seconds: float = 60.0
     """For how long an answer of a remote store is awaited."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ls(Where):
-    """Arguments of ls."""
-
     stages: bool = False
-    """A line for each stage, the largest first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explain(Where):
-    """Arguments of explain."""
-
-    what: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Results folders of studies, or first letters of keys."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verify(Where):
-    """Arguments of verify."""
-
-    what: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Results folders of studies, or first letters of keys; none: the whole store."""
+    """Of ls: a line for each stage, the largest first."""
     dry_run: bool = False
-    """Say what is damaged, and leave it where it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gc(Where):
-    """Arguments of gc."""
-
-    dry_run: bool = False
-    """Say what would go, and remove nothing."""
+    """Of verify and gc: say what is damaged, or would go, and leave it."""
     days: float = 1.0
-    """Younger stages stay: a study that has just begun may need them."""
-    forget: tuple[Path, ...] = field(default=())
-    """Results folders that are on no disk of this machine any more, and count no more."""
+    """Of gc: younger stages stay, as a study that has just begun may need them."""
+    forget: tuple[Path, ...] = ()
+    """Of gc: results folders of other machines or disks that are gone, and count no more."""
     all: bool = False
-    """Even where not one study is found."""
+    """Of gc: even where not one study is found."""
+
+
+OF: Mapping[str, tuple[str, ...]] = {
+    "what": ("explain", "verify"),
+    "stages": ("ls",),
+    "dry_run": ("verify", "gc"),
+    "days": ("gc",),
+    "forget": ("gc",),
+    "all": ("gc",),
+}
+"""StoreArguments that some actions have no use for, and those that have."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done; 1 something damaged was found, or missing (explain); 2 unusable arguments, a store that is not there."""
+    """Exit status: 0 done; 1 something damaged was found, or missing (explain), or a disk is full; 2 unusable arguments, no store."""
 
     def run(words: list[str]) -> int:
-        name, *rest = words or [""]
-        if name in ("-h", "--help"):
-            print(
-                __doc__,
-                *(f"  semiseg store {one}  {(action.__doc__ or '').splitlines()[0]}" for one, action in ACTIONS.items()),
-                sep="\n",
-            )
-            return DONE
-        require(name in ACTIONS, "store", name or "nothing", ", ".join(ACTIONS))
+        a = read_words(StoreArguments, StoreArguments(), words, __doc__ or "")
+        require(a.action in ACTIONS, "store", a.action or "nothing", ", ".join(ACTIONS))
+        for name, actions in OF.items():
+            given = getattr(a, name)
+            require(given == getattr(StoreArguments, name) or a.action in actions, name, given, f"with {' or '.join(actions)}")
+        require(0 < a.wait_seconds < math.inf, "wait_seconds", a.wait_seconds, "a number > 0")
         try:
-            return ACTIONS[name](rest)
-        except ValueError as error:
-            if isinstance(error, SettingError):
-                raise
+            return ACTIONS[a.action](a, open_store(a.store, a.cache, a.wait_seconds))
+        except SettingError:
+            raise
+        except ValueError as error:  # of results that cannot be read
             raise SettingError(str(error)) from None
         except PermissionError as error:
-            raise SettingError(
-                f"store: cannot read or write {error.filename} ({error.strerror}); allowed: as a user who may"
-            ) from None
+            raise SettingError(f"store: cannot use {error.filename} ({error.strerror}); allowed: as a user who may") from None
 
     return guarded(run, argv)
 
 
-def _ls(words: Sequence[str]) -> int:
-    """What each study keeps in the store, and what is of no study."""
-    a = read_words(Ls, Ls(), words, _ls.__doc__ or "")
-    store = open_store(a.store, a.cache, a.wait_seconds)
+def _ls(a: StoreArguments, store: Store) -> int:
     stages, (references, gone) = stages_in(store), _references(store, a)
-    needed = {one.folder: referred_keys(store, [one], stages) & stages.keys() for one in references}
+    teachers = teachers_in(store, stages)
+    needed = {one.folder: with_all_teachers(one.keys, teachers) & stages.keys() for one in references}
     users: dict[str, list[str]] = {key: [] for key in stages}
     for folder, keys in needed.items():
         for key in keys:
@@ -147,11 +133,8 @@ def _ls(words: Sequence[str]) -> int:
     return DONE
 
 
-def _explain(words: Sequence[str]) -> int:
-    """Why stages are in the store or not: which field differs from the nearest that is."""
-    a = read_words(Explain, Explain(), words, _explain.__doc__ or "")
+def _explain(a: StoreArguments, store: Store) -> int:
     require(bool(a.what), "explain", "nothing", "results folders of studies, or first letters of keys")
-    store = open_store(a.store, a.cache, a.wait_seconds)
     stages = stages_in(store)
     known, asides = Known(store, stages), asides_in(store)
     noted: dict[str, Asked] = {}
@@ -183,18 +166,18 @@ def _explain(words: Sequence[str]) -> int:
 
 
 def _explain_study(
-    study: Path, stages: Mapping[str, Held], known: Known, why: Callable[[str], object], names: Mapping[str, str]
+    study: Path, stages: Mapping[str, Held], known: Known, why: Callable[[str], Iterable[str]], names: Mapping[str, str]
 ) -> int:
     """Say it of all stages of a study, alike ones once; how many are missing."""
-    wanted = sorted({key for folder in studies_below(study) for key in keys_in(folder)} | {key for key in () if key})
+    wanted = sorted({key for folder in studies_below(study) for key in keys_in(folder)})
     lost = [key for key in wanted if key not in stages]
     light = sum(stages[key].light for key in wanted if key in stages)
     print(
         f"{study}: {len(wanted)} stages, {len(wanted) - len(lost)} in the store{f' ({light} without weights)' if light else ''}, {len(lost)} missing"
     )
-    alike: dict[str, list[str]] = {}
+    names, alike = {**labels_in(study), **names}, dict[str, list[str]]()
     for key in lost:
-        said = "\n".join(str(line) for line in why(key))  # type: ignore[attr-defined]
+        said = "\n".join(why(key))
         alike.setdefault(said, []).append(key)
     for said, keys in alike.items():
         some = ", ".join(f"{names.get(key, 'stage')} {key[:12]}" for key in keys[:3])
@@ -202,10 +185,7 @@ def _explain_study(
     return len(lost)
 
 
-def _verify(words: Sequence[str]) -> int:
-    """Read every file and compare it with its checksum; what is damaged is set aside, and made again by its study's next run."""
-    a = read_words(Verify, Verify(), words, _verify.__doc__ or "")
-    store = open_store(a.store, a.cache, a.wait_seconds)
+def _verify(a: StoreArguments, store: Store) -> int:
     stages = stages_in(store)
     wanted: set[str] = set()
     for word in a.what:
@@ -230,17 +210,14 @@ def _say_checked(store: Store, held: Held, found: Checked, dry_run: bool) -> Non
     name = record_in(store, held).get("name", "")
     for file, wrong in found.damaged.items():
         print(f"damaged: {held.key[:12]} {name} {file}: {wrong}")
-    if found.unknown:
+    if set(found.unknown) - {STAGE_FILE}:  # whose settings are held to its key
         print(f"no checksum: {held.key[:12]} {name} {', '.join(found.unknown)}")
     if found.damaged and not dry_run:
         set_aside_damaged(store, held, found)
 
 
-def _gc(words: Sequence[str]) -> int:
-    """Remove stages that no study on disk refers to, checkpoints of such, what was set aside as damaged and what crashes left."""
-    a = read_words(Gc, Gc(), words, _gc.__doc__ or "")
+def _gc(a: StoreArguments, store: Store) -> int:
     require(0 <= a.days < float("inf"), "days", a.days, "a number >= 0")
-    store = open_store(a.store, a.cache, a.wait_seconds)
     references, gone = _references(store, a, a.forget)
     looked = ", ".join(map(str, a.out))
     require(bool(references) or a.all, "out", looked, "folders below which there are studies, as all stages would go; or --all")
@@ -262,17 +239,17 @@ def _gc(words: Sequence[str]) -> int:
     return DONE
 
 
-ACTIONS: Mapping[str, Callable[[Sequence[str]], int]] = {"ls": _ls, "explain": _explain, "verify": _verify, "gc": _gc}
+ACTIONS: Mapping[str, Callable[[StoreArguments, Store], int]] = {"ls": _ls, "explain": _explain, "verify": _verify, "gc": _gc}
 
 
-def _references(store: Store, a: Where, forget: Sequence[Path] = ()) -> tuple[list[Reference], list[User]]:
+def _references(store: Store, a: StoreArguments, forget: Sequence[Path] = ()) -> tuple[list[Reference], list[User]]:
     roots = [local_path(path, "out") for path in a.out]
     for root in roots:
         require(root.is_dir() or a.out == (RESULTS,), "out", str(root), "a folder below which there are studies")
     return references_of(store, [root for root in roots if root.is_dir()], forget)
 
 
-def _study(word: str, a: Where) -> Path | None:
+def _study(word: str, a: StoreArguments) -> Path | None:
     """The results folder that a word means; None where it must be a key."""
     for folder in (Path(word).expanduser(), *(out / word for out in a.out)):
         if folder.is_dir() and is_study(path.name for path in folder.iterdir()):
@@ -285,12 +262,12 @@ def _settings(noted: Mapping[str, Asked], key: str) -> Mapping[str, object] | No
     return noted[key].settings if key in noted else None
 
 
-def _size(stages: Mapping[str, Held], keys: Sequence[str] | set[str]) -> str:
+def _size(stages: Mapping[str, Held], keys: Collection[str]) -> str:
     return spoken_size(sum(stages[key].bytes for key in keys))
 
 
 def _table(lines: Sequence[tuple[str, ...]]) -> None:
-    """Print columns: the first two and the last to the left, sizes to the right."""
+    """Print columns, as wide as what is in them."""
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
     for line in lines:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

@@ -142,12 +142,13 @@ def test_what_cannot_be_is_refused_in_one_line(settings: Any, options: Any, said
 
 
 def test_settings_of_other_methods_of_the_preset_change_too(place: Path) -> None:
-    options: Options = {"seeds": [0], "anchors": ["none"]}
-    changed = run_study(TABLE, *SMALL, change(Supervised, objective=Dice()), rows=["S1", "one=supervised"], **options)
-    said = run_study(TABLE, *SMALL, rows=["S1", "one=supervised objective=dice"], **options)
-    keys = [{one["row"]: one["key"] for one in study_scores(made).to_pylist()} for made in (changed, said)]
-    assert keys[0] == keys[1]
-    assert keys[0]["one"] != keys[0]["S1"]
+    def keys(*settings: Any, row: str) -> dict[str, str]:
+        made = run_study(TABLE, *SMALL, *settings, rows=["S1", row], seeds=[0], anchors=["none"])
+        return {one["row"]: one["key"] for one in study_scores(made).to_pylist()}
+
+    changed, said = keys(change(Supervised, objective=Dice()), row="one=supervised"), keys(row="one=supervised objective=dice")
+    assert changed == said
+    assert changed["one"] != changed["S1"]
 
 
 # ---- the page

@@ -166,6 +166,20 @@ def test_the_examples_of_the_page_run(place: Path, monkeypatch: pytest.MonkeyPat
     assert "three_stage" in said
 
 
+@pytest.mark.slow
+def test_the_examples_run_with_ray_and_again_train_nothing(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    said = []
+    for _ in range(2):
+        ran = subprocess.run(
+            [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
+        )
+        assert ran.returncode == 0, ran.stderr
+        said.append(ran.stdout)
+    assert "8 distinct, 0 done, 8 to train" in said[0]
+    assert "8 distinct, 8 done, 0 to train" in said[1]
+
+
 def test_every_import_on_the_page_is_public() -> None:
     text = PAGE.read_text(encoding="utf-8")
     found = [name for line in re.findall(r"^from semiseg\.api import (.*)$", text, re.MULTILINE) for name in line.split(", ")]

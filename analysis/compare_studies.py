@@ -2,8 +2,8 @@
 
 Rows are matched by name. Each folder is compared with the first one: paired by seed where both have the same data and share seeds
 that draw the same, otherwise with Welch's interval, which the table says. Rows that all folders have are ranked in each; with three
-folders and three rows or more Friedman's test says whether the ranks are more than chance. Prints the tables and, with `--out`, writes
-`studies.txt`, `studies.md` and `studies.csv`. Takes about two seconds; needs neither torch nor ray.
+folders and three rows or more Friedman's test says whether the ranks are more than chance. Prints the tables and, with `--out`,
+writes `studies.txt`, `studies.md` and `studies.csv`. Takes about two seconds; needs neither torch nor ray.
 
     python analysis/compare_studies.py results/three_stage results/another_study --out results/compared
 """

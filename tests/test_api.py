@@ -142,12 +142,13 @@ def test_what_cannot_be_is_refused_in_one_line(settings: Any, options: Any, said
 
 
 def test_settings_of_other_methods_of_the_preset_change_too(place: Path) -> None:
-    options: Options = {"seeds": [0], "anchors": ["none"]}
-    changed = run_study(TABLE, *SMALL, change(Supervised, objective=Dice()), rows=["S1", "one=supervised"], **options)
-    said = run_study(TABLE, *SMALL, rows=["S1", "one=supervised objective=dice"], **options)
-    keys = [{one["row"]: one["key"] for one in study_scores(made).to_pylist()} for made in (changed, said)]
-    assert keys[0] == keys[1]
-    assert keys[0]["one"] != keys[0]["S1"]
+    def keys(*settings: Any, row: str) -> dict[str, str]:
+        made = run_study(TABLE, *SMALL, *settings, rows=["S1", row], seeds=[0], anchors=["none"])
+        return {one["row"]: one["key"] for one in study_scores(made).to_pylist()}
+
+    changed, said = keys(change(Supervised, objective=Dice()), row="one=supervised"), keys(row="one=supervised objective=dice")
+    assert changed == said
+    assert changed["one"] != changed["S1"]
 
 
 # ---- the page
@@ -163,6 +164,20 @@ def test_the_examples_of_the_page_run(place: Path, monkeypatch: pytest.MonkeyPat
     assert "teachers run_study(teachers, change(Train, steps=8, evaluations=2)" in said
     assert "report: " in said
     assert "three_stage" in said
+
+
+@pytest.mark.slow
+def test_the_examples_run_with_ray_and_again_train_nothing(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    said = []
+    for _ in range(2):
+        ran = subprocess.run(
+            [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
+        )
+        assert ran.returncode == 0, ran.stderr
+        said.append(ran.stdout)
+    assert "8 distinct, 0 done, 8 to train" in said[0]
+    assert "8 distinct, 8 done, 0 to train" in said[1]
 
 
 def test_every_import_on_the_page_is_public() -> None:

@@ -8,7 +8,7 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from semiseg import api, augment, losses, methods, nets
@@ -59,7 +59,11 @@ def entries() -> Iterator[str]:
     """A line per entry of a registry: its name, and of settings the class and the fields."""
     for registry, held in REGISTRIES.items():
         for name, one in held.items():
-            said = f" = {one.__name__}({', '.join(field.name for field in fields(one))})" if inspect.isclass(one) else ""
+            said = (
+                f" = {one.__name__}({', '.join(field.name for field in fields(one))})"
+                if inspect.isclass(one) and is_dataclass(one)
+                else ""
+            )
             yield f"{registry}[{name!r}]{said}"
 
 

@@ -27,10 +27,10 @@ SCORES_SCHEMA = pa.schema(
 def study_scores(results: Results) -> pa.Table:
     """The score of every row at every seed, a line each, in the table's order.
 
-    `score` is a fraction, or a distance, of `results.study.score` (metric, split, weights), null where there is none; `state` is that
-    of the row's final stage: done, failed, skipped, waiting, or not needed where seeds are added until all is decided. `training` and
-    `subset` are the seeds of weights and order, and of the labelled subset (null where it does not vary). `role` is the network that
-    is scored, `key` its stage, `added` true of anchors that the table does not declare.
+    `score` is a fraction, or a distance, of `results.study.score` (metric, split, weights), null where there is none. `state` is
+    that of the row's final stage: done, failed, skipped, waiting, or not needed where seeds are added until all is decided.
+    `training` and `subset` are the seeds of weights and order, and of the labelled subset (null where it does not vary). `role` is
+    the network that is scored, `key` its stage, `added` true of anchors that the table does not declare.
     """
     study, draws = results.study, {draw.seed: draw for draw in results.study.draws}
     lines = [

@@ -121,7 +121,7 @@ def folder_difference(row: Mapping[int, float], other: Mapping[int, float], stud
 
 
 def _renumbered(values: Mapping[int, float], first: StudyRecord, study: StudyRecord) -> Mapping[int, float]:
-    """Values of a crossed study under the numbers that its runs, pairs of seed and subset, have in another one; others as they are."""
+    """Values of a crossed study by the numbers that its runs, pairs of seed and subset, have in another one; others as they are."""
     if not first.vary == study.vary == "crossed":
         return values
     cells = cells_of(first, values)

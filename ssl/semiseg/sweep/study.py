@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 class Study:
     """One run of a table with a resolved preset: everything between the command line and the exit status.
 
-    `words` are those of the command line, `shown` what the page shows, `command` what is said to have run it. With a bench that is open
-    it uses that one's.
+    `words` are those of the command line, `shown` what the page shows, `command` what is said to have run it in place of the words.
+    With a bench that is open it uses that one's.
     """
 
     def __init__(

@@ -232,7 +232,8 @@ def said(name: str, words: Sequence[str]) -> str:
             del left[:1]
         else:
             kept.append(word)
-    return shlex.join(["python", "analysis/choose_settings.py", name, "--data.root", "PATH", *kept])
+    place = [] if CHOICES[name].base.data.name == Data().name else ["--data.root", "PATH"]
+    return shlex.join(["python", "analysis/choose_settings.py", name, *place, *kept])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -95,6 +95,7 @@ def test_the_table_says_what_is_behind_and_what_was_chosen() -> None:
 def test_the_command_is_said_without_what_decides_nothing() -> None:
     words = ["--data.root", "/somewhere", "--store", "s", "--seeds", "0", "1", "--ray.trials", "1"]
     assert said("acdc", words) == "python analysis/choose_settings.py acdc --data.root PATH --seeds 0 1"
+    assert said("demo-stages", []) == "python analysis/choose_settings.py demo-stages"  # built in
 
 
 @pytest.mark.parametrize("name", CHOICES)

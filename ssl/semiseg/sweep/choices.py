@@ -132,7 +132,7 @@ CHOICES: dict[str, Choice] = LABELS_ALONE | {
         ),
     ),
     "demo-stages": Choice(
-        base=Preset(method=SHORT, net=UNet(width=8), train=replace(SCENES, learning_rate=5e-3), seeds=tuple(range(6))),
+        base=Preset(method=SHORT, net=UNet(width=8), train=replace(SCENES, learning_rate=5e-3, warmup=0.0), seeds=tuple(range(6))),
         row=Row(parts("S1", "S2", "S3", "CR", "T2", "SA", "N2")),
         trains="all three stages",
         start="cross-entropy, rate 5e-3",

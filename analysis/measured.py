@@ -29,8 +29,10 @@ from semiseg.sweep.evidence import EVIDENCE, KEPT, Evidence
 
 ROOT = Path(__file__).parents[1]
 EVERY = "all"
-BLOCK = re.compile(r"(?P<begin><!-- evidence (?P<name>\S+) (?P<kind>\S+) -->\n)(?P<body>.*?)(?P<end><!-- /evidence -->)", re.DOTALL)
-BEGINNING = re.compile(r"<!-- evidence\b")
+BLOCK = re.compile(
+    r"(?P<begin><!-- evidence (?P<name>[a-z]\S*) (?P<kind>\S+) -->\n)(?P<body>.*?)(?P<end><!-- /evidence -->)", re.DOTALL
+)
+BEGINNING = re.compile(r"<!-- evidence [a-z]")
 WIDTH = 132
 
 
@@ -150,7 +152,7 @@ def made(name: str, kind: str, studies: Mapping[str, Kept]) -> str:
 def written(text: str, studies: Mapping[str, Kept]) -> str:
     """A page with everything between its marks made anew. ValueError for marks that lack an end."""
     found = BLOCK.findall(text)
-    if len(found) != len(BEGINNING.findall(text)) or any("<!-- evidence" in body for _, _, _, body, _ in found):
+    if len(found) != len(BEGINNING.findall(text)) or any(BEGINNING.search(body) for _, _, _, body, _ in found):
         raise ValueError("marks: got one without its end; allowed: <!-- evidence NAME KIND --> and <!-- /evidence -->")
     return BLOCK.sub(lambda one: f"{one['begin']}\n{made(one['name'], one['kind'], studies)}\n\n{one['end']}", text)
 

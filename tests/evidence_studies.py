@@ -48,8 +48,12 @@ def world(root: Path) -> Path:
         (results.folder / "report.html").write_text("large")
         for key in results.stages["key"].to_pylist():
             if not store.has(key):
-                store.publish(key, lambda folder: (folder / "weights").write_text("w") and None, {"cpu_seconds": 2.0})
+                store.publish(key, weights, {"cpu_seconds": 2.0})
     return root
+
+
+def weights(folder: Path) -> None:
+    (folder / "weights").write_text("w")
 
 
 def seconds_in(folder: Path) -> float:

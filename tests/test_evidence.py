@@ -1,7 +1,9 @@
 """Declared studies are planned, run one after another and kept without what is large; two made-up ones stand for them."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +118,22 @@ def test_what_is_kept_is_small_and_reads_like_the_results(root: Path) -> None:
     assert found.study.provenance.command == STUDIES["helps"].command
     assert str(root) not in (kept / "study.json").read_text()
     assert seconds_in(kept) == 2.0 * source.stages.num_rows
+
+
+def test_of_a_search_the_comparison_at_its_end_is_kept_with_what_its_trials_took(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = Evidence(claim="c.", command="python sweeps/search_tiny.py", hours=1, printed="nothing")
+    monkeypatch.setattr(evidence, "EVIDENCE", {"search": search})
+    shutil.copytree(root / "sweeps" / "helps", root / "out" / "search" / "final")
+    (root / "out" / "search" / "search.json").write_text('{"seconds": {"spent": 40.25}}')
+    assert ran(root, "--keep") == 0
+    assert json.loads((root / "kept" / "search" / "kept.json").read_text()) == {
+        "stages": 12,
+        "cpu_seconds": 24.0,
+        "search_seconds": 40.2,
+    }
+    assert read(root / "kept" / "search").study.reference == "full"
 
 
 def test_nothing_is_kept_of_a_study_that_has_not_ended(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,10 +63,6 @@ def checked(studies: Mapping[str, Evidence]) -> Mapping[str, Evidence]:
     return studies
 
 
-ACDC_MRI = (
-    "--preset demo --data.name acdc --data.root PATH --data.labelled 42 --data.size 64 64 --data.normalise percentile "
-    "--data.normalise-over group --net.width 16 --train.steps 600 --train.learning-rate 1e-3"
-)
 EVIDENCE: Mapping[str, Evidence] = checked(
     {
         "front_door": Evidence(
@@ -90,42 +86,39 @@ EVIDENCE: Mapping[str, Evidence] = checked(
             printed="ke2020, Figure 3, Cityscapes with 100 labels: 1/2 best, 1/4 about 2 and 1 about 1.5 below",
         ),
         "three_stage_pets": Evidence(
-            claim="Three-stage self-training beats labels alone on pets with 5 % of the labels.",
-            command='python sweeps/ablate_three_stage.py --preset pets --data.root PATH --rows S1 "S1 + S2" full --vary both '
+            claim="Three-stage self-training beats labels alone on pets with 5 % of the labels, from a pretrained encoder.",
+            command='python sweeps/ablate_three_stage.py --preset pets-lite0 --data.root PATH --rows S1 "S1 + S2" full --vary both '
             "--until decided --budget 2h",
             data="oxford-iiit-pet",
             hours=2,
             printed="ke2020, Table 3, VOC with 212 labels: full 70.77, S1 55.20 (+15.57)",
         ),
         "mean_teacher_pets": Evidence(
-            claim="A mean teacher beats labels alone on pets with 5 % of the labels.",
-            command='python sweeps/compare_label_fractions.py --preset pets --data.root PATH --rows "supervised, 5 %" '
-            '"mean teacher, 5 %" --vary both --until decided --budget 1.5h',
+            claim="A mean teacher beats labels alone on pets with 5 % of the labels, from a pretrained encoder.",
+            command="python sweeps/compare_label_fractions.py --preset pets-lite0 --data.root PATH --vary both --until decided --budget 1.5h",
             data="oxford-iiit-pet",
             hours=1.5,
             printed="pets_mean_teacher, Table 2, IOU: 68.5 against 67.8 (+0.7) with 5 % of the labels",
         ),
         "mean_teacher_acdc": Evidence(
             claim="A mean teacher with the delayed transform beats labels alone on MRI, and an independent transform.",
-            command=f"python sweeps/ablate_mean_teacher_mri.py {ACDC_MRI} --rows supervised "
-            '"mean teacher" "transform shared" "transform independent" --vary both --until decided --budget 1.5h',
+            command="python sweeps/ablate_mean_teacher_mri.py --preset acdc --data.root PATH --vary both --until decided --budget 1.5h",
             data="acdc70",
             hours=1.5,
             printed="perone2018, Table 1, Dice: 70.21 against 67.92 (+2.29), spinal cord",
         ),
         "dmt_pets": Evidence(
-            claim="DMT beats pseudo-labels, and both beat labels alone, on pets with a tenth of the labels.",
-            command="python sweeps/compare_dmt.py --preset pets --data.root PATH --rows Baseline Pseudo-Label DMT Oracle --vary both "
-            "--until decided --budget 2h",
+            claim="DMT and pseudo-labels beat labels alone on pets with 5 % of the labels, with as many steps, from a pretrained encoder.",
+            command="python sweeps/compare_dmt.py --preset pets-lite0 --data.root PATH --vary both --until decided --budget 2h",
             data="oxford-iiit-pet",
             hours=2,
             printed="feng2020_dmt, Table 1, IoU: Baseline 79.8, Pseudo-Label 81.4, DMT 82.3, Oracle 88.8",
         ),
-        "one_way_camvid": Evidence(
+        "one_way_pets": Evidence(
             claim="Consistency helps when the student sees the perturbed image and the teacher the clean one, not the other way round.",
-            command="python sweeps/compare_consistency_directions.py --preset camvid --data.root PATH --vary both "
+            command="python sweeps/compare_consistency_directions.py --preset pets-lite0 --data.root PATH --vary both "
             "--until decided --budget 3h",
-            data="camvid",
+            data="oxford-iiit-pet",
             hours=3,
             printed="grubisic2021, Cityscapes 1/4: supervised 61.5, 1w-ps simple 65.3, 1w-pt simple 1.6, 2w-p1 16.7, 1w-p2 61.6",
         ),

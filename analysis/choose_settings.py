@@ -5,9 +5,10 @@ A choice declares a base preset, steps and seeds, and rounds of candidates. Ever
 is reported, and no test image is scored. In each
 round a candidate is the winner so far with one change, and the winner so far is the first of them.
 
-The choice of a round is made by the mean selection score over the seeds. Candidates within one standard error of the best are as good
-(the standard error of their difference, paired by seed: sd / sqrt(n)), and of those the first declared, the simplest, is chosen. With
-one seed there is no standard error: the best is chosen, of equal ones the first.
+A run that leaves a class below 10 % IoU has lost it, which a mean over seeds hides: only the candidates with the fewest such runs are
+chosen among. Of those the choice is made by the mean selection score over the seeds. Candidates within one standard error of the best are
+as good (the standard error of their difference, paired by seed: sd / sqrt(n)), and of those the first declared, the simplest, is chosen.
+With one seed there is no standard error: the best is chosen, of equal ones the first.
 
     python analysis/choose_settings.py acdc --data.root PATH
     python analysis/choose_settings.py acdc --data.root PATH --dry-run
@@ -34,6 +35,7 @@ from semiseg.codec import hints_of, value_words, write_row
 from semiseg.config import Data, SettingError, require
 from semiseg.outside import local_path
 from semiseg.provenance import git_revision
+from semiseg.report.headroom import class_ious
 from semiseg.report.scores import score_table
 from semiseg.report.statistics import paired, spread
 from semiseg.results import read, write_bytes
@@ -56,14 +58,27 @@ class Scored(NamedTuple):
     words: str
     scores: Mapping[int, float]
     seconds: float  # of CPU, all seeds
+    lost: int = 0  # seeds at which a class is lost
+
+
+LOST = 0.1
+"""IoU below which a class is lost."""
 
 
 def chosen(candidates: Sequence[Scored]) -> Scored:
-    """The first declared of those within one standard error, paired by seed, of the best mean. SettingError for a missing score."""
+    """Of those that lose a class at the fewest seeds the first declared within one standard error, paired by seed, of their best mean.
+    SettingError for a missing score."""
     for one in candidates:
         require(all(map(math.isfinite, one.scores.values())), f"candidate {one.name!r}", dict(one.scores), "a score at every seed")
-    best = max(candidates, key=lambda one: spread(one.scores.values()).mean)
-    return next(one for one in candidates if one is best or le(*behind_best(one, best)))
+    fewest = min(one.lost for one in candidates)
+    steady = [one for one in candidates if one.lost == fewest]
+    best = best_of(steady)
+    return next(one for one in steady if one is best or le(*behind_best(one, best)))
+
+
+def best_of(candidates: Sequence[Scored]) -> Scored:
+    """With the best mean; of equal ones the first."""
+    return max(candidates, key=lambda one: spread(one.scores.values()).mean)
 
 
 def behind_best(one: Scored, best: Scored) -> tuple[float, float]:
@@ -76,14 +91,21 @@ def table_of(name: str, rounds: Sequence[Sequence[Scored]], about: Iterable[str]
     """The Markdown page: what was asked, a table a round, the choice."""
     lines = [f"# Settings of `{name}`", "", *about]
     for number, candidates in enumerate(rounds, 1):
-        choice, best = chosen(candidates), max(candidates, key=lambda one: spread(one.scores.values()).mean)
-        head = "| candidate | n | mean | sd | behind the best | standard error | CPU s |"
-        lines += ["", f"## Round {number}", "", head, "| --- | --- | --- | --- | --- | --- | --- |"]
+        choice, best = chosen(candidates), best_of(candidates)
+        head = "| candidate | n | mean | sd | behind the best | standard error | seeds that lose a class | CPU s |"
+        lines += ["", f"## Round {number}", "", head, f"|{' --- |' * 8}"]
         for one in candidates:
             n, mean, sd = spread(one.scores.values())
             behind, error = behind_best(one, best)
             marked = f"**{one.name}** (chosen)" if one is choice else one.name
-            numbers = (_percent(mean), _percent(sd), _percent(behind), _percent(error) if n > 1 else "-", f"{one.seconds:.0f}")
+            numbers = (
+                _percent(mean),
+                _percent(sd),
+                _percent(behind),
+                _percent(error) if n > 1 else "-",
+                str(one.lost),
+                f"{one.seconds:.0f}",
+            )
             lines.append(f"| {marked} | {n} | {' | '.join(numbers)} |")
     last = chosen(rounds[-1])
     words = textwrap.wrap(
@@ -151,12 +173,15 @@ class Chooser:
             f"{len(splits.selection)} selection images"
         )
         store, scored = bench.place.open_store(), {}
-        for row in score_table(read(study.out)).rows:
+        found = read(study.out)
+        ious = class_ious(found)
+        for row in score_table(found).rows:
             seconds = sum(
                 store.info(key)["cpu_seconds"] for key in _with_teachers(store, {cell.key for cell in row.cells.values()})
             )
             words = " ".join([write_row(rows[row.name], preset.methods()), *_data_words(data)])
-            scored[row.name] = Scored(row.name, words, {seed: cell.value for seed, cell in row.cells.items()}, seconds)
+            lost = sum(any(iou < LOST for iou in ious[cell.key, cell.role].values()) for cell in row.cells.values())
+            scored[row.name] = Scored(row.name, words, {seed: cell.value for seed, cell in row.cells.items()}, seconds, lost)
         return scored
 
     def about(self) -> list[str]:
@@ -169,8 +194,9 @@ class Chooser:
             f"`{command}` at revision {revision}, on a CPU {bf16} AVX512-BF16, in {train.precision}.",
             "",
             f"{self.images}; {how}",
-            f"Mean and sd of the selection score ({train.score}) in percent, in development: no test image was scored. Of the candidates",
-            "within one standard error of the best (of the difference, paired by seed) the first one is chosen.",
+            f"Mean and sd of the selection score ({train.score}) in percent, in development: no test image was scored. Of the candidates that",
+            f"lose a class (IoU below {100 * LOST:.0f} %) at the fewest seeds, and of them within one standard error of the best (of the",
+            "difference, paired by seed), the first one is chosen.",
         ]
 
 
@@ -206,7 +232,8 @@ def said(name: str, words: Sequence[str]) -> str:
             del left[:1]
         else:
             kept.append(word)
-    return shlex.join(["python", "analysis/choose_settings.py", name, "--data.root", "PATH", *kept])
+    place = [] if CHOICES[name].base.data.name == Data().name else ["--data.root", "PATH"]
+    return shlex.join(["python", "analysis/choose_settings.py", name, *place, *kept])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from semiseg.change import Row
 from semiseg.methods.three_stage import parts
 from semiseg.sweep.command import main
 from semiseg.sweep.declaration import Ablation, Paper
+from semiseg.sweep.few_labels import PETS_LITE0
 from semiseg.sweep.presets import THREE_STAGE
 
 TABLE = Ablation(
@@ -33,7 +34,7 @@ TABLE = Ablation(
     },
     reference="full",
     baseline="S1",
-    presets=THREE_STAGE,
+    presets=THREE_STAGE | {"pets-lite0": PETS_LITE0},
     paper=Paper(
         title="A Three-Stage Self-Training Framework for Semi-Supervised Semantic Segmentation",
         url="https://arxiv.org/abs/2012.00827",

@@ -24,6 +24,7 @@ from semiseg.methods import OneWay, Supervised
 from semiseg.nets import DeepLabV2, SwiftNet, UNet, WideResNet
 from semiseg.sweep.command import main
 from semiseg.sweep.declaration import Ablation, Curve, Paper, Preset, Quick, spreads
+from semiseg.sweep.few_labels import ONE_WAY_PETS
 
 DIRECTIONS = {
     "1w-ps simple": change(OneWay, teacher="simple", direction="1w-ps"),
@@ -34,6 +35,10 @@ DIRECTIONS = {
     "1w-pt MT": change(OneWay, teacher="mean", direction="1w-pt"),
     "1w-pt MT, as coded": change(OneWay, teacher="mean", direction="1w-pt", paper_compat=True),
     "1w-p2 MT": change(OneWay, teacher="mean", direction="1w-p2"),
+}
+CUT = {
+    "CutMix simple": change(OneWay, teacher="simple", perturbation=CutMix()),
+    "CutMix MT": change(OneWay, teacher="mean", perturbation=CutMix()),
 }
 FRACTIONS = {0.125: "1/8", 0.25: "1/4", 0.5: "1/2", 1.0: "1/1"}
 PERTURBATIONS = {
@@ -121,7 +126,7 @@ TABLE = Ablation(
     title="One-way consistency: who sees the perturbed image",
     question="Who should see the perturbed image, student or teacher, and which perturbation is best (grubisic2021)?",
     rows={"supervised": Row(change(Supervised))}
-    | {name: Row(direction) for name, direction in DIRECTIONS.items()}
+    | {name: Row(direction) for name, direction in (DIRECTIONS | CUT).items()}
     | {
         row: Row(METHODS[name], change(Data, labelled="all" if value == 1 else value))
         for name, line in CURVES.items()
@@ -147,6 +152,7 @@ TABLE = Ablation(
             seeds=(0, 1),
             rows=SHARED,
         ),
+        "pets-lite0": replace(ONE_WAY_PETS, rows=(*(row for row in SHARED if row != "1w-pt MT, as coded"), *CUT)),
         "cifar10": Preset(
             data=Data(name="cifar10", labelled=0.08),
             method=OneWay(weight=1.0),

@@ -20,9 +20,12 @@ from semiseg.config import Data, Train
 from semiseg.methods import DMT, PseudoLabel, Supervised
 from semiseg.sweep.command import main
 from semiseg.sweep.declaration import Ablation, Curve, Paper, Quick, spreads
+from semiseg.sweep.few_labels import MUTUAL_PETS
 from semiseg.sweep.presets import MUTUAL
 
 EPOCHS: dict[float, str] = {epochs: f"DMT, {epochs} epochs a phase" for epochs in (5, 10, 20, 30)}
+
+FOUR = ("Baseline", "Pseudo-Label", "DMT", "Oracle")
 
 TABLE = Ablation(
     name="dmt",
@@ -38,11 +41,11 @@ TABLE = Ablation(
     reference="Baseline",
     against={},
     metrics=("miou", "foreground_iou", "accuracy"),
-    presets=MUTUAL | {"demo": replace(MUTUAL["demo"], rows=("Baseline", "Pseudo-Label", "DMT", "Oracle"))},
+    presets=MUTUAL | {"demo": replace(MUTUAL["demo"], rows=FOUR), "pets-lite0": replace(MUTUAL_PETS, rows=FOUR)},
     quick=Quick(
         train=change(Train, steps=6, evaluations=1),
         methods=(change(DMT, phase_epochs=0.1, phases=(0.5, 1.0)),),
-        rows=("Baseline", "Pseudo-Label", "DMT", "Oracle"),
+        rows=FOUR,
         seeds=1,
     ),
     curve=Curve(x="epochs per phase", series={"DMT": EPOCHS}, levels=("Baseline", "Pseudo-Label", "Oracle")),

@@ -23,6 +23,7 @@ from semiseg.ema import Ema
 from semiseg.methods import DMT, MeanTeacher, Supervised
 from semiseg.sweep.command import main
 from semiseg.sweep.declaration import Ablation, Curve, Paper, Quick
+from semiseg.sweep.few_labels import TEACHER_PETS
 from semiseg.sweep.presets import MEAN_TEACHER
 
 SHARES = {0.05: "5 %", 0.1: "10 %", 0.25: "25 %", 1.0: "100 %"}
@@ -57,6 +58,7 @@ TABLE = Ablation(
     metrics=("miou", "foreground_iou", "half_dice", "foreground_dice", "accuracy"),
     presets={name: replace(preset, rows=SHARED) for name, preset in MEAN_TEACHER.items()}
     | {
+        "pets-lite0": replace(TEACHER_PETS, rows=("supervised, 5 %", "mean teacher, 5 %")),
         "pets-border": replace(MEAN_TEACHER["pets"], rows=tuple(BORDER)),
         "paper": replace(
             MEAN_TEACHER["paper"],

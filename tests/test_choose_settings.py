@@ -76,17 +76,26 @@ def test_a_candidate_without_a_score_is_refused_by_name() -> None:
         chosen(made_up(a=(0.5, 0.6), b=(0.5, float("nan"))))
 
 
+def test_candidates_that_lose_a_class_at_more_seeds_are_passed_over() -> None:
+    steady, better, worse = made_up(steady=(0.5, 0.5), better=(0.9, 0.9), worse=(0.4, 0.4))
+    assert chosen([steady, better]).name == "better"
+    assert chosen([steady, better._replace(lost=1)]).name == "steady"
+    assert chosen([worse._replace(lost=1), steady._replace(lost=1), better._replace(lost=2)]).name == "steady"
+    assert chosen([one._replace(lost=2) for one in (steady, better)]).name == "better"
+
+
 def test_the_table_says_what_is_behind_and_what_was_chosen() -> None:
     text = table_of("x", [made_up(a=(0.5, 0.5), b=(0.5, 0.6)), made_up(b=(0.5, 0.6), c=(0.8, 0.9))], ["About."])
-    assert "| **a** (chosen) | 2 | 50.00 | 0.00 | 5.00 | 5.00 | 1 |" in text
-    assert "| b | 2 | 55.00 | 7.07 | 0.00 | 0.00 | 1 |" in text
-    assert "| **c** (chosen) | 2 | 85.00 | 7.07 | 0.00 | 0.00 | 1 |" in text
+    assert "| **a** (chosen) | 2 | 50.00 | 0.00 | 5.00 | 5.00 | 0 | 1 |" in text
+    assert "| b | 2 | 55.00 | 7.07 | 0.00 | 0.00 | 0 | 1 |" in text
+    assert "| **c** (chosen) | 2 | 85.00 | 7.07 | 0.00 | 0.00 | 0 | 1 |" in text
     assert text.endswith("Chosen: c\n\n    c\n")
 
 
 def test_the_command_is_said_without_what_decides_nothing() -> None:
     words = ["--data.root", "/somewhere", "--store", "s", "--seeds", "0", "1", "--ray.trials", "1"]
     assert said("acdc", words) == "python analysis/choose_settings.py acdc --data.root PATH --seeds 0 1"
+    assert said("demo-stages", []) == "python analysis/choose_settings.py demo-stages"  # built in
 
 
 @pytest.mark.parametrize("name", CHOICES)

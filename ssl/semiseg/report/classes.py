@@ -4,9 +4,9 @@ import math
 from typing import NamedTuple
 
 import plotly.graph_objects as go
-import pyarrow.compute as pc
 
 from semiseg.report.data import ReportData
+from semiseg.report.headroom import class_ious
 from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import spread
 from semiseg.report.style import Drawn, figure
@@ -33,11 +33,7 @@ class ClassesInfo(NamedTuple):
 
 def classes_info(results: Results, table: ScoredTable) -> ClassesInfo:
     """Per-class IoU of each row's final stages on the scored split; rows without a scored seed are left out."""
-    score = results.study.score
-    wanted = (pc.field("metric") == "iou") & (pc.field("split") == score.split) & (pc.field("weights") == score.weights)
-    numbers: dict[tuple, float] = {}
-    for one in results.metrics.filter(wanted & (pc.field("class") != "")).to_pylist():
-        numbers[one["key"], one["role"], one["class"]] = math.nan if one["value"] is None else one["value"]
+    numbers = {(key, role, name): iou for (key, role), one in class_ious(results).items() for name, iou in one.items()}
     present = {name for _, _, name in numbers}
     classes = tuple(name for name in results.study.classes if name in present)
     rows, values, counts = [], [], []

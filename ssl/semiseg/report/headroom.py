@@ -80,14 +80,20 @@ class Zeros(NamedTuple):
     scores: Mapping[str, Spread]  # by row
 
 
-def zeros(results: Results, keys: Mapping[tuple[str, int], tuple[str, str]]) -> Zeros:
-    """Classes whose IoU is 0 in every row and at every seed, though they are there; `keys` are (stage, role) by row and seed."""
+def class_ious(results: Results) -> dict[tuple[str, str], dict[str, float]]:
+    """IoU in [0, 1] by class of each (stage, role), on the scored split with the scored weights; NaN of an absent class."""
     score = results.study.score
     wanted = (pc.field("metric") == "iou") & (pc.field("split") == score.split) & (pc.field("weights") == score.weights)
     ious: dict[tuple[str, str], dict[str, float]] = {}
     for one in results.metrics.filter(wanted & (pc.field("class") != "")).to_pylist():
-        if one["value"] is not None and math.isfinite(one["value"]):
-            ious.setdefault((one["key"], one["role"]), {})[one["class"]] = one["value"]
+        ious.setdefault((one["key"], one["role"]), {})[one["class"]] = math.nan if one["value"] is None else one["value"]
+    return ious
+
+
+def zeros(results: Results, keys: Mapping[tuple[str, int], tuple[str, str]]) -> Zeros:
+    """Classes whose IoU is 0 in every row and at every seed, though they are there; `keys` are (stage, role) by row and seed."""
+    finite = {key: {name: iou for name, iou in one.items() if math.isfinite(iou)} for key, one in class_ious(results).items()}
+    ious = {key: one for key, one in finite.items() if one}
     scored = {at: ious[key] for at, key in keys.items() if key in ious}
     there = [name for name in results.study.classes if any(name in one for one in scored.values())]
     none = tuple(name for name in there if all(one.get(name, 0.0) < ZERO for one in scored.values()))
@@ -95,5 +101,5 @@ def zeros(results: Results, keys: Mapping[tuple[str, int], tuple[str, str]]) -> 
     for (row, _), one in scored.items():
         left = [value for name, value in one.items() if name not in none]
         others.setdefault(row, []).append(sum(left) / len(left) if left else math.nan)
-    means = {row: spread(values) for row, values in others.items()} if none and score.metric == "miou" else {}
+    means = {row: spread(values) for row, values in others.items()} if none and results.study.score.metric == "miou" else {}
     return Zeros(none, len(there) - len(none), means if len(there) > len(none) else {})

@@ -7,10 +7,12 @@ from typing import Any
 from semiseg.change import Change, Row, change, within
 from semiseg.config import Data, Train, Weak
 from semiseg.losses import CrossEntropyDice, Dice
-from semiseg.methods import Supervised, ThreeStage
+from semiseg.methods import MeanTeacher, OneWay, Supervised, ThreeStage
 from semiseg.methods.three_stage import parts
+from semiseg.nets import UNet
 from semiseg.sweep.declaration import Preset
-from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, SHORT, STREET_DATA, THREE_STAGE, TURNED
+from semiseg.sweep.few_labels import ONE_WAY_PETS, PETS_LITE0, TEACHER_ACDC, TEACHER_PETS, TUNED
+from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, SCENES, SHORT, STREET_DATA, THREE_STAGE, TURNED
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,17 @@ def given(**values: Any) -> Proposal:
     return Proposal(data=change(Data, **values))
 
 
+def one_way(**values: Any) -> Proposal:
+    """Other settings of one-way consistency."""
+    return Proposal(Row(change(OneWay, **values)))
+
+
+def taught(**values: Any) -> Proposal:
+    """Other settings of a mean teacher."""
+    return Proposal(Row(change(MeanTeacher, **values)))
+
+
+THREE = (0, 1, 2)
 PLAIN = Weak(scale=(1.0, 1.0), flip=0.0)
 LOSSES_AND_RATES: tuple[Mapping[str, Proposal], ...] = (
     {"Dice": supervised(objective=Dice()), "cross-entropy + Dice": supervised(objective=CrossEntropyDice())},
@@ -88,7 +101,23 @@ LABELS_ALONE: dict[str, Choice] = {
         ("pets", PETS_DATA, LOSSES_AND_RATES),
         ("street", STREET_DATA, LOSSES_AND_RATES),
     )
+} | {
+    "pets-lite0": Choice(
+        base=replace(PETS_LITE0, train=replace(TUNED, batch_unlabelled=0), method=Supervised(), others=(), seeds=THREE),
+        start="cross-entropy, rate 1e-3",
+        rounds=(
+            {"Dice": supervised(objective=Dice()), "cross-entropy + Dice": supervised(objective=CrossEntropyDice())},
+            {"rate 3e-4": trained(learning_rate=3e-4), "rate 3e-3": trained(learning_rate=3e-3)},
+        ),
+    ),
 }
+
+OTHERS: dict[str, Preset] = {
+    "pets-lite0-one-way": ONE_WAY_PETS,
+    "pets-lite0-mean-teacher": TEACHER_PETS,
+    "acdc-mean-teacher": TEACHER_ACDC,
+}
+"""Of other methods than three-stage self-training."""
 
 CHOICES: dict[str, Choice] = LABELS_ALONE | {
     "acdc-stages": Choice(
@@ -103,17 +132,57 @@ CHOICES: dict[str, Choice] = LABELS_ALONE | {
         ),
     ),
     "demo-stages": Choice(
-        base=replace(THREE_STAGE["demo"], seeds=tuple(range(6))),
+        base=Preset(method=SHORT, net=UNet(width=8), train=replace(SCENES, learning_rate=5e-3, warmup=0.0), seeds=tuple(range(6))),
         row=Row(parts("S1", "S2", "S3", "CR", "T2", "SA", "N2")),
         trains="all three stages",
-        start="cross-entropy, rate 5e-3, no warm-up",
+        start="cross-entropy, rate 5e-3",
         rounds=(
-            {"warm-up 0.1": trained(warmup=0.1), "rate 2e-3": trained(learning_rate=2e-3)},
             {"cross-entropy + Dice": self_trained(objective=CrossEntropyDice())},
-            {"label-only 0.1": self_trained(label_only=0.1)},
+            {"rate 1e-2": trained(learning_rate=1e-2), "rate 2e-2": trained(learning_rate=2e-2)},
+            {"warm-up 0.1": trained(warmup=0.1), "label-only 0.3": self_trained(label_only=0.3)},
         ),
+    ),
+    "pets-lite0-stages": Choice(
+        base=replace(PETS_LITE0, train=TUNED, seeds=THREE),
+        row=Row(parts("S1", "S2", "CR", "T2", "SA")),
+        trains="stages 1 and 2",
+        start="both lambdas 1/2, ramp over 0.6",
+        rounds=(
+            {"threshold 0.9": self_trained(threshold=0.9)},
+            {"lambdas 1": self_trained(lambda1=1.0, lambda2=1.0)},
+        ),
+    ),
+    "pets-lite0-one-way": Choice(
+        base=replace(ONE_WAY_PETS, seeds=THREE),
+        row=Row(change(OneWay)),
+        trains="student and teacher",
+        start="weight 0.5",
+        rounds=(
+            {"weight 1": one_way(weight=1.0), "weight 2": one_way(weight=2.0)},
+            {"threshold 0.8": one_way(threshold=0.8)},
+        ),
+    ),
+    "pets-lite0-mean-teacher": Choice(
+        base=replace(TEACHER_PETS, seeds=THREE),
+        row=Row(change(MeanTeacher)),
+        trains="student and teacher",
+        start="Dice, weight 1.5",
+        rounds=(
+            {
+                "KL, weight 1.5": taught(distance="kl", target="soft"),
+                "KL, weight 5": taught(distance="kl", target="soft", weight=5.0),
+            },
+        ),
+    ),
+    "acdc-mean-teacher": Choice(
+        base=replace(TEACHER_ACDC, seeds=THREE),
+        row=Row(change(MeanTeacher)),
+        trains="student and teacher",
+        start="weight 2.9",
+        rounds=({"weight 1": taught(weight=1.0), "weight 10": taught(weight=10.0)},),
     ),
 }
 
-PRESETS = {name: THREE_STAGE[name.removesuffix("-stages")] for name in CHOICES}
+OF_THREE_STAGE = THREE_STAGE | {"pets-lite0": PETS_LITE0}
+PRESETS = {name: OF_THREE_STAGE[name.removesuffix("-stages")] for name in CHOICES if name not in OTHERS} | OTHERS
 """The presets whose training is chosen so, once their tables are in docs/evidence."""

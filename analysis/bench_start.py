@@ -2,7 +2,7 @@
 
 Everything is run once a round, one after the other, so that what else the machine does meets all parts alike. CPU seconds are those of
 a process and all that it has started and seen end; the first training step is timed by the clock, from the start of the command to the
-first forward pass of a network in a trial's process, and compared with the sum of `import torch`, a bare `ray.init` and a bare actor
+end of the first step in a trial's process, and compared with the sum of `import torch`, a bare `ray.init` and a bare actor
 that imports torch, in one process. Takes an estimated 10 minutes. The numbers of docs/measured.md come from
 
     python analysis/bench_start.py 5
@@ -38,23 +38,32 @@ class Actor:
 ray.get(Actor.remote().ready.remote())
 print("ready", flush=True)
 """
-NETWORK = """
-import os, time
-from torch import nn
+NOTED = """
+import importlib.abc, importlib.machinery, os, sys, time
 
-class Told(nn.Conv2d):
-    \"\"\"Notes when a process has first used it to train.\"\"\"
-    def forward(self, image):
-        note = os.path.join(os.path.dirname(NOTES), "process-%d" % os.getpid())
-        if self.training and not os.path.exists(note):
-            with open(note, "x") as file:
-                file.write("%r" % time.time())
-        return super().forward(image)
+class Finder(importlib.abc.MetaPathFinder):
+    \"\"\"Notes when a process has first made a step of training.\"\"\"
+    def find_spec(self, name, path, target=None):
+        if name != "semiseg.train":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            run(module)
+            step = module.Trainer.train_step
+            def train_step(self):
+                step(self)
+                note = os.path.join(NOTES, "process-%d" % os.getpid())
+                if not os.path.exists(note):
+                    with open(note, "x") as file:
+                        file.write("%r" % time.time())
+            module.Trainer.train_step = train_step
+        spec.loader.exec_module = exec_module
+        return spec
 
-def build(classes):
-    between = [nn.Conv2d(8, 8, 3, padding=1) for _ in range(2)]
-    return nn.Sequential(Told(3, 8, 3, padding=1), *between, nn.Conv2d(8, classes, 1))
+sys.meta_path.insert(0, Finder())
 """
+"""A `sitecustomize` that looks on."""
 
 
 class Took(NamedTuple):
@@ -81,10 +90,16 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def started(words: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def started(words: Sequence[str], folder: Path, **more: str) -> Iterator["subprocess.Popen[str]"]:
     """A command that is interrupted at the end of the block."""
     process = subprocess.Popen(
-        words, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        words,
+        cwd=folder,
+        env=environment() | more,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     )
     try:
         yield process
@@ -106,10 +121,12 @@ def bare(folder: Path) -> float:
 def first_step(door: Path, folder: Path) -> tuple[float, dict[str, float]]:
     """Seconds from the start of a study, of which nothing is there yet, to its first training step, and MiB of PSS by process then."""
     folder.mkdir()
-    (folder / "told.py").write_text(NETWORK.replace("NOTES", repr(str(folder / "notes"))))
-    words = [sys.executable, str(door), "--net.name", f"{folder / 'told.py'}:build", "--train.steps", "100000", "--seeds", "0"]
+    (folder / "sitecustomize.py").write_text(NOTED.replace("NOTES", repr(str(folder))))
+    words = [sys.executable, str(door), "--train.steps", "100000", "--seeds", "0"]
     began, clock = time.time(), time.monotonic()
-    with started(words, folder) as process:
+    with started(
+        words, folder, PYTHONPATH=os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ) as process:
         while True:
             notes = {int(path.name.split("-")[1]): path for path in folder.glob("process-*")}
             trained = [float(path.read_text() or "inf") for pid, path in notes.items() if pid != process.pid]

@@ -1,7 +1,9 @@
 """Which trial is picked: by mean, standard error and simplicity; the Pareto front; the importance with its intervals."""
 
+import json
 import math
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +118,31 @@ def test_parameters_that_some_trials_do_not_have_take_part() -> None:
 def test_intervals_need_trials() -> None:
     assert importance.sure(made_up(importance.FEWEST_SHOWN - 1, 0, 3.0)) == {}
     assert importance.sure(made_up(importance.FEWEST_SHOWN, 0, 3.0), resamples=5) != {}
+
+
+@pytest.mark.parametrize("name", ["sure", "importances"])
+def test_importance_is_worked_out_once_for_the_same_trials(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importance, "RESAMPLES", 3)
+    made, kept = getattr(importance, name), getattr(importance, f"kept_{name}")
+    trials = made_up(importance.FEWEST_SHOWN, 0, 3.0)
+    found = kept(trials, tmp_path)
+    assert found == made(trials) != {}
+    assert [*found] == [*made(trials)]  # the order of the bars
+    calls: list[int] = []
+    other: dict[str, Any] = {"x": importance.Importance(1.0, 1.0, 1.0)} if name == "sure" else {"x": 1.0}
+    monkeypatch.setattr(importance, name, lambda trials: calls.append(len(trials)) or other)
+    assert kept(trials, tmp_path) == found
+    assert not calls
+    more = [*trials, *made_up(1, 9, 3.0)]
+    for asked in (more, trials, trials[::-1]):  # of other trials, or drawn in another order
+        assert kept(asked, tmp_path) == other
+    for content in ("", "[]", "{", json.dumps({"sure": 1, "best": {"of": "", "names": ["x"], "shares": {}}})):
+        (tmp_path / "importance.json").write_text(content)
+        assert kept(trials, tmp_path) == other
+    assert calls == [len(more), *[len(trials)] * 6]
+
+
+def test_importance_is_shown_where_it_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importance, "sure", lambda trials: {"x": importance.Importance(1, 1, 1)})
+    (tmp_path / "file").write_text("")
+    assert importance.kept_sure(made_up(3, 0, 3.0), tmp_path / "file") == {"x": (1, 1, 1)}

@@ -122,9 +122,9 @@ def test_slices_are_the_scores_over_each_parameter_on_one_scale(trials):
     assert [name for name, one in made.items() if one.layout.xaxis.type == "log"] == ["lambda1", "weight_decay"]
 
 
-def test_the_contour_is_of_the_two_most_important_that_occur_together(trials):
+def test_the_contour_is_of_the_two_most_important_that_occur_together(trials, tmp_path):
     first, second = list(importance.importances(trials))[:2]
-    assert figures.pair(trials) == (first, second)
+    assert figures.pair(trials, tmp_path) == (first, second)
     made: Any = figures.contour(trials, (first, second), "mIoU")
     assert {made.layout.xaxis.title.text, made.layout.yaxis.title.text} == {first, second}
     dots = [trace for trace in made.data if trace.type == "scatter" and trace.x]
@@ -135,7 +135,7 @@ def test_the_contour_is_of_the_two_most_important_that_occur_together(trials):
         for name in ("a", "b")
     ]
     assert len(importance.importances(apart)) == 2
-    assert figures.pair(apart) is None
+    assert figures.pair(apart, tmp_path) is None
 
 
 def test_curves_are_the_scores_over_weights_and_over_one_minus_the_decay(trials):

@@ -72,6 +72,15 @@ def test_a_dry_run_imports_neither_ray_nor_what_it_does_not_plan_and_once_rememb
     assert said.splitlines()[-2].rpartition(", about ")[::2] == again.splitlines()[-2].rpartition(", about ")[::2]
 
 
+def test_the_default_study_is_planned_without_torch_where_nothing_is_remembered(tmp_path: Path) -> None:
+    """Its kinds of stages are in the table; after a change of theirs `python analysis/reference_costs.py` makes it anew."""
+    status, found, said = called(COMPARISON, ["--dry-run"], tmp_path)
+    assert status == "0"
+    assert not {"torch", "ray"} & set(found)
+    assert "36 to train, about " in said
+    assert ", not timed on this machine\n" in said
+
+
 def test_a_finished_study_imports_neither_torch_nor_ray(tmp_path: Path) -> None:
     words = [*SMALL, "--ray.trials", "1"]
     trained = CALL.replace(

@@ -8,18 +8,23 @@ import math
 import random
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import plotly.graph_objects as go
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from semiseg.report.style import BLUE, NEUTRAL, Drawn, figure
 from semiseg.search.choice import full
 from semiseg.search.folder import SearchResults
+from semiseg.search.shares import SHARES, Importance, keep_shares, read_shares
+from semiseg.stage import hash_of
+
+if TYPE_CHECKING:
+    from optuna.importance import PedAnovaImportanceEvaluator
 
 FEWEST = 4
 """Full-budget trials below which an importance would be noise."""
@@ -31,14 +36,6 @@ RESAMPLES, LEVEL = 100, 0.95
 TREES, ALL_TREES = 8, 64
 """Of the forest for a resample, and for all trials."""
 ABSENT = "(absent)"
-
-
-class Importance(NamedTuple):
-    """The share of a parameter, and the ends of its percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13)."""
-
-    share: float
-    low: float
-    high: float
 
 
 def in_percent(trials: Iterable[FrozenTrial]) -> optuna.Study:
@@ -75,6 +72,8 @@ def importances(trials: Iterable[FrozenTrial]) -> dict[str, float]:
     names = varied(done)
     if not names or len(done) < FEWEST or len({one.values[0] for one in done}) < 2:
         return {}
+    from optuna.importance import get_param_importances  # and with it scikit-learn, a second
+
     study = _in_memory()
     study.add_trials(create_trial(value=one.values[0], params=one.params, distributions=one.distributions) for one in done)
     with warnings.catch_warnings():
@@ -104,10 +103,40 @@ def sure(trials: Iterable[FrozenTrial], resamples: int | None = None) -> dict[st
     return {name: Importance(share, *interval(name)) for name, share in found.items()} if drawn else {}
 
 
+def kept_sure(trials: Sequence[FrozenTrial], folder: Path) -> dict[str, Importance]:
+    """`sure`, from the folder of the search where it is kept."""
+    found = _kept("sure", lambda: sure(trials), trials, folder, (FEWEST_SHOWN, RESAMPLES, LEVEL, TREES, ALL_TREES))
+    return {name: Importance(*numbers) for name, numbers in found.items()}
+
+
+def kept_importances(trials: Sequence[FrozenTrial], folder: Path) -> dict[str, float]:
+    """`importances`, from the folder of the search where they are kept."""
+    found = _kept("best", lambda: {name: (one,) for name, one in importances(trials).items()}, trials, folder, (FEWEST, TOP))
+    return {name: share for name, (share,) in found.items()}
+
+
+def _kept(
+    name: str,
+    made: Callable[[], Mapping[str, Sequence[float]]],
+    trials: Iterable[FrozenTrial],
+    folder: Path,
+    how: tuple[float, ...],
+) -> Mapping[str, Sequence[float]]:
+    """What was made of the same trials in the same way, or is made, and kept, now."""
+    said = [(one.values[0], sorted(one.params.items()), sorted(one.distributions.items())) for one in full(trials)]
+    file, of = folder / SHARES, hash_of(repr((said, how, optuna.__version__)))
+    found: Mapping[str, Sequence[float]] | None = read_shares(file, name, of)
+    if found is None and (found := made()):
+        keep_shares(found, file, name, of)
+    return found
+
+
 def _variance_shares(done: Sequence[FrozenTrial], trees: int) -> dict[str, float]:
     names = varied(done)
     if not names or len({one.values[0] for one in done}) < 2:
         return {}
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
     spaces = {name: space for one in done for name, space in one.distributions.items() if name in names}
     filled = {name: _with_absent(space) for name, space in spaces.items()}
     study = _in_memory()
@@ -136,7 +165,9 @@ def varied(done: Iterable[FrozenTrial]) -> list[str]:
     return sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
 
 
-def evaluator(done: Sequence[FrozenTrial]) -> PedAnovaImportanceEvaluator:
+def evaluator(done: Sequence[FrozenTrial]) -> "PedAnovaImportanceEvaluator":
+    from optuna.importance import PedAnovaImportanceEvaluator
+
     return PedAnovaImportanceEvaluator(target_quantile=top(len(done)) / len(done))
 
 
@@ -153,7 +184,7 @@ def too_few(search: SearchResults, fewest: int = FEWEST) -> str:
 
 def draw_importance(search: SearchResults) -> Drawn | str:
     """What high scores depend on."""
-    found = sure(search.trials)
+    found = kept_sure(search.trials, search.folder)
     if not found:
         return too_few(search, FEWEST_SHOWN)
     count = len(full(search.trials))

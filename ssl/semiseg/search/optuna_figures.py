@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,7 +14,7 @@ from semiseg.report.style import BLUE, GREEN, ORANGE, Drawn, faded, figure
 from semiseg.search.choice import full
 from semiseg.search.curves import star
 from semiseg.search.folder import NO_TRIAL, SearchResults, default_of
-from semiseg.search.importance import FEWEST, importances, in_percent, too_few
+from semiseg.search.importance import FEWEST, in_percent, kept_importances, too_few
 
 
 def draw_history(search: SearchResults) -> Drawn | str:
@@ -81,10 +82,10 @@ def slices(trials: Iterable[FrozenTrial], label: str) -> list[go.Figure]:
     return made
 
 
-def pair(trials: Iterable[FrozenTrial]) -> tuple[str, str] | None:
-    """The two most important numbers or choices that occur together, both with at least two values."""
+def pair(trials: Iterable[FrozenTrial], folder: Path) -> tuple[str, str] | None:
+    """The two most important numbers or choices of a search in `folder` that occur together, both with at least two values."""
     done = full(trials)
-    for first, second in combinations(importances(done), 2):
+    for first, second in combinations(kept_importances(done, folder), 2):
         both = [(one.params[first], one.params[second]) for one in done if {first, second} <= one.params.keys()]
         if len(both) >= FEWEST and all(len(set(values)) > 1 for values in zip(*both, strict=True)):
             return first, second
@@ -93,7 +94,7 @@ def pair(trials: Iterable[FrozenTrial]) -> tuple[str, str] | None:
 
 def draw_contour(search: SearchResults) -> Drawn | str:
     """The two parameters that matter most."""
-    names = pair(search.trials)
+    names = pair(search.trials, search.folder)
     if names is None:
         return too_few(search)
     note = f"The two parameters that occur together and tell the best trials apart most (PED-ANOVA): {names[0]} and {names[1]}. "

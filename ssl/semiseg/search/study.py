@@ -32,6 +32,7 @@ from semiseg.search.space import Params, Space, first_points, grid_points, share
 from semiseg.search.warm import Earlier, earlier
 from semiseg.stage import Stage
 from semiseg.sweep.bench import DONE, FAILED, Bench, duration, results_folder, run_name
+from semiseg.sweep.costs import Costs
 from semiseg.sweep.declaration import Preset
 from semiseg.sweep.dry_run import offline
 from semiseg.sweep.estimate import costs_of, stage_seconds
@@ -242,7 +243,8 @@ class SearchStudy:
 
     def _cost(self, slots: int) -> str:
         chain, place = self.chain_of(self.default, self.judges.seeds[0]), self.bench.place
-        costs = costs_of(chain, place)
+        memory = Costs(place)
+        costs = costs_of(chain, place, memory=memory)
         seconds = [stage_seconds(stage, place, costs[stage.key]) for stage in chain]
         once, each = sum(seconds[: self.shared]), sum(seconds[self.shared :])
         alone = duration(self.arguments.trials * (once + each))
@@ -253,7 +255,7 @@ class SearchStudy:
         further = f", and the best of {self.arguments.eta} on {seeds} seeds" if seeds > 1 else ""
         return (
             f"{alone} of stage time if trained alone and in full; at most {full} on {slots} slots with sharing, less what is stopped "
-            f"early{further}"
+            f"early{further}{memory.said()}"
         )
 
     def comparison(self, picked: Configuration) -> Study:

@@ -110,11 +110,11 @@ class Bench:
 
     def check_stages(self, stages: Sequence[Stage]) -> None:
         """Raise SettingError for a network that cannot be trained with these stages on the data, or scored as they ask. Kinds of stages
-        with a remembered cost have been trained so; their weights need not have been there."""
+        with a known cost have been trained so, here or elsewhere; their weights need not have been there."""
         for train in {stage.train for stage in stages}:
             check_scoring(train, self.pack)
         memory = Costs(self.place)
-        if not self.net.weights and all(memory.of(stage) is not None for stage in stages):
+        if not self.net.weights and all((memory.of(stage) or memory.elsewhere(stage)) is not None for stage in stages):
             return
         branch = max(stage.rule.own_blocks for stage in stages)
         net = offline(self.net) if self.arguments.dry_run else self.net

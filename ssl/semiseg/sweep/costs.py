@@ -15,7 +15,8 @@ from semiseg.data import Pack
 from semiseg.provenance import machine
 from semiseg.results import write_bytes
 from semiseg.runner import Place
-from semiseg.stage import Stage, hash_of, plain
+from semiseg.stage import Stage, for_key, hash_of, plain
+from semiseg.sweep.elsewhere import cost_elsewhere
 
 FILE = "costs.json"
 STAGE = "stage"
@@ -39,6 +40,8 @@ class Costs:
         self.machine = machine(place.device, place.threads)
         self.entries = self._read()
         self._kinds: dict[str, str] = {}
+        self.guessed: set[str] = set()
+        """Keys of stages whose cost was taken from elsewhere."""
 
     def kind(self, stage: Stage) -> str:
         """The kind of a stage on this kind of machine."""
@@ -52,6 +55,19 @@ class Costs:
         """What is remembered of the stage's kind."""
         return usable(self.entries.get(self.kind(stage)))
 
+    def elsewhere(self, stage: Stage) -> Cost | None:
+        """What a step of the stage's kind would take here, by what it took on another machine; None where that is not known."""
+        if self.place.device != "cpu" or self.place.threads != 1:
+            return None
+        found = cost_elsewhere(portable(stage, self.place.reopen(stage.split)[0]))
+        if found is not None:
+            self.guessed.add(stage.key)
+        return None if found is None else Cost(*found)
+
+    def said(self) -> str:
+        """That costs were not all measured on this machine, if so."""
+        return ", not timed on this machine" if self.guessed else ""
+
     def by(self, stage: Stage) -> str:
         """Who measured it; "" for a kind that is not remembered."""
         return "" if self.of(stage) is None else str(self.entries[self.kind(stage)].get("by"))
@@ -59,7 +75,8 @@ class Costs:
     def keep(self, stage: Stage, cost: Cost, by: str) -> None:
         """Remember the cost of the stage's kind and who measured it: for this process alone where the cache cannot be written."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = cost._asdict() | {"by": by, "machine": self.machine, "written": now}
+        of = portable(stage, self.place.reopen(stage.split)[0])
+        entry = cost._asdict() | {"by": by, "machine": self.machine, "written": now, "of": of}
         self.entries = self._read() | self.entries | {self.kind(stage): entry}  # another process may have measured too
         with contextlib.suppress(OSError):
             write_bytes(self.file, (json.dumps(self.entries, indent=1, sort_keys=True) + "\n").encode())
@@ -70,6 +87,12 @@ class Costs:
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def portable(stage: Stage, pack: Pack) -> str:
+    """The kind of a stage on any machine, whatever fields its settings are given later."""
+    parts = [signs(for_key(part)) for part in (stage.rule, stage.net, settings_of_a_step(stage))]
+    return hash_of([type(stage.rule).__name__, *parts, image_sizes(pack)])[:20]
 
 
 def usable(entry: Any) -> Cost | None:

@@ -33,20 +33,20 @@ def estimate(plan: Plan, place: Place, slots: int) -> float:
     return simulate(plan, stage_costs(plan, place), slots)
 
 
-def stage_costs(plan: Plan, place: Place) -> dict[str, float]:
+def stage_costs(plan: Plan, place: Place, memory: Costs | None = None) -> dict[str, float]:
     """Seconds of every stage that is to be trained, by its key."""
-    costs = costs_of(plan.to_train, place, [stage for key, stage in plan.stages.items() if key in plan.done])
+    costs = costs_of(plan.to_train, place, [stage for key, stage in plan.stages.items() if key in plan.done], memory)
     return {stage.key: stage_seconds(stage, place, costs[stage.key]) for stage in plan.to_train}
 
 
-def costs_of(stages: Iterable[Stage], place: Place, done: Iterable[Stage] = ()) -> dict[str, Cost]:
-    """Costs by key: as remembered of the kind (`Costs`), as a finished stage of it among `done` tells, or measured here and now, with
-    empty pseudo-masks and random weights, and remembered."""
-    memory = Costs(place)
+def costs_of(stages: Iterable[Stage], place: Place, done: Iterable[Stage] = (), memory: Costs | None = None) -> dict[str, Cost]:
+    """Costs by key: as remembered of the kind (`Costs`), as a finished stage of it among `done` tells, as known from elsewhere (which
+    `memory.guessed` tells), or measured here and now, with empty pseudo-masks and random weights, and remembered."""
+    memory = memory or Costs(place)
     learn(memory, done)
     found = {}
     for stage in stages:
-        cost = memory.of(stage)
+        cost = memory.of(stage) or memory.elsewhere(stage)
         if cost is None:
             cost = timed_stage(stage, place)
             memory.keep(stage, cost, f"{STEPS} steps")

@@ -22,6 +22,7 @@ from semiseg.sweep.anchors import Anchored, anchored
 from semiseg.sweep.arguments import Common
 from semiseg.sweep.bench import DONE, FAILED, Bench, duration, results_folder, run_name
 from semiseg.sweep.collect import Collector, States
+from semiseg.sweep.costs import Costs
 from semiseg.sweep.declaration import Ablation, Preset, chosen_rows
 from semiseg.sweep.draws import design_of, draw_records, settled
 from semiseg.sweep.effects import Planned
@@ -217,11 +218,12 @@ class Study:
         )
 
     def _cost(self, plan: Plan, place: Place, slots: int) -> str:
-        costs = stage_costs(plan, place)
+        memory = Costs(place)
+        costs = stage_costs(plan, place, memory)
         where = f"on {slots} slot{'s' if slots != 1 else ''}"
         if self.bench is None and unchanged(self.words) and (whole := whole_cost(plan, place, slots)) is not None:
             note(place.cache, self.table.name, f"about {duration(whole)} {where}")
-        said = f"about {duration(simulate(plan, costs, slots))} {where}"
+        said = f"about {duration(simulate(plan, costs, slots))} {where}{memory.said()}"
         return said + (f"; {time_saved(self.effects, plan, costs)}" if self.effects else "")
 
     def _train(self, plan: Plan, queue: Queue, bench: Bench, renewal: Renewal, deciding: Deciding | None) -> int:

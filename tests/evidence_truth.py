@@ -61,7 +61,8 @@ def delta_of(folder: Path, row: dict[int, float], other: dict[int, float]) -> tu
 def inside(share: float, row: dict[int, float], few: dict[int, float], every: dict[int, float]) -> bool:
     """Whether a share of the gap lies within Fieller's interval: a t test does not tell row - few from that share of every - few."""
     rest = [row[seed] - few[seed] - share * (every[seed] - few[seed]) for seed in set(row) & set(few) & set(every)]
-    return bool(stats.ttest_1samp(rest, 0)[1] > 0.05)
+    low, high = stats.ttest_1samp(rest, 0).confidence_interval()
+    return bool(low <= 0 <= high)
 
 
 def cells_of(body: str) -> Lines:

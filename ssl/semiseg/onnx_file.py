@@ -29,14 +29,14 @@ TOLERANCE = 1e-4
 AXES = {0: "batch", 2: "height", 3: "width"}
 
 
-class Checked(NamedTuple):
+class Agreement(NamedTuple):
     """The largest difference of probabilities from torch's, and the sizes (height, width) that were tried."""
 
     difference: float
     sizes: tuple[tuple[int, int], ...]
 
 
-def write_onnx(model: Model, file: Path, about: Mapping[str, str]) -> Checked:
+def write_onnx(model: Model, file: Path, about: Mapping[str, str]) -> Agreement:
     """Write the network as a graph from images (N,C_in,H,W) float32 in [0,1], of any size, to probabilities (N,C,H,W).
 
     Standardisation and softmax are in it; `about` becomes its metadata. SettingError, one line, for a network that has no such graph,
@@ -83,7 +83,7 @@ def sizes_for(crop: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
     return (height, width), (height + 3 | 1, width + 10 | 1), (height + height // 2 | 1, width | 1), (height | 1, 2 * width + 1)
 
 
-def check(network: nn.Module, file: Path, sizes: Sequence[tuple[int, int]]) -> Checked:
+def check(network: nn.Module, file: Path, sizes: Sequence[tuple[int, int]]) -> Agreement:
     """Compare onnxruntime with torch on smooth images with noise. SettingError where it differs."""
     import onnxruntime
 
@@ -110,7 +110,7 @@ def check(network: nn.Module, file: Path, sizes: Sequence[tuple[int, int]]) -> C
                     f"onnx: the graph differs from torch by {difference:.1e} for images of {size}; allowed: {allowed:.0e}"
                 )
         worst = max(worst, difference)
-    return Checked(worst, tuple(sizes))
+    return Agreement(worst, tuple(sizes))
 
 
 def ran(session: Any, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

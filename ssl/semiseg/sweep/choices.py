@@ -66,7 +66,7 @@ def given(**values: Any) -> Proposal:
     return Proposal(data=change(Data, **values))
 
 
-def one_way(**values: Any) -> Proposal:
+def consistent(**values: Any) -> Proposal:
     """Other settings of one-way consistency."""
     return Proposal(Row(change(OneWay, **values)))
 
@@ -158,8 +158,8 @@ CHOICES: dict[str, Choice] = LABELS_ALONE | {
         trains="student and teacher",
         start="weight 0.5",
         rounds=(
-            {"weight 1": one_way(weight=1.0), "weight 2": one_way(weight=2.0)},
-            {"threshold 0.8": one_way(threshold=0.8)},
+            {"weight 1": consistent(weight=1.0), "weight 2": consistent(weight=2.0)},
+            {"threshold 0.8": consistent(threshold=0.8)},
         ),
     ),
     "pets-lite0-mean-teacher": Choice(

@@ -19,7 +19,7 @@ from semiseg.tool.which import Taken
 if TYPE_CHECKING:
     from semiseg.config import Net
     from semiseg.model import Model
-    from semiseg.onnx_file import Checked
+    from semiseg.onnx_file import Agreement
 
 
 def about(found: Taken, model: Model) -> dict[str, str]:
@@ -48,7 +48,7 @@ def fixed_limits(found: Taken) -> tuple[Sequence[float], Sequence[float]]:
     return (), ()
 
 
-def card(found: Taken, model: Model, file: Path, checked: Checked) -> str:
+def card(found: Taken, model: Model, file: Path, checked: Agreement) -> str:
     """The card in Markdown."""
     study, data = found.study, found.study.data
     parameters = sum(value.numel() for value in model.network.parameters())

@@ -73,7 +73,7 @@ def test_values_train_the_stages_of_the_same_flags(place: Path, capsys: pytest.C
     assert made.study.seeds == (0, 1)
     assert (
         made.study.provenance.command == "run_study(three_stage, change(Train, steps=6, evaluations=2), "
-        f"{UNet(width=2)!r}, change(Data, labelled=8), change(Train, steps=3), change(ThreeStage, lambda1=0.25), "
+        "UNet(width=2), change(Data, labelled=8), change(Train, steps=3), change(ThreeStage, lambda1=0.25), "
         f"rows={rows!r}, seeds=range(0, 2), anchors=['none'], out='called')"
     )
     scores = study_scores(made).to_pylist()

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_origin
 
@@ -167,7 +167,12 @@ def _with_method(preset: Preset, given: Method | Change[Any]) -> Preset:
 def _code(given: Setting) -> str:
     """A setting as it is written in a program."""
     if not isinstance(given, Change):
-        return repr(given)
+        own = {field.name: getattr(given, field.name) for field in fields(given)}
+        usual = {
+            field.name: field.default if field.default_factory is MISSING else field.default_factory() for field in fields(given)
+        }
+        said = [f"{name}={value!r}" for name, value in own.items() if value != usual[name]]
+        return f"{type(given).__name__}({', '.join(said)})"
     if any("." in name for name in given.values):
         return f"Change({given.kind.__name__}, {dict(given.values)!r})"
     return f"change({', '.join([given.kind.__name__, *(f'{name}={value!r}' for name, value in given.values.items())])})"

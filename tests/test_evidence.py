@@ -20,7 +20,7 @@ from semiseg.results import read
 from semiseg.search.arguments import parse_search
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.budget import seconds_of
-from semiseg.sweep.evidence import EVIDENCE, Evidence, named
+from semiseg.sweep.evidence import EVIDENCE, Evidence, folders
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_declaration_that_cannot_be_run_is_refused(changes: dict, said: str) -
 
 def test_a_name_is_one_of_a_folder() -> None:
     with pytest.raises(SettingError, match="name: got 'a/b'; allowed: lower-case letters"):
-        named({"a/b": STUDIES["unclear"]})
+        folders({"a/b": STUDIES["unclear"]})
 
 
 def test_the_plan_says_hours_and_what_is_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

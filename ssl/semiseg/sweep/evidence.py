@@ -56,14 +56,14 @@ class Evidence:
         return self.words[0].startswith("sweeps/search_")
 
 
-def named(studies: Mapping[str, Evidence]) -> Mapping[str, Evidence]:
+def folders(studies: Mapping[str, Evidence]) -> Mapping[str, Evidence]:
     """The studies. SettingError for a name that is no folder's."""
     for name in studies:
         require(bool(re.fullmatch(r"[a-z0-9_]+", name)), "name", name, "lower-case letters, digits and _")
     return studies
 
 
-EVIDENCE: Mapping[str, Evidence] = named(
+EVIDENCE: Mapping[str, Evidence] = folders(
     {
         "front_door": Evidence(
             claim="Every part of three-stage self-training earns its place, on the built-in scenes.",

@@ -69,6 +69,7 @@ class Study:
         self.table, self.preset, self.arguments, self.bench = table, preset, arguments, bench
         self.shown = shown or ReportOptions()
         self.command = command or command_line(words)
+        self.plain = command is None and bench is None and unchanged(words)
         methods, rows = preset.methods(), chosen_rows(table, preset)
         self.lines = {name: resolve_row(table.name, name, row, methods) for name, row in rows.items()}
         self.rows = {name: write_row(row, methods) for name, row in rows.items()}
@@ -221,7 +222,7 @@ class Study:
         memory = Costs(place)
         costs = stage_costs(plan, place, memory)
         where = f"on {slots} slot{'s' if slots != 1 else ''}"
-        if self.bench is None and unchanged(self.words) and (whole := whole_cost(plan, place, slots)) is not None:
+        if self.plain and (whole := whole_cost(plan, place, slots)) is not None:
             note(place.cache, self.table.name, f"about {duration(whole)} {where}")
         said = f"about {duration(simulate(plan, costs, slots))} {where}{memory.said()}"
         return said + (f"; {time_saved(self.effects, plan, costs)}" if self.effects else "")

@@ -1,4 +1,4 @@
-"""The network that a stage reports, out of what the stage has left: settings read back, branches left out, networks of one's own."""
+"""The network that a stage reports, out of what it has left: settings read back, branches left out, own networks."""
 
 import json
 from dataclasses import replace

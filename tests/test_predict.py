@@ -165,7 +165,8 @@ def test_files_of_another_kind_are_refused_in_one_line(place: Path, tmp_path: Pa
     for images, said in (
         (["colour.png"], "data.channels: got 1; allowed: 3, as "),
         (["grey.png"], "grey.png: got uint8 with 1 channel; allowed: uint16 with 1, as the images of the study"),
-        (["nothing.png"], "images: got "),
+        (["nothing.png"], "allowed: files, and folders with files, that exist"),
+        ([], "images: got none; allowed: files, and folders with files"),
         (["a.png", "a.tif"], "allowed: one file for each name"),
     ):
         assert predict.main([row, *(str(tmp_path / name) for name in images), *out]) == 2

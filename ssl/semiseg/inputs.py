@@ -132,4 +132,6 @@ def files_in(places: Iterable[Path]) -> dict[str, Path]:
         for name, file in here.items():
             if found.setdefault(name, file).resolve() != file.resolve():
                 raise SettingError(f"images: got {found[name]} and {file}; allowed: one file for each name")
+    if not found:
+        raise SettingError("images: got none; allowed: files, and folders with files")
     return found

@@ -40,8 +40,8 @@ class Model:
 def load_model(info: Mapping[str, Any], weights: Path, own: str | None = None) -> Model:
     """The network that a stage reports.
 
-    Args: info is its stage.json; weights its weights.safetensors; own says FILE.py:FUNCTION of a network of one's own, of whose place
-        a stage knows nothing. SettingError where that is missing or another one, and for weights that do not fit.
+    Args: info is its stage.json; weights its weights.safetensors; own says FILE.py:FUNCTION of a network of one's own, of whose
+        place a stage knows nothing. SettingError where that is missing or another one, and for weights that do not fit.
     """
     from safetensors.torch import load_file
 

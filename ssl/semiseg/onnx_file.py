@@ -39,7 +39,7 @@ class Agreement(NamedTuple):
 def write_onnx(model: Model, file: Path, about: Mapping[str, str]) -> Agreement:
     """Write the network as a graph from images (N,C_in,H,W) float32 in [0,1], of any size, to probabilities (N,C,H,W).
 
-    Standardisation and softmax are in it; `about` becomes its metadata. SettingError, one line, for a network that has no such graph,
+    Standardisation and softmax are in it; `about` becomes its metadata. SettingError, one line, for a network without such a graph,
     and for a graph that differs from torch by more than TOLERANCE and by more than twice what torch differs from float64: the
     file appears when it has passed.
     """

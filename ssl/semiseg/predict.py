@@ -1,4 +1,4 @@
-"""Masks and probabilities of files of a user's own, by the network of a study: in the sizes of the files, in the values of the set."""
+"""Masks and probabilities of a user's own files, by the network of a study: in the files' sizes, in the set's values."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ STRIP = 1 << 24
 
 
 class Predicted(NamedTuple):
-    """What was found of one image: class ids uint8 (H,W) in the size of its file, probabilities float32 (C,h,w) in the size that the
-    network was shown, (C,1,1) where a class belongs to the whole image; None where they were not asked for."""
+    """What was found of one image: class ids uint8 (H,W) in the size of its file, probabilities float32 (C,h,w) in the size that
+    the network was shown, (C,1,1) where a class belongs to the whole image; None where they were not asked for."""
 
     frame: Frame
     mask: np.ndarray

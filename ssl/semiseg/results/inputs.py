@@ -15,7 +15,7 @@ class InputRecord:
     normalise: str
     """"" (the type's whole range), none, or such as "minmax over dataset" and "window -160.0..240.0"."""
     low: tuple[float, ...] = ()
-    """Stored value of each channel that is 0 to a network, where it is the same for all images; none: of the type, or of each image."""
+    """Stored value of each channel that is 0 to a network, where all images have the same; none: of the type, or of each image."""
     high: tuple[float, ...] = ()
     """Likewise the value that is 1."""
     values: tuple[tuple[int, ...], ...]

@@ -60,14 +60,14 @@ def card(found: Taken, model: Model, file: Path, checked: Agreement) -> str:
     lines = [
         f"# {study.name}/{found.row}",
         "",
-        f'`{file.name}` holds one network of the study "{study.title}": row `{found.row}`{words_of(found)}, seed {found.seed}{drawn}.',
+        f'`{file.name}` is a network of the study "{study.title}": row `{found.row}`{words_of(found)}, seed {found.seed}{drawn}.',
         "",
         "## Network",
         "",
         f"- {model.net.name}, {parameters:,} parameters: {settings_of(model.net)}",
         f"- weights: {model.train.weights} of the {model.role}, after {steps_of(found)} steps",
         f"- began from: {origin(model.net)}",
-        f"- from float32 images (N,{found.inputs.channels},H,W) in [0,1] to probabilities (N,{len(model.classes)},H,W), softmax included",
+        f"- from float32 images (N,{found.inputs.channels},H,W) in [0,1] to probabilities (N,{len(model.classes)},H,W), by softmax",
         f"- differs from torch by {checked.difference:.1e} at most, tried by onnxruntime with images of {sizes}",
         f"- sha256 {digest}",
         "",
@@ -90,7 +90,8 @@ def card(found: Taken, model: Model, file: Path, checked: Agreement) -> str:
         "",
         "## Data",
         "",
-        f"- {data.name}: {data.train} images for training, {data.labelled} of them labelled, {data.selection} for selection, {data.test} for test",
+        f"- {data.name}: {data.train} images for training, {data.labelled} of them labelled",
+        f"- {data.selection} images for selection, {data.test} for test",
         f"- fingerprint {data.fingerprint}",
         "- its own licence may forbid uses of what was learned from it; semiseg does not know it",
         "",
@@ -161,14 +162,14 @@ def fed(found: Taken, model: Model) -> Iterator[str]:
     inputs, (low, high) = found.inputs, fixed_limits(found)
     yield f"as stored: {inputs.dtype}, {inputs.channels} channel{'s' * (inputs.channels > 1)}"
     if inputs.size is not None:
-        yield f"resized to {inputs.size[0]} x {inputs.size[1]} (height x width), bilinear and antialiased, as Pillow does; the graph takes other sizes too"
+        yield f"resized to {inputs.size[0]} x {inputs.size[1]} (height x width), bilinear and antialiased, as Pillow does"
     else:
         yield "in their own size"
     if low:
         yield f"(value - low) / (high - low), clipped to 0..1, with low {in_digits(low)} and high {in_digits(high)} by channel"
     else:
         how = Normalisation.read(inputs.normalise)
-        yield f"(value - low) / (high - low), clipped to 0..1, with low and high of each {how.over} and channel: {said_of_limits(how)}"
+        yield f"(value - low) / (high - low), clipped to 0..1, both of each {how.over} and channel: {said_of_limits(how)}"
     mean, std = (one.flatten().tolist() for one in (model.network.mean, model.network.std))
     yield f"in the graph then (x - mean) / std, with mean {in_digits(mean)} and std {in_digits(std)}"
     if len(model.classes) == 2 and model.train.threshold != 0.5:

@@ -26,7 +26,7 @@ from semiseg.tool.which import RESULTS, stage_in, study_named, taken
 class ExportArguments:
     """What is taken, and into which file."""
 
-    what: Annotated[str, tyro.conf.Positional]
+    what: Annotated[str, tyro.conf.Positional] = ""
     """With --onnx STUDY/ROW, with --archive STUDY: a results folder, or its name in results/, and a row of it."""
     onnx: Path | None = None
     """File of the network, NAME.onnx; beside it goes the model card, NAME.md."""
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_export(words: list[str]) -> int:
-    a = read_words(ExportArguments, ExportArguments(what=tyro.MISSING), words, __doc__ or "")
+    a = read_words(ExportArguments, ExportArguments(), words, __doc__ or "")
     if not 0 < a.wait_seconds < math.inf:
         raise SettingError(f"wait_seconds: got {a.wait_seconds}; allowed: a number > 0")
     if (a.onnx is None) == (a.archive is None):

@@ -27,11 +27,11 @@ from semiseg.tool.which import RESULTS, stage_in, taken
 class PredictArguments:
     """Whose network, which images, where to."""
 
-    row: Annotated[str, tyro.conf.Positional]
+    row: Annotated[str, tyro.conf.Positional] = ""
     """STUDY/ROW: a results folder, or its name in results/, and a row of it."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Files, and folders with files, of the kind that the study's data set has."""
-    out: Path
+    out: Path | None = None
     """Folder of the masks: NAME.png, below a folder as there; of pages and slices NAME_p000.png and NAME_z000.png."""
     seed: int | None = None
     """Whose weights; None: the seed whose weights score best on the selection images."""
@@ -63,10 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_predict(words: list[str]) -> int:
-    default = PredictArguments(row=tyro.MISSING, images=tyro.MISSING, out=tyro.MISSING)
-    a = read_words(PredictArguments, default, words, __doc__ or "")
+    a = read_words(PredictArguments, PredictArguments(), words, __doc__ or "")
     if not 0 < a.wait_seconds < math.inf:
         raise SettingError(f"wait_seconds: got {a.wait_seconds}; allowed: a number > 0")
+    if a.out is None:
+        raise SettingError("out: got None; allowed: a folder for the masks")
     found = taken(a.row, RESULTS, a.seed)
     inputs, data = found.inputs, found.study.settings["data"]
     files = files_in(a.images)

@@ -110,5 +110,5 @@ def stage_in(store: Store, found: Taken) -> tuple[dict[str, Any], Path]:
     except KeyError:
         again = f"the store of the study, or {found.study.provenance.command}"
         raise SettingError(
-            f"store: got {store.location!r}, which has no stage {found.key[:12]} (row {found.row}, seed {found.seed}); allowed: {again}"
+            f"store: got {store.location!r}, which has no stage {found.key[:12]} ({found.row}, seed {found.seed}); allowed: {again}"
         ) from None

@@ -271,3 +271,17 @@ def test_the_report_of_an_imported_study_can_be_made_anew(trained: Path, tmp_pat
     )
     read_archive(tmp_path / "a.zip", other_store(tmp_path), tmp_path / "taken")
     assert write_report(tmp_path / "taken").is_file()
+
+
+def test_a_search_goes_with_the_stages_of_its_trials_and_of_its_comparison(tmp_path: Path) -> None:
+    _, store, keys = small_study(tmp_path)
+    trial = make_stage(store, settings_of(5))
+    make_stage(store, settings_of(6))
+    search = tmp_path / "search"
+    make_results(search / "final", {"best": keys})
+    (search / "search.journal").write_text(json.dumps({"user_attr": {"stages": [trial, "d" * 64]}}) + "\n")
+    (search / "search.journal.driver").write_text("")
+    assert write_archive(search, tmp_path / "a.zip", store, weights=True)[0] == 3
+    assert read_archive(tmp_path / "a.zip", other_store(tmp_path), tmp_path / "taken").new == 3
+    assert stages_in(other_store(tmp_path)).keys() == {*keys, trial}
+    assert sorted(path.name for path in (tmp_path / "taken").iterdir()) == ["final", "search.journal"]

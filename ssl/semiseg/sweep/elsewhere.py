@@ -47,7 +47,7 @@ def pace() -> float:
     for _ in range(ROUNDS):
         began = time.thread_time()
         for _ in range(40):
-            left @ right
+            np.matmul(left, right)
         for _ in range(4):
             np.maximum(wide * 0.5 + 0.1, 0)
         best = min(best, time.thread_time() - began)

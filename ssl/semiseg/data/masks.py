@@ -221,7 +221,7 @@ def to_ids(raw: np.ndarray, ids: Mapping[Value, int], file: Path) -> np.ndarray:
 
 def first_values(ids: Mapping[Value, int]) -> dict[int, Value]:
     """The first value of each class id."""
-    return {i: value for value, i in reversed(ids.items()) if i != IGNORE}
+    return {i: value for value, i in reversed([*ids.items()]) if i != IGNORE}
 
 
 def values_of(ids: Mapping[Value, int]) -> tuple[tuple[int, ...], ...]:

@@ -16,7 +16,7 @@ GUARDED = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
 
 
 @cache
-def eager(kind: type[Optimizer]) -> type[Optimizer]:
+def eager(kind: type[Any]) -> type[Any]:
     """The same optimiser, for networks that are not compiled: same kernels, same state, same name.
 
     PyTorch 2.15 imports its compiler when an optimiser is made (1.1 CPU seconds, 100 MiB), to keep it out of the methods in GUARDED and

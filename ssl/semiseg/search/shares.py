@@ -24,7 +24,7 @@ class Importance(NamedTuple):
 def read_shares(file: Path, name: str, of: str) -> dict[str, list[float]] | None:
     """The numbers by parameter, in the order in which they were kept, that the file has under the name of trials with this hash; None
     where it has none, or is damaged."""
-    found = _entries(file).get(name)
+    found: Any = _entries(file).get(name)
     try:
         shares = {parameter: [*map(float, found["shares"][parameter])] for parameter in found["names"]}
         sound = found["of"] == of and all(math.isfinite(value) for one in shares.values() for value in one)

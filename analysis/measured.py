@@ -7,6 +7,7 @@ A page says where a table stands by marks, between which everything is replaced;
 
 NAME is a declared study (semiseg.sweep.evidence), or `all`; a KIND is one function of KINDS, from a study that is kept, or of SUMMARIES,
 from all. A study that is not kept is said to have been planned. Equal folders give equal pages.
+Takes about 5 seconds.
 
     python analysis/measured.py
     python analysis/measured.py --check

@@ -6,7 +6,7 @@ thread. "Networks" are the forward passes of student and teacher and the backwar
 optimiser and moving average. "Kept" are the bytes of the distinct storages that autograd has saved when the backward pass begins,
 without weights and statistics: what grows with images that a gradient goes through, the same on every machine and for every allocator.
 grubisic2021 claims that one-way consistency has the memory footprint of supervised training: a simple teacher keeps nothing, where both
-branches of two-way consistency learn. Takes about a minute.
+branches of two-way consistency learn. Takes an estimated 60 seconds.
 
     python analysis/profile_steps.py
     python analysis/profile_steps.py --sweep sweeps/compare_consistency_directions.py --rows supervised "1w-ps simple" "1w-ps MT" "2w-p1 simple"

@@ -142,7 +142,18 @@ def test_images_of_several_sizes_need_a_crop(run: Run, folder: Path) -> None:
     for part in ("images", "masks"):
         file = folder / part / "3.png"
         Image.open(file).resize((24, 20), Image.Resampling.NEAREST).save(file)
-    words = ["--data.name", "folder", "--data.root", str(folder), "--data.size", "native", "--data.labelled", "2"]
+    words = [
+        "--data.name",
+        "folder",
+        "--data.root",
+        str(folder),
+        "--data.size",
+        "native",
+        "--data.labelled",
+        "2",
+        "--train.crop",
+        "None",
+    ]
     refuses(run, words, "train.crop", "several sizes")
 
 
@@ -158,7 +169,7 @@ def test_a_dry_run_prints_the_plan_and_its_cost_and_writes_no_results(run: Run) 
     status, out, err = run("--dry-run")
     assert status == 0
     assert err == ""
-    plan = r"7 rows x 3 seeds: 54 stages, 30 distinct, 0 done, 30 to train, about \d+ (s|min) on \d+ slots?\n"
+    plan = r"7 rows x 5 seeds: 90 stages, 50 distinct, 0 done, 50 to train, about \d+ (s|min) on \d+ slots?\n"
     *settings, last = out.splitlines(keepends=True)
     assert re.fullmatch(plan, last)
     assert {"[data]\n", "[net]\n", "[train]\n", "[three_stage]\n", "[rows]\n"} <= set(settings)

@@ -91,7 +91,7 @@ def test_a_dry_run_says_how_many_seeds_the_margin_will_probably_take(run: Run) -
     status, out, _ = run(*UNTIL, "--max-seeds", "6", "--rows", "S1", "--dry-run")
     assert status == 0
     lines = out.splitlines()
-    assert "until decided: 1 comparison, margin 1, level 0.05; rows begin with 3 seeds and have at most 6" in lines
+    assert "until decided: 1 comparison, margin 1, level 0.05; rows begin with 5 seeds and have at most 6" in lines
     assert any(
         line.startswith("  15, more than --max-seeds: all ") for line in lines
     )  # a point of spread: the first n whose half width is below a point

@@ -109,7 +109,7 @@ def test_a_study_gathers_the_table_also_from_a_store_of_which_some_stages_have_n
     expected = pq.read_table(store / stage.key / "pseudo.parquet").to_pylist()
     assert repr(read(tmp_path / "out").pseudo.to_pylist()) == repr(expected)
     about = json.loads((store / stage.key / "stage.json").read_text())
-    del about["files"]["pseudo.parquet"]
+    del about["files"]["pseudo.parquet"], about["record"]  # as of a store without checksums of records
     (store / stage.key / "stage.json").write_text(json.dumps(about))
     (store / stage.key / "pseudo.parquet").unlink()
     Collector(tmp_path / "out", plan, Store(str(store), tmp_path)).write(States.of(queue), study)

@@ -79,7 +79,7 @@ def test_a_file_that_is_read_and_written_keeps_its_content(tmp_path):
     asked |= {"anchors": {"full": {"row": "S1", "all_labels": None, "beside": []}}, "added": ["S1"], "headroom": 2.0, "margin": 0.5}
     asked |= {"until": UNTIL, "effects": None}
     asked["report"] = {"axis": "epoch", "sample_rows": ["full", "S1"], "figures": "none"}
-    asked |= {"vary": "training", "draws": []}
+    asked |= {"vary": "training", "draws": [], "inputs": None}
     write_json(tmp_path, asked)
     assert json.loads(write_study(tmp_path, read_study(tmp_path)).read_text()) == asked
 

@@ -49,7 +49,7 @@ def test_the_first_point_is_the_default_and_words_make_a_space_of_their_own() ->
         search_three_stage.SEARCH, "--trials 5 --space.lambda1 0.1 1 --space.ema.decay 0.9 0.999 --space.log lambda1"
     )
     assert first_points(made.space, made.default) == [{"lambda1": 0.5, "ema.decay": 0.98}]
-    assert (made.arguments.trials, made.preset.seeds) == (5, (0, 1, 2))
+    assert (made.arguments.trials, made.preset.seeds) == (5, (0, 1, 2, 3, 4))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_the_results_folder_is_complete_and_readable(study: Ran) -> None:
 def test_the_store_holds_each_stage_once_and_no_checkpoint(study: Ran) -> None:
     store = study.place / "store"
     keys = set(pq.read_table(study.place / "out" / "stages.parquet")["key"].to_pylist())
-    assert {path.name for path in store.iterdir()} - {"unfinished"} == keys
+    assert {path.name for path in store.iterdir()} - {"unfinished", "users"} == keys
     assert not list((store / "unfinished").glob("*"))
     for key in keys:
         assert json.loads((store / key / "stage.json").read_text())["key"] == key

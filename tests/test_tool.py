@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,7 @@ def test_a_plan_without_arguments_is_what_the_list_says_of_this_machine(
     """By remembered step costs, those of finished stages among them; of another processor, or of nothing, it is as declared."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(estimate, "timed_stage", lambda *_: Cost(0.5, 0.0))
+    monkeypatch.setattr(Costs, "elsewhere", lambda *_: None)  # what another machine took is no cost of this one
     monkeypatch.setattr("semiseg.sweep.resources.Ray.expected_slots", lambda _: 3)
     assert sweep(TABLE, ["--dry-run", "--seeds", "0"]) == 0
     assert noted(tmp_path / "results" / "cache") == {}
@@ -127,6 +129,7 @@ def test_words_that_change_nothing_of_a_study(words: str, same: bool) -> None:
 def test_a_whole_plan_costs_as_much_when_part_of_it_is_done(tmp_path: Path) -> None:
     chain = tiny.chain(ThreeStage())
     place = tiny.place(tmp_path)
+    place = replace(place, cache=shutil.copytree(place.cache, tmp_path / "cache"))  # nobody else shall remember these costs
     plan = Plan({("full", 0): chain}, frozenset({chain[0].key}))
     assert planned.whole_cost(plan, place, 1) is None
     for stage in chain:

@@ -87,7 +87,11 @@ def test_the_wheel_has_the_package_with_its_templates_and_every_script_once(whee
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()
     package = ROOT / "ssl" / "semiseg"
-    wanted = {f"semiseg/{path.relative_to(package)}" for path in package.rglob("*") if path.suffix in (".py", ".j2", ".css", ".js")}
+    wanted = {
+        f"semiseg/{path.relative_to(package)}"
+        for path in package.rglob("*")
+        if path.suffix in (".py", ".j2", ".css", ".js", ".json", ".typed")
+    }
     wanted |= {f"semiseg/scripts/{path.parent.name}/{path.name}" for path in scripts().values()}
     assert {name for name in names if not name.startswith(f"semiseg-{semiseg.__version__}.dist-info/")} == wanted
     assert len(names) == len(set(names))

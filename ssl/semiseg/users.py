@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +47,10 @@ class User(NamedTuple):
 
 
 def note_user(store: Store, folder: Path, stages: Mapping[str, Asked]) -> None:
-    """Note what a study needs, in place of what it needed before; settings that are not known now are kept from then."""
+    """Note what a study needs, in place of what it needed before; settings that are not known now are kept from then.
+
+    A store that cannot be written is said to stderr, and the study goes on: its results folder names its stages too.
+    """
     user = User(str(folder.resolve()), socket.gethostname(), stages)
     path = _file(store, user)
     before: Mapping[str, Asked] = {}
@@ -63,7 +67,11 @@ def note_user(store: Store, folder: Path, stages: Mapping[str, Asked]) -> None:
     content = sink.getvalue().to_pybytes()
     if path.is_file() and path.read_bytes() == content:
         return
-    write_bytes(path, content)
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        print(f"store: cannot write to {path} ({error.strerror or error}); gc knows this study by {folder} alone", file=sys.stderr)
+        return
     if store.remote is not None:
         store.remote.upload(path, f"{USERS}/{path.name}")
 

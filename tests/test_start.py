@@ -115,6 +115,8 @@ def test_what_stands_for_a_module_gives_way_to_it() -> None:
 
 @pytest.fixture
 def stage() -> Any:
+    """A stage whose cost nothing is known of: other tests share the cache."""
+    (tiny.data()[1] / costs.FILE).unlink(missing_ok=True)
     (found,) = tiny.chain(ThreeStage().with_switches("S1"))
     return found
 

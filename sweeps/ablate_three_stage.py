@@ -1,8 +1,8 @@
 """Which part of three-stage self-training earns its place? Table 3 of ke2020 (Ke et al.), rerun on your data.
 
 The seven rows drop stage 3, stages 2 and 3, consistency (CR), stage 2's pseudo-mask task (T2), strong augmentation (SA) or the
-wider sharing of stage 3's branch (N2). On the built-in scenes with 8 labelled images, 3 seeds take 36 distinct stages, those of
-anchors among them (about 15 minutes on 2 CPU cores), and decide little: --until decided adds seeds. The README has the numbers.
+wider sharing of stage 3's branch (N2). On the built-in scenes with 8 labelled images, 5 seeds take 60 distinct stages, those of
+anchors among them (about 9 minutes on 2 CPU cores); --until decided adds seeds. The README has the numbers.
 
     python sweeps/ablate_three_stage.py
     python sweeps/ablate_three_stage.py --preset small --data.name camvid --data.root PATH

@@ -72,7 +72,7 @@ def test_a_study_is_known_by_its_declaration() -> None:
     assert found["ablate_three_stage"].study == "three_stage"
     assert found["search_three_stage"].study == "search_three_stage"
     assert found["ablate_three_stage"].question == "Which part of three-stage self-training earns its place?"
-    assert found["ablate_three_stage"].cost == "about 15 minutes on 2 CPU cores"
+    assert found["ablate_three_stage"].cost == "about 9 minutes on 2 CPU cores"
 
 
 def test_the_list_says_what_is_known_of_this_machine_and_breaks_lines_where_a_terminal_ends() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from semiseg.augment import Gentle
 from semiseg.config import Train
 from semiseg.ema import Ema
-from semiseg.losses import CrossEntropyDice
+from semiseg.losses import CrossEntropy, CrossEntropyDice
 from semiseg.methods import DMT, MeanTeacher, OneWay, PseudoLabel, Supervised
 from semiseg.nets import SMP
 from semiseg.sweep.declaration import Preset
@@ -23,18 +23,18 @@ PETS_LITE0 = Preset(
     data=PETS_DATA,
     net=SMP(weights="lite0"),
     train=TUNED,
-    method=replace(SHORT, objective=BOTH),
-    others=(Supervised(objective=BOTH),),
+    method=SHORT,
+    others=(Supervised(),),
 )
 """Three-stage self-training of a U-Net on EfficientNet-Lite0 with ImageNet weights, 5 % of the labels."""
-ONE_WAY_PETS = replace(PETS_LITE0, method=OneWay(objective=BOTH, ema=FOLLOWS))
-MUTUAL = DMT(objective=BOTH, phase_epochs=10)
+ONE_WAY_PETS = replace(PETS_LITE0, method=OneWay(objective=CrossEntropy(), ema=FOLLOWS))
+MUTUAL = DMT(objective=CrossEntropy(), phase_epochs=10)
 TEACHER_PETS = replace(
     PETS_LITE0,
-    method=MeanTeacher(objective=BOTH, distance="dice", target="hard", ema=FOLLOWS),
+    method=MeanTeacher(objective=CrossEntropy(), distance="dice", target="hard", ema=FOLLOWS),
     others=(*PETS_LITE0.others, MUTUAL),
 )
-MUTUAL_PETS = replace(PETS_LITE0, method=MUTUAL, others=(*PETS_LITE0.others, PseudoLabel(objective=BOTH)))
+MUTUAL_PETS = replace(PETS_LITE0, method=MUTUAL, others=(*PETS_LITE0.others, PseudoLabel()))
 
 ROTATED = Gentle(hue=0.0, saturation=(1.0, 1.0), blur=(0.0, 0.0), noise=0.01, noise_teacher=0.01, rotation=4.5)
 """perone2018: rotations of 4.5 degrees, noise of 0.01 drawn apart for student and teacher, no change of colour."""

@@ -19,7 +19,7 @@ from semiseg.report import write_report
 from semiseg.results import read
 from semiseg.store import LIGHT, STAGE_FILE, Store
 from semiseg.sweep.command import main
-from semiseg.tool.archive import export
+from semiseg.tool.export import main as export_
 from semiseg.tool.import_ import main as import_
 
 SMALL = [*TINY, "--seeds", "0", "--rows", "S1", "S1 + S2", "--train.steps", "2", "--train.evaluations", "1"]
@@ -36,6 +36,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return place
 
 
+def export(study: Path, file: Path, *words: str) -> None:
+    """`semiseg export STUDY --archive FILE`, whose store lies beside the study."""
+    assert export_([str(study), "--archive", str(file), "--store", str(study.parent / "store"), *words]) == 0
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -46,7 +51,7 @@ def test_opened_elsewhere_the_same_command_trains_nothing(
 ) -> None:
     """In another folder with another store, where Ray cannot be imported."""
     file = tmp_path / "to take home.zip"
-    export(trained / "results" / "three_stage", file, weights=weights, store=str(trained / "results" / "store"), cache=tmp_path)
+    export(trained / "results" / "three_stage", file, *["--no-weights"] * (not weights))
     sweep = ["--store", "other store", *SMALL]
     status, out, _ = run(*sweep, "--dry-run")
     assert status == 0
@@ -68,13 +73,7 @@ def test_opened_elsewhere_the_same_command_trains_nothing(
 def test_without_weights_what_learns_from_a_stage_trains_it_again(
     trained: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export(
-        trained / "results" / "three_stage",
-        tmp_path / "a.zip",
-        weights=False,
-        store=str(trained / "results" / "store"),
-        cache=tmp_path,
-    )
+    export(trained / "results" / "three_stage", tmp_path / "a.zip", "--no-weights")
     assert import_([str(tmp_path / "a.zip")]) == 0
     longer = [*SMALL, "--rows", "S1", "S1 + S2", "pseudo=S1 S2 CR T2"]
     status, out, _ = run(*longer, "--dry-run")
@@ -262,13 +261,7 @@ def test_words_that_mean_no_archive_are_refused(
 
 
 def test_the_report_of_an_imported_study_can_be_made_anew(trained: Path, tmp_path: Path) -> None:
-    export(
-        trained / "results" / "three_stage",
-        tmp_path / "a.zip",
-        weights=False,
-        store=str(trained / "results" / "store"),
-        cache=tmp_path,
-    )
+    export(trained / "results" / "three_stage", tmp_path / "a.zip", "--no-weights")
     read_archive(tmp_path / "a.zip", other_store(tmp_path), tmp_path / "taken")
     assert write_report(tmp_path / "taken").is_file()
 
@@ -281,7 +274,7 @@ def test_a_search_goes_with_the_stages_of_its_trials_and_of_its_comparison(tmp_p
     make_results(search / "final", {"best": keys})
     (search / "search.journal").write_text(json.dumps({"user_attr": {"stages": [trial, "d" * 64]}}) + "\n")
     (search / "search.journal.driver").write_text("")
-    assert write_archive(search, tmp_path / "a.zip", store, weights=True)[0] == 3
+    export(search, tmp_path / "a.zip")
     assert read_archive(tmp_path / "a.zip", other_store(tmp_path), tmp_path / "taken").new == 3
     assert stages_in(other_store(tmp_path)).keys() == {*keys, trial}
     assert sorted(path.name for path in (tmp_path / "taken").iterdir()) == ["final", "search.journal"]

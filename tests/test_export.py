@@ -102,7 +102,8 @@ def test_the_card_says_what_the_network_is_made_of(place: Path, file: Path) -> N
         (["{study}/teacher", "--onnx", "x.pt"], "onnx: got 'x.pt'; allowed: a file NAME.onnx"),
         (["{study}/teacher", "--onnx", "x.onnx", "--seed", "7"], "seed: got 7; allowed: 0, 1"),
         (["{study}/teacher", "--onnx", "x.onnx", "--net", "a.py:b"], "net: got 'a.py:b'; allowed: none, as the network is unet"),
-        (["{study}/teacher", "--onnx", "x.onnx", "--store", "elsewhere"], "which has no stage"),
+        (["{study}/teacher", "--onnx", "x.onnx", "--store", "elsewhere"], "a folder with finished stages"),
+        (["{study}/teacher", "--onnx", "x.onnx", "--store", "."], "which has no stage"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

@@ -41,7 +41,8 @@ LEFT_OUT = "left_out"
 PACKED = (".safetensors", ".png", ".parquet", ".planes", ".gz")
 """Files that do not get smaller."""
 BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
-"""What zipfile raises for damaged bytes."""
+"""What zipfile raises for damaged bytes: of its own structure, in a compressed file, and, where a header is hit, of a compression or an
+encryption that it does not know."""
 FIXED = (1980, 1, 1, 0, 0, 0)
 """Time of all files in an archive, so that equal studies give equal archives but for `made`."""
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,12 +45,12 @@ class Aside(NamedTuple):
     """Age."""
 
 
-def open_store(location: str, cache: Path, wait_seconds: float) -> Store:
+def open_store(location: str, cache: Path, wait_seconds: float, say: Callable[[str], None] = print) -> Store:
     """A store that is there. SettingError for a folder that is none."""
     location = store_location(location)
     if "://" not in location:
         require(Path(location).is_dir(), "store", location, "a folder with finished stages, or a URI")
-    return Store(location, local_path(cache, "cache") / "mirror", limit=wait_seconds)
+    return Store(location, local_path(cache, "cache") / "mirror", limit=wait_seconds, say=say)
 
 
 def stages_in(store: Store) -> dict[str, Held]:

@@ -13,7 +13,7 @@ from semiseg.data.normalise import DEVIATIONS, TOP, Normalisation
 from semiseg.measures import METRICS
 from semiseg.nets.smp import LITE0, LITE0_ENCODER, SMP
 from semiseg.report.cells import numbers_of, score_cells
-from semiseg.report.statistics import LEVEL, spread
+from semiseg.report.statistics import half_interval, spread
 from semiseg.tool.which import Taken
 
 if TYPE_CHECKING:
@@ -235,8 +235,6 @@ def code(how: Normalisation) -> str:
 
 def scored(found: Taken) -> Iterator[str]:
     """The score of the network, and of all seeds of its row with the interval of their mean."""
-    from scipy.special import stdtrit
-
     study = found.study
     metric, length = METRICS[study.score.metric], study.data.length
     cells = {seed: cell for (row, seed), cell in score_cells(found.results).items() if row == found.row}
@@ -257,7 +255,7 @@ def scored(found: Taken) -> Iterator[str]:
         if study.vary == "crossed":
             text += "; its runs share seeds and subsets, so they are no independent ones: the report has the interval"
         else:
-            half = float(stdtrit(of.n - 1, 1 - LEVEL / 2)) * of.sd / math.sqrt(of.n)
+            half = half_interval(of)
             text += f", 95 % interval of the mean {said(of.mean - half)} to {said(of.mean + half)} (Student's t)"
     else:
         text += "; one seed has no interval"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +9,21 @@ from typing import Annotated
 
 import tyro
 
+from semiseg.care.archive import write_archive
+from semiseg.care.held import spoken_size
 from semiseg.config import SettingError
-from semiseg.outside import local_path, store_location
+from semiseg.outside import local_path
 from semiseg.published import WEIGHTS_FILE
 from semiseg.results import write_bytes
-from semiseg.store import Store
 from semiseg.sweep.command import guarded
 from semiseg.sweep.words import read_words
 from semiseg.tool.predict import tell
-from semiseg.tool.which import RESULTS, stage_in, study_named, taken
+from semiseg.tool.stored import RESULTS, Stored, results_named
+from semiseg.tool.which import stage_in, taken
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportArguments:
+class ExportArguments(Stored):
     """What is taken, and into which file."""
 
     what: Annotated[str, tyro.conf.Positional] = ""
@@ -38,12 +38,6 @@ class ExportArguments:
     """With --onnx: FILE.py:FUNCTION, where the network is one of your own."""
     weights: bool = True
     """With --archive: the stages' weights too."""
-    store: str = "results/store"
-    """Where the study's stages are: a folder or a URI of pyarrow.fs."""
-    cache: Path = Path("results/cache")
-    """Where copies of a remote store's stages are kept."""
-    wait_seconds: float = 60.0
-    """For how long an answer of a remote store is awaited."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,17 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_export(words: list[str]) -> int:
     a = read_words(ExportArguments, ExportArguments(), words, __doc__ or "")
-    if not 0 < a.wait_seconds < math.inf:
-        raise SettingError(f"wait_seconds: got {a.wait_seconds}; allowed: a number > 0")
     if (a.onnx is None) == (a.archive is None):
         raise SettingError(f"arguments: got {' '.join(words)!r}; allowed: --onnx FILE or --archive FILE, one of the two")
     if a.archive is not None:
         if a.seed is not None or a.net is not None:
             raise SettingError("arguments: got --archive with --seed or --net; allowed: those with --onnx")
-        archive = importlib.import_module("semiseg.tool.archive")
-        study = study_named(a.what, RESULTS)
-        archive.export(study, a.archive, weights=a.weights, store=a.store, cache=a.cache, wait_seconds=a.wait_seconds)
-        return 0
+        return export_study(a, local_path(a.archive, "archive"))
     assert a.onnx is not None
     if not a.weights:
         raise SettingError("arguments: got --onnx with --no-weights; allowed: --no-weights with --archive")
@@ -73,12 +62,22 @@ def run_export(words: list[str]) -> int:
     return export_network(a, file)
 
 
+def export_study(a: ExportArguments, file: Path) -> int:
+    """Write the archive of a results folder, and say what is in it."""
+    study = results_named(a.what)
+    if study is None:
+        raise SettingError(
+            f"study: got {a.what!r}; allowed: a results folder of a sweep or a search, or the name of one in {RESULTS}"
+        )
+    count, size = write_archive(study, file, a.open(say=tell), weights=a.weights)
+    print(f"{file}: {study.resolve().name}, {count} stages {'with' if a.weights else 'without'} weights, {spoken_size(size)}")
+    return 0
+
+
 def export_network(a: ExportArguments, file: Path) -> int:
     """Write the network and its card."""
     found = taken(a.what, RESULTS, a.seed)
-    found.inputs  # noqa: B018  a study that does not say what its networks see is refused before torch is loaded
-    store = Store(store_location(a.store), local_path(a.cache, "cache") / "mirror", limit=a.wait_seconds, say=tell)
-    info, folder = stage_in(store, found)
+    info, folder = stage_in(a.open(say=tell), found)
 
     from semiseg.model import load_model
     from semiseg.onnx_file import write_onnx

@@ -11,27 +11,21 @@ import tyro
 
 from semiseg.care.archive import read_archive
 from semiseg.config import require
-from semiseg.outside import local_path, store_location
-from semiseg.store import Store
+from semiseg.outside import local_path
 from semiseg.sweep.bench import DONE
 from semiseg.sweep.command import guarded
 from semiseg.sweep.words import read_words
+from semiseg.tool.stored import Stored
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import:
+class Import(Stored):
     """Arguments of import."""
 
     file: tyro.conf.Positional[Path] = Path()
     """The archive."""
     out: Path | None = None
     """Results folder; None: results/STUDY."""
-    store: str = "results/store"
-    """Where its stages go: a folder or a URI of pyarrow.fs."""
-    cache: Path = Path("results/cache")
-    """Where what a URI holds is kept on this machine."""
-    wait_seconds: float = 60.0
-    """For how long an answer of a remote store is awaited."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run(words: list[str]) -> int:
         a = read_words(Import, Import(), words, __doc__ or "")
         require(a.file != Path(), "import", "nothing", "a file that `semiseg export STUDY --archive` wrote")
-        store = Store(store_location(a.store), local_path(a.cache, "cache") / "mirror", limit=a.wait_seconds)
+        store = a.open(new=True)
         found = read_archive(local_path(a.file, "import"), store, None if a.out is None else local_path(a.out, "out"))
         weights = "" if found.weights else ", without weights"
         print(f"{found.folder}: {found.stages} stages, {found.new} of them new in {store.location}{weights}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Sequence
@@ -14,17 +13,17 @@ import tyro
 
 from semiseg.config import SettingError
 from semiseg.inputs import Reader, files_in
-from semiseg.outside import local_folder, local_path, store_location
+from semiseg.outside import local_folder
 from semiseg.predict import masks_written, predicted, write_classes
 from semiseg.published import WEIGHTS_FILE
-from semiseg.store import Store
 from semiseg.sweep.command import guarded
 from semiseg.sweep.words import read_words
-from semiseg.tool.which import RESULTS, stage_in, taken
+from semiseg.tool.stored import RESULTS, Stored
+from semiseg.tool.which import stage_in, taken
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictArguments:
+class PredictArguments(Stored):
     """Whose network, which images, where to."""
 
     row: Annotated[str, tyro.conf.Positional] = ""
@@ -49,12 +48,6 @@ class PredictArguments:
     """auto (a GPU if there is one), cpu, cuda, cuda:1 ..."""
     threads: int = 0
     """CPU threads; 0: as many as torch takes."""
-    store: str = "results/store"
-    """Where the study's stages are: a folder or a URI of pyarrow.fs."""
-    cache: Path = Path("results/cache")
-    """Where copies of a remote store's stages are kept."""
-    wait_seconds: float = 60.0
-    """For how long an answer of a remote store is awaited."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,8 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_predict(words: list[str]) -> int:
     a = read_words(PredictArguments, PredictArguments(), words, __doc__ or "")
-    if not 0 < a.wait_seconds < math.inf:
-        raise SettingError(f"wait_seconds: got {a.wait_seconds}; allowed: a number > 0")
     if a.out is None:
         raise SettingError("out: got None; allowed: a folder for the masks")
     found = taken(a.row, RESULTS, a.seed)
@@ -75,8 +66,7 @@ def run_predict(words: list[str]) -> int:
     if inputs.normalise.endswith("over group") and (pattern := str(data.get("groups", ""))):
         groups = {name: match[1] for name in files if (match := re.search(pattern, name))}
     out = local_folder(a.out, "out")
-    store = Store(store_location(a.store), local_path(a.cache, "cache") / "mirror", limit=a.wait_seconds, say=tell)
-    info, folder = stage_in(store, found)
+    info, folder = stage_in(a.open(say=tell), found)
 
     from semiseg.lazy import torch
     from semiseg.model import load_model, to

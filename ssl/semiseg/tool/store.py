@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -14,8 +13,8 @@ import tyro
 from semiseg.care.archive import labels_in
 from semiseg.care.checking import Checked, check_stage, set_aside_damaged
 from semiseg.care.explain import Known, why_missing, why_there
-from semiseg.care.held import Held, asides_in, one_stage, open_store, record_in, spoken_size, stages_in
-from semiseg.care.references import KEY, Reference, is_study, keys_in, references_of, studies_below, with_all_teachers
+from semiseg.care.held import Held, asides_in, one_stage, record_in, spoken_size, stages_in
+from semiseg.care.references import KEY, Reference, keys_in, references_of, studies_below, with_all_teachers
 from semiseg.care.removal import remove, teachers_in, unreferenced
 from semiseg.config import SettingError, require
 from semiseg.outside import local_path
@@ -24,13 +23,12 @@ from semiseg.store import Store
 from semiseg.sweep.bench import DONE, FAILED
 from semiseg.sweep.command import guarded
 from semiseg.sweep.words import read_words
+from semiseg.tool.stored import RESULTS, Stored, results_named
 from semiseg.users import Asked, User, users_of
-
-RESULTS = Path("results")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreArguments:
+class StoreArguments(Stored):
     """What is done with a store.
 
     ls: what each study keeps in it, and what is of no study. explain: why stages of studies, or of keys, are in it or not, and in which fields the
@@ -42,14 +40,8 @@ class StoreArguments:
     """ls, explain, verify or gc."""
     what: tyro.conf.Positional[tuple[str, ...]] = ()
     """Of explain and verify: results folders of studies, or first letters of keys; verify without: the whole store."""
-    store: str = "results/store"
-    """Finished stages: a folder or a URI of pyarrow.fs such as s3://bucket/store."""
-    cache: Path = Path("results/cache")
-    """Where what a URI holds is kept on this machine."""
     out: tuple[Path, ...] = (RESULTS,)
     """Folders below which studies are looked for, beside those that the store knows."""
-    wait_seconds: float = 60.0
-    """For how long an answer of a remote store is awaited."""
     stages: bool = False
     """Of ls: a line for each stage, the largest first."""
     dry_run: bool = False
@@ -82,9 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, actions in OF.items():
             given = getattr(a, name)
             require(given == getattr(StoreArguments, name) or a.action in actions, name, given, f"with {' or '.join(actions)}")
-        require(0 < a.wait_seconds < math.inf, "wait_seconds", a.wait_seconds, "a number > 0")
         try:
-            return ACTIONS[a.action](a, open_store(a.store, a.cache, a.wait_seconds))
+            return ACTIONS[a.action](a, a.open())
         except SettingError:
             raise
         except ValueError as error:  # of results that cannot be read
@@ -251,9 +242,8 @@ def _references(store: Store, a: StoreArguments, forget: Sequence[Path] = ()) ->
 
 def _study(word: str, a: StoreArguments) -> Path | None:
     """The results folder that a word means; None where it must be a key."""
-    for folder in (Path(word).expanduser(), *(out / word for out in a.out)):
-        if folder.is_dir() and is_study(path.name for path in folder.iterdir()):
-            return folder
+    if (folder := results_named(word, a.out)) is not None:
+        return folder
     require(bool(KEY.fullmatch(word.ljust(64, "0"))), "what", word, "a results folder, or the first letters of a key")
     return None
 

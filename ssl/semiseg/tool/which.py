@@ -12,9 +12,6 @@ from semiseg.results.inputs import InputRecord
 from semiseg.results.records import STUDY_FILE
 from semiseg.store import Store
 
-RESULTS = Path("results")
-"""Where the studies of bare names are."""
-
 
 class Taken(NamedTuple):
     """A row of a study at one seed, whose stage is finished."""
@@ -23,22 +20,13 @@ class Taken(NamedTuple):
     row: str
     seed: int
     key: str
+    inputs: InputRecord
+    """What its networks are shown."""
 
     @property
     def study(self) -> StudyRecord:
         """The study's record."""
         return self.results.study
-
-    @property
-    def inputs(self) -> InputRecord:
-        """What its networks are shown. SettingError for a study that does not say so."""
-        if self.study.inputs is None:
-            again = f"the same command again, which trains nothing: {self.study.provenance.command}"
-            raise SettingError(
-                f"study: got {str(self.results.folder)!r}, which an earlier version wrote without what its networks see; "
-                f"allowed: {again}"
-            )
-        return self.study.inputs
 
 
 def study_named(word: str, out: Path) -> Path:
@@ -81,7 +69,7 @@ def study_of(folder: Path) -> StudyRecord:
 def taken(word: str, out: Path, seed: int | None) -> Taken:
     """The stage of STUDY/ROW with that seed; None: with the best score on the selection images, of equal ones the first.
 
-    SettingError where none is finished.
+    SettingError where none is finished, and for a study that does not say what its networks are shown.
     """
     folder, row = row_named(word, out)
     try:
@@ -100,7 +88,12 @@ def taken(word: str, out: Path, seed: int | None) -> Taken:
         return -math.inf if math.isnan(value) else value
 
     seed = max(cells, key=on_selection) if seed is None else seed
-    return Taken(results, row, seed, cells[seed].key)
+    if results.study.inputs is None:
+        again = f"the same command again, which trains nothing: {results.study.provenance.command}"
+        raise SettingError(
+            f"study: got {str(results.folder)!r}, which an earlier version wrote without what its networks see; allowed: {again}"
+        )
+    return Taken(results, row, seed, cells[seed].key, results.study.inputs)
 
 
 def stage_in(store: Store, found: Taken) -> tuple[dict[str, Any], Path]:

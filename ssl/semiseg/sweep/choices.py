@@ -166,8 +166,9 @@ CHOICES: dict[str, Choice] = LABELS_ALONE | {
         base=replace(TEACHER_PETS, seeds=THREE),
         row=Row(change(MeanTeacher)),
         trains="student and teacher",
-        start="Dice, weight 1.5",
+        start="Dice, weight 1.5, any number of labelled images in a batch",
         rounds=(
+            {"4 labelled and 4 unlabelled images": taught(draw="mixed")},
             {
                 "KL, weight 1.5": taught(distance="kl", target="soft"),
                 "KL, weight 5": taught(distance="kl", target="soft", weight=5.0),

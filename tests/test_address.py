@@ -11,7 +11,7 @@ from ray._private.utils import write_ray_address
 
 from semiseg.config import SettingError
 from semiseg.sweep.address import current_cluster, host_and_port, reached
-from semiseg.sweep.tune import connected
+from semiseg.sweep.cluster import connected
 
 
 @contextmanager

@@ -236,7 +236,7 @@ def test_torch_is_not_asked_for_gpus_where_no_driver_is(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_start_of_ray_ends_with_what_began_it(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from semiseg.sweep import tune
+    from semiseg.sweep import cluster
 
     said: list[str] = []
 
@@ -246,7 +246,7 @@ def test_a_start_of_ray_ends_with_what_began_it(fails: bool, monkeypatch: pytest
             raise RuntimeError("no room")
         return lambda: said.append("ended")
 
-    monkeypatch.setattr(tune, "begin", begin)
+    monkeypatch.setattr(cluster, "begin", begin)
     ahead = Ahead(Ray(), 1.0)
     if fails:
         with pytest.raises(RuntimeError, match="no room"):

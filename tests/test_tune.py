@@ -3,15 +3,19 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from semiseg.config import SettingError
 from semiseg.sweep import awaited
+from semiseg.sweep.cluster import connected
 from semiseg.sweep.feed import Careful, Feed
 from semiseg.sweep.resources import Ray
-from semiseg.sweep.tune import Starting, connected
+from semiseg.sweep.tune import Starting
 
 
 @pytest.mark.parametrize("kind", [Exception, OSError, RuntimeError, ValueError, ConnectionError, TimeoutError])
@@ -83,3 +87,43 @@ def test_a_feed_whose_disk_is_full_halts_the_run_and_is_asked_no_more() -> None:
         feed.finish("a")
     assert (asked, halted, feed.exhausted) == (["take", "progress"], [1], True)
     assert isinstance(feed.error, OSError)
+
+
+WARMED = """
+import os, time
+from pathlib import Path
+from semiseg.sweep import cluster
+from semiseg.sweep.resources import Ray
+close = cluster.begin(Ray(trials=1), 60)
+from ray import tune
+from semiseg.sweep.tune import warm_taken
+
+def idle():
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and (folder / "cmdline").read_bytes().startswith(b"ray::IDLE") and "libtorch_cpu" in (folder / "maps").read_text():
+                yield int(folder.name)
+        except OSError:
+            continue
+
+before, end = set(PRIOR), time.monotonic() + 60
+while not (found := set(idle()) - before) and time.monotonic() < end:
+    time.sleep(0.2)
+
+class Told(tune.Trainable):
+    def step(self):
+        return {"pid": os.getpid(), "chdir": os.environ["RAY_CHDIR_TO_TRIAL_DIR"], "done": True}
+
+with warm_taken():
+    (result,) = tune.Tuner(Told, run_config=tune.RunConfig(storage_path=FOLDER, verbose=0, checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False))).fit()
+close()
+print(len(found), result.metrics["pid"] in found, result.metrics["chdir"], cluster.inherited)
+"""
+
+
+def test_a_trial_takes_the_process_that_has_imported_torch_already(tmp_path: Path) -> None:
+    """As many are begun as stages may run at a time, before Tune asks for any."""
+    others = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    code = WARMED.replace("PRIOR", repr(others)).replace("FOLDER", repr(str(tmp_path)))
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=180)
+    assert ran.stdout.splitlines()[-1:] == ["1 True 0 {}"], ran.stdout + ran.stderr

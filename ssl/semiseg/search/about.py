@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from semiseg.config import Train
-from semiseg.lazy import torch
 from semiseg.methods import name_of
 from semiseg.outside import command_line
-from semiseg.provenance import provenance
+from semiseg.provenance import versions
 from semiseg.search.arguments import SearchArguments
 from semiseg.search.configuration import Configuration
 from semiseg.search.declaration import Search
@@ -48,7 +47,6 @@ def about_of(
 ) -> dict[str, Any]:
     """What the page tells; `compared` are the stages whose selection scores are compared."""
     a, one = arguments, compared[0]
-    about = provenance(torch.device(bench.place.device), bench.place.git)
     return {
         "title": search.title,
         "question": search.question,
@@ -78,8 +76,8 @@ def about_of(
         "subsets": list(judges.subsets),
         "pick": a.pick,
         "command": command_line(words),
-        "git": about["git"],
-        "versions": about["versions"],
+        "git": bench.place.git,
+        "versions": versions(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": {"net": by_content(one.net), "train": plain(bench.train), "method": plain(base.method)},
     }

@@ -1,5 +1,6 @@
 """Ray, started in a thread while the plan is checked and its cost measured. Imports no ray itself."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -33,13 +34,16 @@ class Ahead:
     def _run(self) -> None:
         end: Callable[[], None] | None = None
         try:
-            from semiseg.sweep import tune  # seconds
+            from semiseg.sweep import cluster  # a second
 
             if not self._closing.is_set():
-                end = tune.begin(self.settings, self.limit)
+                end = cluster.begin(self.settings, self.limit)
         except BaseException as error:  # noqa: BLE001  raised in the main thread
             self.error = error
         self._up.set()
+        if end is not None and not self._closing.is_set():
+            with contextlib.suppress(Exception):  # told by whoever needs it
+                from semiseg.sweep import tune  # noqa: F401  seconds, in which the plan is made and trials' processes start
         self._closing.wait()
         if end is not None:
             end()

@@ -150,13 +150,13 @@ class Bench:
     @contextmanager
     def cluster(self) -> Iterator[int]:
         """Ray, started, joined or as it runs already; how many stages it trains at a time."""
-        from semiseg.sweep import tune  # ray takes seconds to import: only when something is to be trained
+        from semiseg.sweep import cluster  # ray takes seconds to import: only when something is to be trained
 
         if self._ahead is not None:
             self._ahead.wait()
         try:
-            with tune.cluster(self.ray, self.arguments.wait_seconds):
-                yield tune.slots(self.ray)
+            with cluster.running(self.ray, self.arguments.wait_seconds):
+                yield cluster.slots(self.ray)
         finally:
             self.end()
 

@@ -1,51 +1,40 @@
-"""The only module that imports ray: one Tune experiment in which one trial is one stage."""
+"""One Tune experiment in which one trial is one stage. Beside `cluster` the only module that imports ray."""
 
 import contextlib
 import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry; read when ray is imported
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our store keeps the results
-os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")  # of an experiment that is never restored
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes that trials, which have an environment, do not take
+from semiseg.sweep import cluster  # first: sets what Ray and Tune read when they are imported
 
-import ray
+# isort: split
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.util.metrics import Gauge
 
 from semiseg.config import SettingError
-from semiseg.machine import usable_cpus
-from semiseg.nets.weights import brief
-from semiseg.outside import temporary_folder, temporary_place
+from semiseg.outside import temporary_folder
 from semiseg.runner import Place, StageRun
 from semiseg.stage import Stage
-from semiseg.sweep.address import current_cluster, host_and_port, reached
 from semiseg.sweep.awaited import Awaited
 from semiseg.sweep.feed import Careful, Feed
 from semiseg.sweep.monitor import parts_of, shown_by_metrics
-from semiseg.sweep.resources import Ray, slots_of
-from semiseg.sweep.stop import as_user_signal, endings_blocked, halt, stopping
+from semiseg.sweep.resources import Ray
+from semiseg.sweep.stop import as_user_signal, halt
 from semiseg.sweep.turns import Turns
 from semiseg.train import StageError
-from semiseg.waiting import wait_for
 
 REPORT_SECONDS = 2.0
 """A running stage says how it is doing this often."""
 FIRST_REST, LONGEST_REST = 0.02, 1.0
 """Seconds after which a process without a stage asks for one, first and when it has asked often."""
-LONGEST_FOLDER = 40
-"""Characters of a temporary folder below which Ray can make its sockets."""
 RETRIES = 2
 """Restarts of a stage whose process died; a StageError is final at once."""
 TAGS: tuple[str, ...] = ("study", "row", "seed", "stage")
@@ -168,85 +157,22 @@ class Starting(Awaited, tune.Callback):
     """`Awaited` as Tune calls it."""
 
 
-def connected(address: str | None, options: dict[str, Any], limit: float) -> Any:
-    """What `ray.init` says. SettingError, one line, when Ray cannot start, or nothing answers at the address within `limit` seconds."""
-    allowed = "the address of a running cluster (host:port, ray://host:port, or auto on one of its machines)"
-    if address == "auto" and (address := current_cluster()) is None:
-        raise SettingError(
-            f"ray.address: Ray cannot join auto (ray start has joined none, RAY_ADDRESS is not set); allowed: {allowed}"
-        )
-    if address is not None and (place := host_and_port(address)) is not None:
-        wait_for(partial(reached, *place, address, limit), f"ray.address {address}", limit=limit + 5, allowed=allowed)
-    try:
-        return ray.init(address=address or "local", **options)
-    except Exception as error:  # noqa: BLE001  Ray raises Exception itself where a full disk keeps it from starting
-        name, what = ("ray.address", allowed) if address else ("ray", "a machine on which Ray starts")
-        raise SettingError(
-            f"{name}: Ray cannot {'join ' + address if address else 'start'} ({brief(error)}); allowed: {what}"
-        ) from None
-
-
-def slots(settings: Ray) -> int:
-    """Stages that fit on the cluster at once. Raises SettingError when not even one does."""
-    return slots_of(settings, ray.cluster_resources())
-
-
-def begin(settings: Ray, limit: float) -> Callable[[], None]:
-    """Start Ray, or join it, unless that has been done; what ends it. SettingError when that does not work within `limit` seconds."""
-    if ray.is_initialized():
-        return lambda: None
-    if settings.address is None and not os.access(os.path.expanduser("~"), os.W_OK):
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # Ray keeps its token at home; the private cluster is loopback only
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-    if settings.address is None:
-        options |= {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1", "num_cpus": usable_cpus()}
-        if len(temporary_place()) > LONGEST_FOLDER:  # Ray's sockets lie below, whose paths have at most 107 characters
-            options["_temp_dir"] = "/tmp/ray"
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        # `timeout`, systemd and slurm send SIGTERM to the whole process group: Ray's processes inherit the mask, so that the
-        # trials live on until they have saved their checkpoints
-        with endings_blocked(), contextlib.nullcontext() if settings.dashboard or settings.address else few_daemons():
-            context = connected(settings.address, options, limit)
-    except BaseException:
-        ray.shutdown()
-        raise
-    if settings.dashboard:
-        url = context.dashboard_url or "not offered by the cluster"
-        url = url if "://" in url else f"http://{url}"
-        print(f"Ray dashboard: {url} (it asks for a token: `ray get-auth-token` prints it)", flush=True)
-    return ray.shutdown
-
-
 @contextlib.contextmanager
-def few_daemons() -> Iterator[None]:
-    """Ray starts what trains and no more: no autoscaler, no tailing of logs, no server of a dashboard, which take a CPU second and
-    80 to 120 MiB each. A Ray without these private names starts all."""
-    try:
-        from ray._private.node import Node
-    except ImportError:
-        yield
-        return
-    kept = {name: getattr(Node, name) for name in ("start_monitor", "start_log_monitor", "start_api_server") if hasattr(Node, name)}
-    for name in kept:
-        setattr(Node, name, lambda *_, **__: None)
+def warm_taken() -> Iterator[None]:
+    """Tune's trials take the processes that a private Ray has begun to warm: these have no environment of their own, so a trial must
+    not ask for one. It need not: they have inherited what Tune would give it. A Tune without these private names starts new ones."""
+    class_cache = import_module("ray.tune.execution.class_cache") if find_spec("ray.tune.execution.class_cache") else None
+    names: dict[str, Any] = {"DEFAULT_ENV_VARS": {}, "ENV_VARS_TO_PROPAGATE": set()}
+    kept = {name: getattr(class_cache, name) for name in names if hasattr(class_cache, name)}
+    given = {name: os.environ[name] for name in kept.get("ENV_VARS_TO_PROPAGATE", ()) if name in os.environ}
+    if kept.keys() == names.keys() and given.items() <= cluster.inherited.items():
+        for name, nothing in names.items():
+            setattr(class_cache, name, nothing)
     try:
         yield
     finally:
-        for name, method in kept.items():
-            setattr(Node, name, method)
-
-
-@contextlib.contextmanager
-def cluster(settings: Ray, limit: float) -> Iterator[None]:
-    """Ray, started, joined or as it runs already, for the time of a with block. SettingError when that does not work within `limit`
-    seconds."""
-    end = begin(settings, limit)
-    try:
-        with stopping():  # Ray has put a SIGTERM handler of its own over ours
-            yield
-    finally:
-        end()
+        for name, value in kept.items():
+            setattr(class_cache, name, value)
 
 
 def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limit: float) -> int:
@@ -283,7 +209,7 @@ def run(feed: Feed, place: Place, settings: Ray, *, study: str, count: int, limi
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the monitor and at the end
-        with contextlib.redirect_stdout(None):  # Tune prints a box about a folder that is about to go
+        with contextlib.redirect_stdout(None), warm_taken():  # Tune prints a box about a folder that is about to go
             tuner.fit()
     if careful.error is not None:
         raise careful.error

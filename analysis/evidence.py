@@ -21,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -167,20 +168,25 @@ def keep(name: str, study: Evidence, places: Places) -> Path:
         f"{name}, where {len(waiting)} stages wait",
         "studies that have ended",
     )
-    shutil.rmtree(folder, ignore_errors=True)
-    write_study(folder, replace(results.study, provenance=replace(results.study.provenance, command=study.command)))
-    for table in SCHEMAS:
-        if (source / f"{table}.parquet").is_file():
-            shutil.copyfile(source / f"{table}.parquet", folder / f"{table}.parquet")
-    store = Store(places.store, places.cache / "mirror")
-    done = [stage["key"] for stage in results.stages.to_pylist() if stage["state"] == "done"]
-    took = {"stages": len(done), "cpu_seconds": round(sum(store.info(key)["cpu_seconds"] for key in done), 1)}
-    if study.search:
-        search = json.loads((places.out / name / "search.json").read_text(encoding="utf-8"))
-        took["search_seconds"] = round(search["seconds"]["spent"], 1)
-    write_bytes(folder / KEPT, f"{json.dumps(took, indent=1)}\n".encode())
-    size = sum(file.stat().st_size for file in places.kept.rglob("*") if file.is_file()) / 2**20
-    require(size <= MOST_MIB, "keep", f"{size:.1f} MiB in {places.kept}", f"at most {MOST_MIB} MiB in all")
+    places.kept.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=places.kept, prefix=".keeping-") as made:
+        aside = Path(made) / name
+        write_study(aside, replace(results.study, provenance=replace(results.study.provenance, command=study.command)))
+        for table in SCHEMAS:
+            if (source / f"{table}.parquet").is_file():
+                shutil.copyfile(source / f"{table}.parquet", aside / f"{table}.parquet")
+        store = Store(places.store, places.cache / "mirror")
+        done = [stage["key"] for stage in results.stages.to_pylist() if stage["state"] == "done"]
+        took = {"stages": len(done), "cpu_seconds": round(sum(store.info(key)["cpu_seconds"] for key in done), 1)}
+        if study.search:
+            search = json.loads((places.out / name / "search.json").read_text(encoding="utf-8"))
+            took["search_seconds"] = round(search["seconds"]["spent"], 1)
+        write_bytes(aside / KEPT, f"{json.dumps(took, indent=1)}\n".encode())
+        files = [file for file in places.kept.rglob("*") if file.is_file() and not file.is_relative_to(folder)]
+        size = sum(file.stat().st_size for file in files) / 2**20
+        require(size <= MOST_MIB, "keep", f"{size:.1f} MiB in {places.kept} with {name}", f"at most {MOST_MIB} MiB in all")
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
     return folder
 
 

@@ -146,6 +146,7 @@ def test_what_is_kept_has_a_limit(root: Path, monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr(evidence, "MOST_MIB", 0.001)
     assert ran(root, "--run", "--keep", "helps") == 2
     assert "allowed: at most 0.001 MiB in all" in capsys.readouterr().err
+    assert list((root / "kept").iterdir()) == []  # refused before anything is there
 
 
 @pytest.mark.parametrize(

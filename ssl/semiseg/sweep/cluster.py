@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -69,16 +69,14 @@ def begin(settings: Ray, limit: float) -> Callable[[], None]:
     if settings.address is None:
         used = min(settings.expected_slots() * settings.cpus_per_trial, usable_cpus())
         options |= {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1", "num_cpus": used}
-        os.environ.setdefault("RAY_preload_python_modules", WARM)
-        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", KEPT)
-        os.environ.setdefault("RAY_prestart_worker_first_driver", str(int(settings.cpus_per_trial == 1)))  # one for every CPU
         if len(temporary_place()) > LONGEST_FOLDER:  # Ray's sockets lie below, whose paths have at most 107 characters
             options["_temp_dir"] = "/tmp/ray"
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         # `timeout`, systemd and slurm send SIGTERM to the whole process group: Ray's processes inherit the mask, so that the
         # trials live on until they have saved their checkpoints
-        with endings_blocked(), contextlib.nullcontext() if settings.dashboard or settings.address else few_daemons():
+        few = contextlib.nullcontext() if settings.dashboard or settings.address else few_daemons()
+        with endings_blocked(), few, environment({} if settings.address else warming(settings)):
             context = connected(settings.address, options, limit)
         if settings.address is None:
             inherited.update(os.environ)
@@ -96,6 +94,27 @@ def end() -> None:
     """End or leave what `begin` has started or joined."""
     inherited.clear()
     ray.shutdown()
+
+
+def warming(settings: Ray) -> dict[str, str]:
+    """Variables with which a private Ray begins a process for every CPU that imports what a trial needs."""
+    return {
+        "RAY_preload_python_modules": WARM,
+        "RAY_idle_worker_killing_time_threshold_ms": KEPT,
+        "RAY_prestart_worker_first_driver": str(int(settings.cpus_per_trial == 1)),
+    }
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Those variables for the time of a with block, where they are not set already."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 @contextlib.contextmanager

@@ -39,6 +39,15 @@ def input_record(pack: Pack) -> InputRecord:
     )
 
 
+class Part(NamedTuple):
+    """Which image of a file of so many `parts`; `name` is that of the whole file."""
+
+    file: Path
+    name: str
+    number: int
+    parts: int
+
+
 class Frame(NamedTuple):
     """One image of a file: `name` is what is written for it, `size` its height and width before it was resized."""
 
@@ -46,6 +55,8 @@ class Frame(NamedTuple):
     group: str
     pixels: np.ndarray
     size: tuple[int, int]
+    part: Part | None = None
+    """None: the file is this image alone."""
 
 
 class Frames:
@@ -82,13 +93,14 @@ class Reader:
         """The images of a file, one by page or slice; `group` is what they are normalised with, where groups are; "": the file."""
         raster = None if is_picture(file) else opened(file, self.plane, self.inputs.channels)
         layouts = frozenset() if raster is None else layout_of(raster, self.inputs.channels)
-        found = []
-        for ending, number in slices_of(file, self.plane, lambda: layouts):
+        found, every = [], slices_of(file, self.plane, lambda: layouts)
+        for ending, number in every:
             pixels = self.photos.alone(file, layouts) if number is None else self.photos.slice_alone(file, number, layouts)
             self._check(file, pixels)
             size = (pixels.shape[0], pixels.shape[1])
             shown = pixels if self.inputs.size is None else resized(pixels, None, self.inputs.size)[0]
-            found.append(Frame(name + ending, group or str(file), shown, size))
+            part = None if number is None else Part(file, name, number, len(every))
+            found.append(Frame(name + ending, group or str(file), shown, size, part))
         return found
 
     def _check(self, file: Path, pixels: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from semiseg.batch import IGNORE
 from semiseg.data.arrays import roomy
+from semiseg.data.nifti import is_nifti, write_labels
 from semiseg.evaluate import MOST_WHOLE, predict, spread_over
 from semiseg.inputs import Frame, Frames, Reader
 from semiseg.lazy import torch
@@ -138,20 +140,44 @@ def masks_written(
     *,
     values: Sequence[tuple[int, ...]],
     palette: Sequence[tuple[int, int, int]],
+    plane: str = "axial",
 ) -> Iterator[Path]:
-    """Write `out/NAME.png` of each image, and `out/NAME.npy` of its probabilities where they are there; yields the masks' paths."""
+    """Write `out/NAME.png` of each image, `out/NAME.nii.gz` of each NIfTI volume whose masks have indexes, and `out/NAME.npy` of its
+    probabilities where they are there; yields the masks' paths."""
+    volumes: dict[Path, dict[int, np.ndarray]] = {}
+    """Masks by slice, of volumes of which some are still to come."""
+    indexes = np.array(values, np.uint16 if np.max(values) > IGNORE else np.uint8)[:, 0] if len(values[0]) == 1 else None
     for frame, mask, probs in found:
         path = out / f"{frame.name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
-        try:
-            mask_picture(mask, values, palette).save(aside, "PNG")
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
         if probs is not None:
             np.save(path.with_suffix(".npy"), probs)
-        yield path
+        part = frame.part
+        if part is None or indexes is None or not is_nifti(part.file):
+            with replacing(path, ".png") as aside:
+                mask_picture(mask, values, palette).save(aside, "PNG")
+            yield path
+            continue
+        masks = volumes.setdefault(part.file, {})
+        masks[part.number] = mask
+        if len(masks) == part.parts:
+            path = out / f"{part.name}.nii.gz"
+            labels = indexes[np.stack([masks[number] for number in range(part.parts)])]
+            del volumes[part.file]
+            with replacing(path, ".nii.gz") as aside:
+                write_labels(aside, part.file, labels, plane)
+            yield path
+
+
+@contextmanager
+def replacing(path: Path, ending: str) -> Iterator[Path]:
+    """A file beside it that takes its place at the end of a with block, so that a file that is there is whole."""
+    aside = path.with_name(f".{path.name}.part{ending}")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def mask_picture(mask: np.ndarray, values: Sequence[tuple[int, ...]], palette: Sequence[tuple[int, int, int]]) -> Image.Image:

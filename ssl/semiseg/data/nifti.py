@@ -81,6 +81,18 @@ def open_nifti(file: Path, plane: str) -> Raster:
     )
 
 
+def write_labels(path: Path, like: Path, labels: np.ndarray, plane: str) -> None:
+    """Write a mask (slice, row, column) of the volume in the file `like`: voxels that run as that one's, with its affine matrix and
+    units. `path` ends with .nii or .nii.gz."""
+    nib, volume = nibabel(), open_volume(like, f"{like}: got a NIfTI file")
+    stored = np.zeros(volume.shape[:3], labels.dtype, order="F")
+    in_plane(stored, orientation_of(volume), plane)[:] = labels
+    header = nib.Nifti1Header.from_header(volume.header, check=False)
+    header.set_data_dtype(labels.dtype)
+    header["cal_min"] = header["cal_max"] = 0  # of how the image is shown
+    nib.Nifti1Image(stored, volume.affine, header).to_filename(path)
+
+
 def voxels_as_stored(file: Path, volume: Any) -> np.ndarray:
     """The array as stored, mapped: of a compressed file from a temporary one without a name. Scaled values are float32."""
     proxy = volume.dataobj

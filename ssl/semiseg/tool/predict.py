@@ -31,7 +31,7 @@ class PredictArguments(Stored):
     images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Files, and folders with files, of the kind that the study's data set has."""
     out: Path | None = None
-    """Folder of the masks: NAME.png, below a folder as there; of pages and slices NAME_p000.png and NAME_z000.png."""
+    """Folder of the masks: NAME.png, below a folder as there; of pages NAME_p000.png, of NIfTI volumes NAME.nii.gz."""
     seed: int | None = None
     """Whose weights; None: the seed whose weights score best on the selection images."""
     flips: Literal["none", "horizontal", "all"] = "none"
@@ -86,7 +86,7 @@ def run_predict(words: list[str]) -> int:
         if whole:
             print(f"{write_classes(made, out, model.classes)}: {said}")
             return 0
-        count = sum(1 for _ in masks_written(made, out, values=inputs.values, palette=found.study.palette))
+        count = sum(1 for _ in masks_written(made, out, values=inputs.values, palette=found.study.palette, plane=reader.plane))
     except RuntimeError as error:  # torch's, of windows that are too small and of memory that is
         allowed = "larger images or windows, or where memory ends a smaller --window"
         raise SettingError(f"images: {model.net.name} cannot be shown them ({brief(error)}); allowed: {allowed}") from None

@@ -6,12 +6,13 @@ and rings cover few pixels.
 
 import colorsys
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from semiseg.config import Data
+from semiseg.config import Data, require
 from semiseg.data.dataset import DataSet
 from semiseg.data.source import Item, Source
 from semiseg.development import SCENES
@@ -35,6 +36,19 @@ CONTRAST = (0.6, 1.2)  # of a whole image
 BRIGHTNESS = (-0.12, 0.12)  # added to a whole image
 NOISE = (0.0, 0.04)  # standard deviation of the pixel noise
 
+
+@dataclass(frozen=True)
+class Kind:
+    """What tells a kind of scenes from the others."""
+
+    hue_spread: float = HUE_SPREAD
+    objects: tuple[int, int] = OBJECTS
+
+
+PLAIN = Kind()
+KINDS = {"colourful": Kind(hue_spread=0.03), "muted": Kind(hue_spread=0.12), "crowded": Kind(objects=(4, 8))}
+"""By the variant that asks for them: colour says more or less of an object's class, or more objects cover each other."""
+
 CLASSES = ("background", "disc", "bar", "square", "ring")
 PALETTE = ((0, 0, 0), (230, 80, 60), (70, 140, 230), (240, 190, 50), (90, 190, 110))
 HUES = {"disc": 0.0, "bar": 0.25, "square": 0.5, "ring": 0.75, "triangle": 0.4}
@@ -46,30 +60,34 @@ DEVELOPMENT_SEED = 20241  # of the variant's: other scenes of the same kind
 
 
 def synthetic(data: Data) -> Source:
-    """432 scenes of 64 x 64 pixels, the same on every run; the variant "development" has others, on which settings are chosen."""
+    """432 scenes of 64 x 64 pixels, the same on every run, of a kind that the variant names; the variant "development" has others, on
+    which settings are chosen. SettingError for two kinds."""
+    kinds = [name for name in data.variant if name in KINDS]
+    require(len(kinds) <= 1, "data.variant", data.variant, f"one of {', '.join(KINDS)}")
+    kind = KINDS[kinds[0]] if kinds else PLAIN
     seed = DEVELOPMENT_SEED if SCENES in data.variant else SEED
     names = [split for split, count in COUNTS.items() for _ in range(count)]
     return Source(
         items=tuple(Item(f"{index:04d}", split) for index, split in enumerate(names)),
         classes=CLASSES,
         palette=PALETTE,
-        read=lambda item: scene(int(item.id), seed, SIZE),
-        stamp=hashlib.sha256(Path(__file__).read_bytes() + str(seed).encode()).hexdigest(),
+        read=lambda item: scene(int(item.id), seed, SIZE, kind),
+        stamp=hashlib.sha256(Path(__file__).read_bytes() + f"{seed} {kind}".encode()).hexdigest(),
         default_size=SIZE,
         default_labelled=LABELLED,
         where=lambda item: f"scene {item.id}",
     )
 
 
-def scene(index: int, seed: int, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
+def scene(index: int, seed: int, size: tuple[int, int] = SIZE, of: Kind = PLAIN) -> tuple[np.ndarray, np.ndarray]:
     """Image uint8 (H,W,3) and mask uint8 (H,W), a pure function of its arguments."""
     rng = np.random.Generator(np.random.PCG64([seed, index]))
     image = ground(rng, size)
     mask = np.zeros(size, np.uint8)
     kinds = ["triangle"] * int(rng.integers(DISTRACTORS[0], DISTRACTORS[1] + 1))
-    kinds += rng.choice(list(SHARES), size=rng.integers(OBJECTS[0], OBJECTS[1] + 1), p=list(SHARES.values())).tolist()
+    kinds += rng.choice(list(SHARES), size=rng.integers(of.objects[0], of.objects[1] + 1), p=list(SHARES.values())).tolist()
     for kind in rng.permutation(kinds).tolist():
-        distance, colour = drawn_object(rng, size, kind)
+        distance, colour = drawn_object(rng, size, kind, of.hue_spread)
         cover = np.clip(0.5 - distance, 0, 1)[..., None]  # antialiased: half at the outline
         image = image * (1 - cover) + colour * cover
         mask[distance <= 0] = CLASSES.index(kind) if kind in CLASSES else 0
@@ -86,7 +104,9 @@ def ground(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return first + (second - first) * blend + rng.uniform(*GRATING_CONTRAST) / 2 * waves[..., None] * rng.uniform(0, 1, 3)
 
 
-def drawn_object(rng: np.random.Generator, size: tuple[int, int], kind: str) -> tuple[np.ndarray, np.ndarray]:
+def drawn_object(
+    rng: np.random.Generator, size: tuple[int, int], kind: str, hue_spread: float = HUE_SPREAD
+) -> tuple[np.ndarray, np.ndarray]:
     """Signed distance to the outline in pixels, negative inside (H,W), and colours (H,W,3) of one object."""
     radius = rng.uniform(*DIAMETER) / 2 * scale(size)
     centre = rng.uniform(0.12, 0.88, 2) * size
@@ -111,7 +131,7 @@ def drawn_object(rng: np.random.Generator, size: tuple[int, int], kind: str) -> 
         distance = np.maximum.reduce(thirds) - radius / 2
         blend = np.full(size, rng.uniform())
     first, second = two_colours(
-        rng, rng.normal(HUES[kind], HUE_SPREAD), rng.uniform(*TEXTURE_CONTRAST), OBJECT_SATURATION, OBJECT_VALUE
+        rng, rng.normal(HUES[kind], hue_spread), rng.uniform(*TEXTURE_CONTRAST), OBJECT_SATURATION, OBJECT_VALUE
     )
     return distance, first + (second - first) * blend[..., None]
 
@@ -165,4 +185,4 @@ def scale(size: tuple[int, int]) -> float:
     return min(size) / SIZE[0]
 
 
-SYNTHETIC = DataSet(name="synthetic", source=synthetic, variants=(SCENES,))
+SYNTHETIC = DataSet(name="synthetic", source=synthetic, variants=(SCENES, *KINDS))

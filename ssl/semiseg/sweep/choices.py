@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from semiseg.change import Change, Row, change, within
 from semiseg.config import Data, Train, Weak
+from semiseg.data.synthetic import KINDS
 from semiseg.losses import CrossEntropyDice, Dice
 from semiseg.methods import MeanTeacher, OneWay, Supervised, ThreeStage
 from semiseg.methods.three_stage import parts
@@ -37,6 +38,8 @@ class Choice:
     rounds: tuple[Mapping[str, Proposal], ...]
     row: Row = field(default_factory=lambda: Row(change(Supervised)))
     """What is trained."""
+    aim: Literal["score", "headroom"] = "score"
+    """What a candidate is judged by: its selection score, or, of images, how surely all labels beat the labelled ones."""
     trains: str = "labels alone"
 
 
@@ -142,6 +145,18 @@ CHOICES: dict[str, Choice] = LABELS_ALONE | {
             {"warm-up 0.1": trained(warmup=0.1), "label-only 0.3": self_trained(label_only=0.3)},
         ),
     ),
+    "demo-scenes": Choice(
+        base=Preset(
+            method=Supervised(objective=CrossEntropyDice()),
+            net=UNet(width=8),
+            train=replace(SCENES, steps=3 * SCENES.steps, batch_unlabelled=0),
+            seeds=tuple(range(6)),
+        ),
+        start="as they are",
+        rounds=({name: given(variant=(name,)) for name in KINDS},),
+        aim="headroom",
+        trains="labels alone and all labels",
+    ),
     "pets-lite0-stages": Choice(
         base=replace(PETS_LITE0, train=TUNED, seeds=THREE),
         row=Row(parts("S1", "S2", "CR", "T2", "SA")),
@@ -185,5 +200,7 @@ CHOICES: dict[str, Choice] = LABELS_ALONE | {
 }
 
 OF_THREE_STAGE = THREE_STAGE | {"pets-lite0": PETS_LITE0}
-PRESETS = {name: OF_THREE_STAGE[name.removesuffix("-stages")] for name in CHOICES if name not in OTHERS} | OTHERS
+PRESETS = {
+    name: OF_THREE_STAGE[name.removesuffix("-stages").removesuffix("-scenes")] for name in CHOICES if name not in OTHERS
+} | OTHERS
 """The presets whose training is chosen so, once their tables are in docs/evidence."""

@@ -178,7 +178,7 @@ CHOICES: dict[str, Choice] = LABELS_ALONE | {
         ),
     ),
     "pets-lite0-mean-teacher": Choice(
-        base=replace(TEACHER_PETS, seeds=THREE),
+        base=replace(TEACHER_PETS, method=replace(TEACHER_PETS.method, draw="joint"), seeds=THREE),
         row=Row(change(MeanTeacher)),
         trains="student and teacher",
         start="Dice, weight 1.5, any number of labelled images in a batch",

@@ -32,7 +32,7 @@ MUTUAL = DMT(objective=CrossEntropy(), phase_epochs=2)
 """Phases as short as CPUs pay for; all else is the paper's."""
 TEACHER_PETS = replace(
     PETS_LITE0,
-    method=MeanTeacher(objective=CrossEntropy(), distance="dice", target="hard", ema=FOLLOWS),
+    method=MeanTeacher(objective=CrossEntropy(), distance="dice", target="hard", draw="mixed", ema=FOLLOWS),
     others=(*PETS_LITE0.others, MUTUAL),
 )
 MUTUAL_PETS = replace(PETS_LITE0, method=MUTUAL, others=(*PETS_LITE0.others, PseudoLabel()))

@@ -31,7 +31,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import le
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -47,7 +47,7 @@ from semiseg.results import read, write_bytes
 from semiseg.store import Store
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.bench import DONE, Bench
-from semiseg.sweep.choices import CHOICES, Choice, Proposal
+from semiseg.sweep.choices import CHOICES, Aim, Choice, Proposal
 from semiseg.sweep.command import guarded
 from semiseg.sweep.declaration import Ablation
 from semiseg.sweep.study import Study
@@ -73,7 +73,6 @@ LOST = 0.1
 LEAST = 0.02
 """What there must be to gain on images that are chosen: with less a sweep says that it cannot tell (--headroom 2)."""
 ALL = "all labels"
-Aim = Literal["score", "headroom"]
 
 
 def chosen(candidates: Sequence[Scored], aim: Aim = "score") -> Scored:

@@ -12,8 +12,12 @@ method. On the built-in scenes an estimated 15 minutes on 2 CPU cores.
 
 import sys
 
+from semiseg.change import change, within
+from semiseg.ema import Ema
+from semiseg.methods import MeanTeacher
 from semiseg.search.command import main
 from semiseg.search.declaration import Search
+from semiseg.sweep.declaration import Quick
 from semiseg.sweep.presets import MEAN_TEACHER
 
 SEARCH = Search(
@@ -21,6 +25,7 @@ SEARCH = Search(
     title="Mean teacher",
     question="Which settings of the mean teacher (pets_mean_teacher and perone2018) are best?",
     presets=MEAN_TEACHER,
+    quick=Quick(methods=(within(MeanTeacher, "ema", change(Ema, every="step")),), seeds=1),  # a stage is shorter than an epoch
 )
 
 if __name__ == "__main__":

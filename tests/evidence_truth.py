@@ -27,15 +27,15 @@ def lines_of(folder: Path, table: str) -> Lines:
 
 
 @lru_cache
-def scores_of(folder: Path) -> dict[str, dict[int, float]]:
-    """Percent by row and seed, of chains whose final stage is done."""
+def scores_of(folder: Path, metric: str | None = None) -> dict[str, dict[int, float]]:
+    """Percent by row and seed, of chains whose final stage is done; None: of the metric that the study reports."""
     score = json.loads((folder / "study.json").read_text())["score"]
     stages = {line["key"]: line for line in lines_of(folder, "stages")}
     numbers = {
         (line["key"], line["role"]): 100 * line["value"]
         for line in lines_of(folder, "metrics")
         if (line["metric"], line["split"], line["weights"], line["class"])
-        == (score["metric"], score["split"], score["weights"], "")
+        == (metric or score["metric"], score["split"], score["weights"], "")
     }
     found: dict[str, dict[int, float]] = {}
     for line in lines_of(folder, "rows"):
@@ -147,6 +147,24 @@ def wrong_words(folder: Path, text: str, stated: str) -> list[str]:
             if line is not other and set(line) & set(other):
                 pool += [abs(one) for one in delta_of(folder, line, other)]
     return [said for said in NUMBER.findall(text) if not any(close(said.lstrip("+-"), one) for one in pool)]
+
+
+def wrong_metrics(folder: Path, text: str) -> list[str]:
+    """What of lines "row  mean (sd)  mean (sd)  ..." is not so, a column for each metric of the study; a paper's lines are left out."""
+    found, metrics = [], json.loads((folder / "study.json").read_text())["metrics"]
+    by_metric = [scores_of(folder, one) for one in metrics]
+    rows = {row for row, values in by_metric[0].items() if values}
+    seen = set()
+    for line in text.splitlines():
+        row, *cells = re.split(r" {2,}", line.strip())
+        if row not in rows:
+            continue
+        seen.add(row)
+        wanted = [(fmean(values[row].values()), stdev(values[row].values())) for values in by_metric]
+        given = [re.findall(r"\d+\.\d\d", cell) for cell in cells]
+        if len(given) != len(wanted) or not all(all(map(close, *pair)) for pair in zip(given, wanted, strict=True)):
+            found.append(f"{row}: {cells}, not {wanted}")
+    return found + [f"{row}: no line" for row in rows - seen]
 
 
 def wrong_course(folder: Path, body: str) -> list[str]:

@@ -13,11 +13,13 @@ import tiny
 
 import compare_consistency_directions
 import compare_label_fractions
+import search_mean_teacher
 import semiseg.nets
 from semiseg.config import Data
 from semiseg.data import IGNORE, split
 from semiseg.data.known import StandIn
 from semiseg.methods import ThreeStage
+from semiseg.search.command import main as search
 from semiseg.stage import plain
 from semiseg.sweep import costs, estimate
 from semiseg.sweep.command import main
@@ -49,6 +51,29 @@ def test_a_stand_in_has_images_of_the_size_asked_for(size: Any, expected: tuple[
     assert mask is not None
     assert pack.image(7).shape[:2] == mask.shape == (pack.heights[7], pack.widths[7]) == expected
     assert set(np.unique(mask)) <= set(range(19)) - {IGNORE}
+
+
+def test_a_stand_in_knows_all_that_a_pack_does(tmp_path: Path) -> None:
+    """Whatever is asked of images when a study is planned, data or none."""
+    asked = {name for name in vars(tiny.place(tmp_path).open()[0]) if not name.startswith("_")}
+    assert {"values", "size", "heights"} <= asked
+    assert asked <= set(vars(StandIn(Data(name="oxford_pets"))))
+
+
+def test_a_study_that_adds_seeds_is_planned_without_its_data(run: Callable[..., tuple[int, str, str]]) -> None:
+    status, out, err = run(
+        compare_label_fractions.TABLE, "--preset", "pets-lite0", "--vary", "both", "--until", "decided", "--dry-run"
+    )
+    assert (status, "until decided: 2 comparisons" in out) == (0, True), err
+
+
+def test_a_quick_search_is_planned_for_epochs_longer_than_its_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    words = ["--preset", "pets", "--dry-run", "--quick", "--cache", "cache", "--store", "store"]
+    assert search(search_mean_teacher.SEARCH, words) == 0, capsys.readouterr().err
 
 
 @pytest.fixture

@@ -42,6 +42,8 @@ class StandIn(Pack):
         self.ids = self.groups = self.volumes = [f"{row:06d}" for row in range(len(self.split))]
         self.classes = data.classes or tuple(f"class {i}" for i in range(known.classes))
         self.palette = ((0, 0, 0),) * len(self.classes)
+        self.values = tuple((number,) for number in range(len(self.classes)))
+        self.size = None if data.size == "native" else (height, width)
         self.fingerprint = "unknown"
         self.heights, self.widths = (np.full(len(self.ids), side, np.int32) for side in (height, width))
         self.mean, self.std = np.full(self.channels, 0.5), np.full(self.channels, 0.25)

@@ -15,6 +15,8 @@ from semiseg.sweep.declaration import Preset
 from semiseg.sweep.few_labels import ONE_WAY_PETS, PETS_LITE0, TEACHER_ACDC, TEACHER_PETS, TUNED
 from semiseg.sweep.presets import ACDC_DATA, FEW, FEW_NET, PETS_DATA, SCENES, SHORT, STREET_DATA, THREE_STAGE, TURNED
 
+Aim = Literal["score", "headroom"]
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -38,7 +40,7 @@ class Choice:
     rounds: tuple[Mapping[str, Proposal], ...]
     row: Row = field(default_factory=lambda: Row(change(Supervised)))
     """What is trained."""
-    aim: Literal["score", "headroom"] = "score"
+    aim: Aim = "score"
     """What a candidate is judged by: its selection score, or, of images, how surely all labels beat the labelled ones."""
     trains: str = "labels alone"
 

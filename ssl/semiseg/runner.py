@@ -38,6 +38,8 @@ class Place:
     cache: Path
     store: str
     device: str = "cpu"
+    graphs: str = ""
+    """How networks are replayed on a GPU (`Trainer`)."""
     threads: int = 1
     checkpoint_seconds: float = 30.0
     wait_seconds: float = 60.0
@@ -107,7 +109,7 @@ class StageRun:
         if located(stage.net).digest != stage.net.digest:
             raise StageError(f"{stage.name}: the files of net.name and net.weights are not those of the plan")
         self.device = torch.device(place.device)
-        self._trainer = partial(Trainer, stage, pack, splits, self.device, self._learn(pack, splits))
+        self._trainer = partial(Trainer, stage, pack, splits, self.device, self._learn(pack, splits), place.graphs)
         self.trainer = self._trainer()
         self.earlier = {"seconds": 0.0, "cpu_seconds": 0.0, "started": self.started}
         self._resume()

@@ -15,6 +15,7 @@ from semiseg.data.splits import Splits
 from semiseg.development import is_development
 from semiseg.device import autocast
 from semiseg.evaluate import Evaluated, evaluate, thinned_masks
+from semiseg.graphs import Graphs
 from semiseg.lazy import torch
 from semiseg.measures import METRICS, TRACED
 from semiseg.nets.optimiser import optimiser
@@ -50,10 +51,13 @@ class StageError(RuntimeError):
 class Trainer:
     """One stage, from its initial weights or a checkpoint to an `Outcome`.
 
-    `learned` is what it takes from its teacher stages. The stage's train settings must be resolved (`resolve`).
+    `learned` is what it takes from its teacher stages. The stage's train settings must be resolved (`resolve`). `graphs`: a backend of
+    torch.compile that replays the networks' passes (`Graphs`); "": they run as they are.
     """
 
-    def __init__(self, stage: Stage, pack: Pack, splits: Splits, device: torch.device, learned: Learned | None = None) -> None:
+    def __init__(
+        self, stage: Stage, pack: Pack, splits: Splits, device: torch.device, learned: Learned | None = None, graphs: str = ""
+    ) -> None:
         self.stage, self.pack, self.splits, self.device = stage, pack, splits, device
         self.learned = learned or Learned()
         self.rule, self.train = stage.rule, stage.train
@@ -61,6 +65,7 @@ class Trainer:
         torch.manual_seed(stream(stage.seed, "start", stage.number))  # of what a rule adds itself, such as a projection head
         self.state = self.rule.start(self._initial_network)
         self.optimisers = {role: optimiser(net, self.train) for role, net in self.state.trained.items()}
+        self.graphs = Graphs((self.state.networks() | self.state.fixed).values(), graphs) if graphs else None
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.unread: list[tuple[int, tuple[str, ...], Tensor]] = []
@@ -109,6 +114,8 @@ class Trainer:
             torch.manual_seed(seed)
 
         # loss
+        if self.graphs is not None:
+            self.graphs.begin_step()
         with autocast(self.device, self.train.precision):
             terms = self.rule.loss(self.state, batch, now, generator)
         total = torch.stack(list(terms.values())).sum()
@@ -160,7 +167,7 @@ class Trainer:
     def _score_selection(self) -> None:
         self._read_losses()
         self._record("epoch", self.progress.step / self.batches.epoch_steps, self.progress.step)
-        with self._scored_norms():
+        with self._without_graphs(), self._scored_norms():
             for role, net in self.state.scored().items():
                 found = self._evaluated(net, self.splits.selection).scores
                 for metric in dict.fromkeys((self.train.score, *TRACED)):
@@ -200,6 +207,9 @@ class Trainer:
         )
         images = (self.batches.make(step, generator).image for step, generator in enumerate(generators))
         return recomputed(self.state.scored().values(), images, autocast(self.device, self.train.precision))
+
+    def _without_graphs(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.graphs is None else self.graphs.off()
 
     def _training_mode(self) -> None:
         for net in self.state.trained.values():
@@ -254,6 +264,10 @@ class Trainer:
         started = time.perf_counter()
         if not self.best:  # a stage of no steps
             self._score_selection()
+        with self._without_graphs():
+            return self._outcome(started)
+
+    def _outcome(self, started: float) -> Outcome:
         with self._scored_norms():
             weights = self._weights("last") | self.best
         metrics: list[dict[str, Any]] = []

@@ -91,9 +91,12 @@ class Step(nn.Module):
         self.sized = len(inspect.signature(block.forward).parameters) == 4  # x, height, width, skip: not x, skip
 
     def forward(self, features: Features) -> Features:
-        *pending, x = features
+        pending, x = features[:-1], features[-1]
         size = [2 * side for side in x.shape[-2:]]
-        skip = pending.pop() if self.channels else None if self.channels is None else x.new_zeros((len(x), 0, *size))
+        if self.channels:
+            pending, skip = pending[:-1], pending[-1]
+        else:
+            skip = None if self.channels is None else x.new_zeros((len(x), 0, *size))
         if self.centre is not None:
             x = self.centre(x)
         return (*pending, self.block(x, *size, skip) if self.sized else self.block(x, skip))

@@ -15,6 +15,7 @@ from semiseg.config import SettingError, Train, require
 from semiseg.data import Pack, Splits, understood
 from semiseg.device import gpus, resolve
 from semiseg.evaluate import check_scoring
+from semiseg.graphs import BACKEND
 from semiseg.losses import Loss
 from semiseg.machine import usable_cpus
 from semiseg.methods import Method
@@ -69,6 +70,7 @@ class Bench:
             cache=cache,
             store=store,
             device="cuda" if self.ray.gpus > 0 else "cpu",
+            graphs=BACKEND if self.ray.cuda_graphs else "",
             threads=self.ray.cpus_per_trial,
             checkpoint_seconds=a.checkpoint_seconds,
             wait_seconds=a.wait_seconds,

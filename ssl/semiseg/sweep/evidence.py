@@ -122,6 +122,14 @@ EVIDENCE: Mapping[str, Evidence] = folders(
             hours=3,
             printed="grubisic2021, Cityscapes 1/4: supervised 61.5, 1w-ps simple 65.3, 1w-pt simple 1.6, 2w-p1 16.7, 1w-p2 61.6",
         ),
+        "one_way_again_pets": Evidence(
+            claim="The two rows that came out ahead there, on labelled subsets and seeds of their own, beat labels alone.",
+            command='python sweeps/compare_consistency_directions.py --preset pets-lite0 --data.root PATH --rows "1w-ps simple" "1w-ps MT" '
+            "--vary both --seeds 20 21 22 --until decided --budget 1h",
+            data="oxford-iiit-pet",
+            hours=1,
+            printed="grubisic2021, Cityscapes 1/4: supervised 61.5, 1w-ps simple 65.3",
+        ),
         "search_acdc": Evidence(
             claim="What a search of 24 trials finds beats the default on test, on seeds that the search has not seen.",
             command="python sweeps/search_three_stage.py --preset acdc --data.root PATH --trials 24 --vary both --seeds 0 1 2 3 4 5 6 7",

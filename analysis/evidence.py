@@ -155,7 +155,10 @@ def locked(out: Path) -> IO[str]:
 
 
 def keep(name: str, study: Evidence, places: Places) -> Path:
-    """Copy what a study found, without pictures, weights and what is only of this machine. SettingError where there is nothing whole."""
+    """Copy what a study found, without pictures, weights and what is only of this machine. SettingError where there is nothing whole.
+
+    What it took are CPU seconds, or the wall time of its stages where the store has them not.
+    """
     source, folder = places.results(name, study), places.kept / name
     try:
         results = read(source)
@@ -176,8 +179,11 @@ def keep(name: str, study: Evidence, places: Places) -> Path:
             if (source / f"{table}.parquet").is_file():
                 shutil.copyfile(source / f"{table}.parquet", aside / f"{table}.parquet")
         store = Store(places.store, places.cache / "mirror")
-        done = [stage["key"] for stage in results.stages.to_pylist() if stage["state"] == "done"]
-        took = {"stages": len(done), "cpu_seconds": round(sum(store.info(key)["cpu_seconds"] for key in done), 1)}
+        done = [stage for stage in results.stages.to_pylist() if stage["state"] == "done"]
+        if all(store.has(stage["key"]) for stage in done):
+            took = {"stages": len(done), "cpu_seconds": round(sum(store.info(stage["key"])["cpu_seconds"] for stage in done), 1)}
+        else:  # trained on another machine, from which tables came back and no store
+            took = {"stages": len(done), "wall_seconds": round(sum(stage["seconds"] for stage in done), 1)}
         if study.search:
             search = json.loads((places.out / name / "search.json").read_text(encoding="utf-8"))
             took["search_seconds"] = round(search["seconds"]["spent"], 1)

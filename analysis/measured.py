@@ -47,8 +47,15 @@ class Kept(NamedTuple):
 
     @property
     def hours(self) -> float:
-        """CPU hours that it took."""
+        """CPU hours that it took, as far as they are known."""
         return (self.took.get("cpu_seconds", 0.0) + self.took.get("search_seconds", 0.0)) / 3600
+
+    @property
+    def cost(self) -> str:
+        """Hours for a column of CPU hours; of a study from another machine the wall time of its stages, with the machine's name."""
+        if self.data is None or "wall_seconds" not in self.took:
+            return f"{self.hours:.2f}"
+        return f"wall {self.took['wall_seconds'] / 3600:.2f}, {self.data.study.provenance.device}"
 
 
 def all_kept(folder: Path, studies: Mapping[str, Evidence]) -> dict[str, Kept]:
@@ -79,7 +86,12 @@ def whole(one: Kept, data: ReportData) -> str:
     study, record = one.study, data.study
     where = record.data
     images = f"{where.name}: {where.labelled} labelled of {where.train} training images, {where.test} test images"
-    cost = f"{one.hours:.2f} CPU hours of {study.hours:g} planned, {one.took['stages']} stages, {record.provenance.device}"
+    device = record.provenance.device
+    if "wall_seconds" in one.took:
+        hours = f"{one.took['wall_seconds'] / 3600:.2f} hours of stages that shared a GPU, {study.hours:g} CPU hours planned"
+    else:
+        hours = f"{one.hours:.2f} CPU hours of {study.hours:g} planned"
+    cost = f"{hours}, {one.took['stages']} stages, {device}"
     revision = f"revision {record.provenance.git or 'unknown'}"
     about = f"{images}; {cost}; {revision}. Paper: {study.printed}."
     parts = [f"**Claim.** {study.claim}", fenced(study.command), as_markdown(measured_grid(data)), about]
@@ -115,23 +127,20 @@ def verdicts(studies: Mapping[str, Kept]) -> str:
             lines.append((f"`{one.name}`", *[MISSING] * 6, "not run yet", one.study.printed))
             continue
         for row, anchor, delta, verdict, share, n in claims(one.data, one.study.rows):
-            lines.append((f"`{one.name}`", row, anchor, delta, share, n, f"{one.hours:.2f}", verdict, one.study.printed))
+            lines.append((f"`{one.name}`", row, anchor, delta, share, n, one.cost, verdict, one.study.printed))
     return as_markdown(Grid(columns, tuple(lines)))
 
 
 def costs(studies: Mapping[str, Kept]) -> str:
     """What each study was planned to take, and what it took."""
     columns = named("row", ["study", "claim"]) + named("number", ["CPU hours planned", "taken", "stages"])
-    lines = [
-        (f"`{one.name}`", one.study.claim, f"{one.study.hours:g}", *_taken(one.hours if one.took else None, one.took.get("stages")))
-        for one in studies.values()
-    ]
+    lines = [(f"`{one.name}`", one.study.claim, f"{one.study.hours:g}", *_taken(one)) for one in studies.values()]
     total = ("all", "", f"{sum(one.study.hours for one in studies.values()):g}")
     return as_markdown(Grid(columns, (*lines, (*total, f"{sum(one.hours for one in studies.values()):.2f}", ""))))
 
 
-def _taken(hours: float | None, stages: int | None) -> tuple[str, str]:
-    return (MISSING, MISSING) if hours is None else (f"{hours:.2f}", str(stages))
+def _taken(one: Kept) -> tuple[str, str]:
+    return (one.cost, str(one.took["stages"])) if one.took else (MISSING, MISSING)
 
 
 KINDS: Mapping[str, Callable[[Kept, ReportData], str]] = {"rows": whole, "printed": printed, "course": course, "pseudo": pseudo}

@@ -136,6 +136,15 @@ def test_of_a_search_the_comparison_at_its_end_is_kept_with_what_its_trials_took
     assert read(root / "kept" / "search").study.reference == "full"
 
 
+def test_of_a_study_whose_store_is_elsewhere_the_wall_time_of_its_stages_is_kept(root: Path) -> None:
+    assert ran(root, "--run", "helps") == 0
+    shutil.rmtree(root / "store")
+    assert ran(root, "--keep", "helps") == 0
+    stages = read(root / "out" / "helps").stages.to_pylist()
+    took = json.loads((root / "kept" / "helps" / "kept.json").read_text())
+    assert took == {"stages": len(stages), "wall_seconds": pytest.approx(sum(stage["seconds"] for stage in stages), abs=0.05)}
+
+
 def test_nothing_is_kept_of_a_study_that_has_not_ended(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ran(root, "--keep", "helps") == 2
     assert "keep: " in capsys.readouterr().err

@@ -149,7 +149,7 @@ def waits(of: Trainer) -> Counter[str]:
             of.train_step()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return Counter(f"{Path(one.filename).name}:{one.lineno}" for one in found if "synchroniz" in str(one.message))
+    return Counter(f"{Path(one.filename).name}:{one.lineno}" for one in found if "called a synchronizing" in str(one.message))
 
 
 def measure(arguments: Arguments, network: str, method: str) -> tuple[list[str], Counter[str]]:

@@ -36,7 +36,7 @@ def to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
     A channel is v - v s max(0, min(k, 4 - k, 1)) with k = (n + hue) mod 6, and n = 5, 3, 1 for red, green, blue.
     """
-    k = hue[:, None] + torch.tensor([5.0, 3.0, 1.0], device=hue.device)[:, None, None]
+    k = hue[:, None] + torch.arange(5.0, 0.0, -2.0, device=hue.device)[:, None, None]
     k = k.sub_((k / 6).floor_(), alpha=6)
     part = torch.minimum(k, 4 - k).clamp_(0, 1)
     return torch.addcmul(value[:, None], part, (value * saturation)[:, None], value=-1)

@@ -73,7 +73,7 @@ class Weighted(Loss):
         if self.weights == "equal":
             return None
         if not isinstance(self.weights, str):
-            return torch.tensor(self.weights, device=logits.device)
+            return torch.tensor(self.weights).to(logits.device, non_blocking=True)
         if shares is None:
             raise ValueError(f"shares: got None; needed by weights {self.weights!r}")
         return balanced((shares.of_all if self.weights == "inverse" else shares.where_met).to(logits.device))

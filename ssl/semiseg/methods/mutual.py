@@ -116,7 +116,9 @@ class MutualTraining(Rule):
         counted = pseudo != IGNORE
         group = pseudo.masked_fill(~counted, 0) if self.ranking == "class" else torch.zeros_like(pseudo)
         level = (confidence * (LEVELS - 1)).round().long()
-        counts = torch.bincount((group * LEVELS + level)[counted], minlength=classes * LEVELS).reshape(classes, LEVELS)
+        places = (group * LEVELS + level).flatten()
+        # as torch.bincount of those that count, which waits for a GPU
+        counts = level.new_zeros(classes * LEVELS).scatter_add_(0, places, counted.flatten().long()).reshape(classes, LEVELS)
         return pseudo.masked_fill(level < lowest_kept(counts, self.share)[group], IGNORE)
 
 

@@ -1,0 +1,160 @@
+"""What a GPU asks of the training loop, shown without one: no step waits for it, graphs of the networks' passes change nothing.
+
+Tensors of the meta device have shapes and no values, so whatever reads a value of one (`item`, `nonzero`, an index of booleans, a
+comparison in an `if`) raises where a GPU would be waited for.
+"""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+import bench_gpu
+from bench_steps import NETWORKS
+from semiseg.augment import PERTURBATIONS
+from semiseg.config import SettingError
+from semiseg.losses import DISTANCES, LOSSES
+from semiseg.methods import METHODS, MeanTeacher, ThreeStage
+from semiseg.methods.mutual import MutualTraining
+from semiseg.stage import Stage
+from semiseg.sweep.resources import Ray
+from semiseg.train import Trainer
+
+META = torch.device("meta")
+
+
+def moved(value: Any) -> Any:
+    """The same on the meta device."""
+    if isinstance(value, torch.Tensor):
+        return value.to(META)
+    if hasattr(value, "_fields"):
+        return value._replace(**{name: moved(getattr(value, name)) for name in value._fields})
+    return value
+
+
+def loss_without_values(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """The terms of a step whose batch and networks are on the meta device."""
+    trainer = tiny.trainer(stage)
+    for network in (trainer.state.networks() | trainer.state.fixed).values():
+        network.to(META)
+    generator = torch.Generator().manual_seed(0)
+    batch, middle = moved(trainer.batches.make(4, generator)), tiny.at(0.75)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know the meta device
+    return dict(stage.rule.loss(trainer.state, batch, middle, generator))
+
+
+def checked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    terms = loss_without_values(stage, monkeypatch)
+    assert terms
+    assert all(one.device == META for one in terms.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_step_of_a_method_waits_for_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in tiny.chain(METHODS[name]()):
+        checked(stage, monkeypatch)
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_no_perturbation_waits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked(tiny.chain(MeanTeacher(ramp=(0.0, 0.0), perturbation=PERTURBATIONS[name]()))[0], monkeypatch)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_loss_waits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked(tiny.chain(METHODS["supervised"](objective=LOSSES[name]()))[0], monkeypatch)  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_no_distance_waits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    target: Any = "hard" if name in ("dice", "ce") else "soft"
+    checked(tiny.chain(MeanTeacher(ramp=(0.0, 0.0), distance=name, target=target))[0], monkeypatch)  # pyright: ignore[reportArgumentType]
+
+
+def test_masks_that_are_ranked_in_the_batch_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = next(one for one in tiny.chain(METHODS["dmt"]()) if isinstance(one.rule, MutualTraining))
+    assert isinstance(stage.rule, MutualTraining)
+    online = replace(stage.rule, masks="online", ranking="class", share=0.5)
+    pseudo, confidence = torch.zeros((2, 8, 8), dtype=torch.int64, device=META), torch.rand((2, 8, 8)).to(META)
+    assert online._ranked(pseudo, confidence, len(tiny.CLASSES)).device == META
+
+
+def test_reading_a_value_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = METHODS["supervised"]
+    plain = kind.loss  # pyright: ignore[reportAttributeAccessIssue]
+
+    def reading(*words: Any) -> dict[str, torch.Tensor]:
+        terms = plain(*words)
+        return {name: one * float(one.detach()) for name, one in terms.items()}
+
+    monkeypatch.setattr(kind, "loss", reading)
+    with pytest.raises(RuntimeError, match="meta"):
+        checked(tiny.chain(kind())[0], monkeypatch)
+
+
+@pytest.mark.parametrize("method", [MeanTeacher(ramp=(0.0, 0.0)), ThreeStage()], ids=lambda one: type(one).__name__)
+def test_graphs_change_weights_by_rounding_alone_and_leave_scoring_as_it_is(method: Any) -> None:
+    """torch.compile's own passes with the kernels that run without it stand for the graphs of a GPU."""
+    stage = tiny.chain(method)[:2][-1]
+    plain = tiny.trainer(stage)
+    compiled = Trainer(stage, plain.pack, plain.splits, plain.device, plain.learned, "aot_eager")
+    from torch._dynamo.utils import counters
+
+    for trainer in (plain, compiled):
+        while not trainer.finished:
+            trainer.advance(60)
+    recorded = counters["stats"]["unique_graphs"]
+    found, expected = compiled.finish(), plain.finish()
+    assert recorded > 0
+    assert counters["stats"]["unique_graphs"] == recorded  # nothing that scores is recorded
+    assert found.weights.keys() == expected.weights.keys()
+    for name, value in expected.weights.items():
+        torch.testing.assert_close(found.weights[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_graphs_need_a_gpu() -> None:
+    with pytest.raises(SettingError, match="ray.cuda_graphs: got True; allowed: off without a GPU"):
+        Ray(cuda_graphs=True, gpus_per_trial=0)
+    assert Ray(cuda_graphs=True, gpus_per_trial=0.25).cuda_graphs
+
+
+def test_the_benchmark_has_a_line_for_each_method_and_each_number_of_processes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = bench_gpu.Arguments(
+        networks=(next(iter(NETWORKS)),),
+        methods=("supervised", "mean_teacher"),
+        blocks=2,
+        steps=1,
+        size=32,
+        images=2,
+        graphs=False,
+        device="cpu",
+        cache=tmp_path,
+    )
+    assert bench_gpu.main(ask) == 0
+    _, _, head, _, *lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [line[1] for line in lines] == ["supervised", "mean_teacher"]
+    for line in lines:
+        bare, ours, ratio = float(line[2]), float(line[3]), float(line[4].split()[0])
+        assert len(line) == len(head)
+        assert ratio == pytest.approx(ours / bare, rel=1.0)
+        assert 0 < bare
+
+
+def test_processes_that_share_a_device_add_their_images_up(tmp_path: Path) -> None:
+    ask = bench_gpu.Arguments(size=32, images=2, seconds=0.5, device="cpu", cache=tmp_path)
+    rate, taken = bench_gpu.shares(ask, next(iter(NETWORKS)), "supervised", 2, "")
+    assert rate > 0
+    assert taken == 0
+
+
+def test_without_a_gpu_the_benchmark_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert bench_gpu.main(bench_gpu.Arguments()) == 2
+    assert "no GPU that torch can use" in capsys.readouterr().err

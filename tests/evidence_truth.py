@@ -121,15 +121,18 @@ def wrong_claim(folder: Path, line: dict[str, str]) -> list[str]:
 
 
 def wrong_share(folder: Path, said: str, name: str) -> list[str]:
-    """What of "41 % [30, 52]" is not so; ends are whole percent."""
+    """What of "41 % [30, 52]" or "41 % (n = 3)" is not so; ends are whole percent."""
     if said == "-":
         return []
+    said, _, counted = said.partition(" (n = ")
     scores, anchors = scores_of(folder), json.loads((folder / "study.json").read_text())["anchors"][name]
     row, few, every = (scores[one] for one in (name, anchors["row"], anchors["all_labels"]))
     value, *ends = map(int, re.findall(r"-?\d+", said))
     seeds = set(row) & set(few) & set(every)
     gain, gap = (fmean([line[seed] - few[seed] for seed in seeds]) for line in (row, every))
     found = [] if abs(value - 100 * gain / gap) < 0.51 else [f"{name}: {value} % of the gap, not {100 * gain / gap:.1f}"]
+    if counted != ("" if seeds == set(row) & set(few) else f"{len(seeds)})"):
+        found.append(f"{name}: of the gap (n = {counted}")
     if ends:
         low, high = ends
         within = [inside(share / 100, row, few, every) for share in (low - 1, low + 1, high - 1, high + 1)]

@@ -10,7 +10,7 @@ from semiseg.report.grid import percent
 from semiseg.report.headroom import Headroom
 from semiseg.report.scores import Compared, PartDelta, ScoredTable, comparisons, part_deltas, unfinished
 from semiseg.report.statistics import OF_ROW, Paired, Standing, needed_seeds, verdict
-from semiseg.report.tables import interval, share_text
+from semiseg.report.tables import closed_text, interval
 from semiseg.report.verdicts import after, course, in_sentence, part_clause, row_clause, what_intervals_are
 from semiseg.results import Results
 
@@ -95,14 +95,14 @@ def _room(table: ScoredTable) -> tuple[str, ...]:
         return ()
     seeds = " (one seed)" if room.gap.n == 1 else ""
     added = f"All labels add {_plain(room.gap)} points to '{room.anchor}'{seeds}"
-    shares = [(one.row, one.share) for one in table.headrooms.values() if one.share.n and not one.doubtful]
+    shares = [one for one in table.headrooms.values() if one.share.n and not one.doubtful]
     if not shares:
         return (added + ".",)
     if len(table.headrooms) == 1:
-        return (f"{added}, of which '{room.row}' closes {share_text(room.share)}.",)
+        return (f"{added}, of which '{room.row}' closes {closed_text(room)}.",)
     if len(shares) > SINGLE:
         return (f"{added}; the column 'of the gap' says how much of it, from its own anchor, each row closes.",)
-    said = in_words([f"'{row}' closes {share_text(share)}" for row, share in shares])
+    said = in_words([f"'{one.row}' closes {closed_text(one)}" for one in shares])
     return (f"{added}. Of that gap, from its own anchor, {said}.",)
 
 

@@ -10,7 +10,7 @@ from semiseg.report.power import MOST_SEEDS
 from semiseg.report.pseudo import OVER_ALL, pseudo_info
 from semiseg.report.scores import PartDelta, ScoredRow, ScoredTable, part_deltas
 from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, spread
-from semiseg.report.tables import interval, notes, paper_text, share_text
+from semiseg.report.tables import interval, notes, paper_text, closed_text
 from semiseg.report.training import selection_info
 
 ENDS: dict[Standing, str] = {"better here": "helps", "worse here": "hurts", "earns its place": "helps", "hurts here": "hurts"}
@@ -71,7 +71,7 @@ def measured_grid(data: ReportData) -> Grid:
     lines = []
     for row in table.rows:
         against, delta, verdict = _judged(table, row, parts.get(row.name))
-        gap = share_text(table.headrooms[row.name].share) if row.name in gaps else MISSING
+        gap = closed_text(table.headrooms[row.name]) if row.name in gaps else MISSING
         paper = [paper_text(row.paper[i], row.paper_delta[i], row.paper_spread[i]) for i in beside]
         compared = (against, interval(delta) if delta is not None else MISSING, *[gap][: len(gaps)], verdict)
         lines.append((row.name, plus_or_minus(row.score), str(row.score.n), *compared, *paper))
@@ -102,7 +102,7 @@ def claims(data: ReportData, rows: Sequence[str] = ()) -> list[tuple[str, str, s
     found = []
     for name, room in data.table.headrooms.items():
         if not rows or name in rows:
-            share = MISSING if room.doubtful else share_text(room.share)
+            share = MISSING if room.doubtful else closed_text(room)
             verdict = verdict_on(data.table, name, room.anchor, room.gain)
             found.append((name, room.anchor, interval(room.gain), verdict, share, str(room.gain.n)))
     return found

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from semiseg.report.cells import Cell
 from semiseg.report.grid import MISSING, TICK, Grid, as_latex, as_markdown, as_text, named, percent
+from semiseg.report.headroom import Headroom
 from semiseg.report.metrics import Metrics, metrics_grid, plus_minus, written
 from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Paired, Ratio, Spread, verdict
@@ -55,6 +56,12 @@ def share_text(share: Ratio) -> str:
         return MISSING
     value, low, high = (f"{round(100 * one) + 0}" if math.isfinite(one) else "" for one in share[1:])
     return f"{value} %" + (f" [{low}, {high}]" if low else "")
+
+
+def closed_text(room: Headroom) -> str:
+    """The share of the gap that a row closes; where fewer seeds have all labels than the row's delta has, their number: -25 % (n = 3)."""
+    said = share_text(room.share)
+    return said if said == MISSING or room.share.n == room.gain.n else f"{said} (n = {room.share.n})"
 
 
 def paper_text(value: float, delta: float, behind: PrintedSpread | None = None) -> str:
@@ -110,7 +117,7 @@ def table_grid(table: ScoredTable, metric: str) -> Grid:
         ticks = [TICK if on else "" for on in one.ticks]
         others = [percent(table.zeros.scores[row.name].mean) if row.name in table.zeros.scores else MISSING for _ in _beside(table)]
         room = table.headrooms.get(row.name)
-        gap = [share_text(room.share) if room is not None and not room.doubtful else MISSING for _ in _gap(table)]
+        gap = [closed_text(room) if room is not None and not room.doubtful else MISSING for _ in _gap(table)]
         numbers = (one.score, *others, one.delta, *gap)
         lines.append((one.name, *ticks, *row.facts, *numbers, *against, one.role, *compress(one.paper, table.paper_beside)))
     return Grid(columns, tuple(lines))

@@ -125,4 +125,4 @@ def _open(decision: Decision) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:g} min"
+    return f"{seconds:g} s" if seconds < 600 and seconds % 60 else f"{seconds / 60:.4g} min"

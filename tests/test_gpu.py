@@ -21,7 +21,7 @@ from semiseg.losses import DISTANCES, LOSSES
 from semiseg.methods import METHODS, MeanTeacher, ThreeStage
 from semiseg.methods.mutual import MutualTraining
 from semiseg.stage import Stage
-from semiseg.sweep.resources import Ray
+from semiseg.sweep.resources import Ray, sharing_advice
 from semiseg.train import Trainer
 
 META = torch.device("meta")
@@ -120,6 +120,38 @@ def test_graphs_need_a_gpu() -> None:
     with pytest.raises(SettingError, match="ray.cuda_graphs: got True; allowed: off without a GPU"):
         Ray(cuda_graphs=True, gpus_per_trial=0)
     assert Ray(cuda_graphs=True, gpus_per_trial=0.25).cuda_graphs
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("settings", "tensors", "memory", "said"),
+    [
+        ({}, 0.7, 139, "1.4 of the GPU's 139 GiB; --ray.gpus-per-trial 0.125 trains 8 at a time"),
+        ({}, 3.3, 16, "4.0 of the GPU's 16 GiB; --ray.gpus-per-trial 0.333 trains 3 at a time"),  # 16 GiB are not filled
+        ({"gpus_per_trial": 0.25}, 0.7, 139, "--ray.gpus-per-trial 0.125 trains 8"),
+        ({"cpus_per_trial": 4}, 0.7, 139, "--ray.gpus-per-trial 0.25 trains 4"),
+        ({"gpus_per_trial": 0.125}, 0.7, 139, ""),
+        ({"gpus_per_trial": 0.06}, 0.7, 139, ""),
+        ({"trials": 1}, 0.7, 139, ""),  # asked for
+        ({}, 9.0, 16, ""),
+        ({}, 0.0, 139, ""),  # nothing was measured
+        ({"gpus_per_trial": 0.0}, 0.7, 139, ""),
+    ],
+)
+def test_how_many_stages_share_a_gpu_is_said_by_what_one_takes(
+    settings: dict[str, Any], tensors: float, memory: float, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semiseg.sweep.resources.usable_cpus", lambda: 16)
+    given: dict[str, Any] = {"gpus_per_trial": 1.0} | settings
+    found = sharing_advice(Ray(**given), tensors * GIB, memory * GIB)
+    assert said in found
+    assert bool(found) == bool(said)
+    if found:  # what is suggested fits as Ray counts it
+        share, count = float(found.split("gpus-per-trial ")[1].split()[0]), int(found.split("trains ")[1].split()[0])
+        assert share * count <= 1 < share * (count + 1)
+        assert count * (tensors + 0.7) <= memory
 
 
 def test_the_benchmark_has_a_line_for_each_method_and_each_number_of_processes(

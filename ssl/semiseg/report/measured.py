@@ -10,7 +10,7 @@ from semiseg.report.power import MOST_SEEDS
 from semiseg.report.pseudo import OVER_ALL, pseudo_info
 from semiseg.report.scores import PartDelta, ScoredRow, ScoredTable, part_deltas
 from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, spread
-from semiseg.report.tables import interval, notes, paper_text, closed_text
+from semiseg.report.tables import closed_text, interval, notes, paper_text
 from semiseg.report.training import selection_info
 
 ENDS: dict[Standing, str] = {"better here": "helps", "worse here": "hurts", "earns its place": "helps", "hurts here": "hurts"}

@@ -16,6 +16,7 @@ from semiseg.data import Pack, Splits, understood
 from semiseg.device import gpus, resolve
 from semiseg.evaluate import check_scoring
 from semiseg.graphs import BACKEND
+from semiseg.lazy import torch
 from semiseg.losses import Loss
 from semiseg.machine import usable_cpus
 from semiseg.methods import Method
@@ -33,7 +34,7 @@ from semiseg.sweep.declaration import Preset
 from semiseg.sweep.draws import design_of
 from semiseg.sweep.dry_run import KnownPlace, absent, notice, offline, printed, sections
 from semiseg.sweep.feed import Feed
-from semiseg.sweep.resources import check_resources
+from semiseg.sweep.resources import check_resources, sharing_advice
 from semiseg.sweep.rows import ResolvedRow
 from semiseg.train import StageError
 
@@ -56,6 +57,7 @@ class Bench:
         """The splits are those of the first seed."""
         self.train = self._resolved()
         self._ahead: Ahead | None = None
+        self._advised = False
         self._splits: dict[tuple[tuple[str, Any], ...], Split] = {}
 
     def _open(self) -> tuple[Place, Pack, Splits]:
@@ -141,13 +143,21 @@ class Bench:
         if self.place.device == "cuda" and not gpus():
             return "cost unknown: no GPU on this machine to measure on"
         try:
-            return measure(self.ray.expected_slots())
+            return f"{measure(self.ray.expected_slots())}{self._sharing()}"
         except StageError as error:  # it will fail alone when it is trained
             return f"cost unknown: {error}"
         except (RuntimeError, ValueError, MemoryError) as error:  # of BatchNorm, of shapes, of memory: so would all of them
             raise SettingError(
                 f"{self.name}: a training step fails here ({brief(error)}); allowed: settings with which it does not"
             ) from None
+
+    def _sharing(self) -> str:
+        """A further line, said once, where a GPU on which a cost was measured would hold more stages."""
+        if self.place.device != "cuda" or self._advised:
+            return ""
+        advice = sharing_advice(self.ray, torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[1])
+        self._advised = bool(advice)
+        return f"\n{advice}" if advice else ""
 
     @contextmanager
     def cluster(self) -> Iterator[int]:

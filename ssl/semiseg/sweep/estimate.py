@@ -127,10 +127,14 @@ def probed(stage: Stage, place: Place) -> Cost | None:
 
 
 def timed(call: Callable[[], object], place: Place) -> float:
-    """Seconds that the call takes: of this thread's CPU where it is `alone`, as other work, such as Ray's start, is none of its."""
+    """Seconds that the call takes: of this thread's CPU where it is `alone`, as other work, such as Ray's start, is none of its; on a
+    GPU until that has done what it was asked to."""
     clock = time.thread_time if alone(place) else time.perf_counter
+    wait = torch.cuda.synchronize if place.device == "cuda" else lambda: None
+    wait()
     started = clock()
     call()
+    wait()
     return clock() - started
 
 

@@ -47,6 +47,30 @@ class Ray:
         return min(fit, self.trials or fit)
 
 
+OUTSIDE = 0.7 * 2**30
+"""Bytes of a GPU that a process takes beside its tensors: of torch and CUDA, measured on an H200."""
+MOST_SHARING = 8
+"""Stages that a GPU is suggested for: with networks so small that Python's launches bound them, nine to eleven fill an H200."""
+FILLED = 0.9
+"""Of its memory, at most."""
+
+
+def sharing_advice(settings: Ray, tensors: float, memory: float) -> str:
+    """A line for whoever trains fewer stages on a GPU than it holds, "" otherwise.
+
+    Args: tensors, bytes of the GPU that a stage of this run was seen to take for them, 0: none was measured; memory, bytes of the GPU.
+    """
+    need = tensors + OUTSIDE
+    fit = min(int(FILLED * memory / need), MOST_SHARING, usable_cpus() // settings.cpus_per_trial)
+    if not tensors or settings.gpus <= 0 or settings.trials is not None or fit <= max(1 / settings.gpus, 1) + 1e-9:
+        return ""
+    share = int(1000 / fit) / 1000
+    return (
+        f"a stage takes about {need / 2**30:.1f} of the GPU's {memory / 2**30:.0f} GiB; --ray.gpus-per-trial {share:g} trains {fit} at a time, "
+        "which is faster where networks are small"
+    )
+
+
 def check_resources(settings: Ray, cpus: float, gpus: float) -> None:
     """Raise SettingError when not even one stage fits on a cluster with these resources; Ray would wait for ever."""
     require(settings.cpus_per_trial <= cpus, "ray.cpus_per_trial", settings.cpus_per_trial, f"at most {cpus:g}, the CPUs there are")

@@ -143,6 +143,8 @@ def test_scripts_plan_their_work(
         words += ["--studies", "20", "--sequences", "50", "--engine", "1"]
     elif words[0] == "analysis/bench_steps.py":
         words += ["--blocks", "2", "--steps", "1", "--size", "32", "--networks", "U-Net 8, depth 3", "--cache", str(cache)]
+    elif words[0] == "analysis/bench_gpu.py":
+        words += ["--device", "cpu", "--no-graphs", "--blocks", "2", "--steps", "1", "--size", "32", "--cache", str(cache)]
     elif words[0] == "analysis/simulate_verdicts.py":
         words += ["--studies", "20", "--page", shutil.copy(ROOT / "docs" / "statistics.md", tmp_path)]
     elif words[0] == "analysis/profile_steps.py":

@@ -125,9 +125,9 @@ EVIDENCE: Mapping[str, Evidence] = folders(
         "one_way_again_pets": Evidence(
             claim="The two rows that came out ahead there, on labelled subsets and seeds of their own, beat labels alone.",
             command='python sweeps/compare_consistency_directions.py --preset pets-lite0 --data.root PATH --rows "1w-ps simple" "1w-ps MT" '
-            "--vary both --seeds 20 21 22 --until decided --budget 1h",
+            "--vary both --seeds 20 21 22 --until decided --budget 1.5h",
             data="oxford-iiit-pet",
-            hours=1,
+            hours=1.5,
             printed="grubisic2021, Cityscapes 1/4: supervised 61.5, 1w-ps simple 65.3",
         ),
         "search_acdc": Evidence(
@@ -143,6 +143,14 @@ EVIDENCE: Mapping[str, Evidence] = folders(
             '"3 x the steps=S1 S2 CR T2 SA train.steps=1800" "10 x the steps=S1 S2 CR T2 SA train.steps=6000" --vary both --seeds 0 1 2',
             data="acdc70",
             hours=2.5,
+            printed="nothing",
+        ),
+        "longer_mean_teacher_acdc": Evidence(
+            claim="A mean teacher on heart MRI catches up with labels alone when it has more steps; with few of them its teacher is too poor.",
+            command='python sweeps/ablate_mean_teacher_mri.py --preset acdc --data.root PATH --rows "mean teacher" '
+            '"3 x the steps=mean_teacher train.steps=1800" "10 x the steps=mean_teacher train.steps=6000" --vary both --seeds 0 1 2',
+            data="acdc70",
+            hours=2,
             printed="nothing",
         ),
     }

@@ -1,10 +1,10 @@
-"""What does a training step cost on a GPU beside a bare loop that is captured as one CUDA graph, and how many stages share a GPU well?
+"""What does a training step cost on a GPU, and how many stages share one well?
 
 Steps: the bare loop of bench_steps.py (the same networks, shapes and passes, fused Adam, moving average) is captured whole and replayed,
 so that Python is no part of it; beside it the trainer's steps, as they are and with `--ray.cuda-graphs`. All take turns in one process;
 milliseconds are wall time between synchronisations of the device, ratios are medians over the blocks. A column counts where a step
 waited for the device (torch.cuda.set_sync_debug_mode), places named below the table. Sharing: so many processes train the same stage on
-one GPU, and their images a second are added up. Memory is what the device says is taken. Takes some minutes.
+one GPU, and their images a second are added up. Memory is what the device says is taken. Takes about five minutes.
 
     python analysis/bench_gpu.py
     python analysis/bench_gpu.py --methods mean_teacher --share 1 4 16 --precision bf16

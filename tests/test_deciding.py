@@ -20,8 +20,11 @@ from semiseg.results.until import UntilRecord
 from semiseg.search.arguments import parse_search
 from semiseg.search.study import SearchStudy
 from semiseg.sweep.arguments import parse
-from semiseg.sweep.deciding import all_seeds, earlier_run, first_seeds, seed_by_seed
+from semiseg.sweep.deciding import Deciding, all_seeds, earlier_run, first_seeds, seed_by_seed
 from semiseg.sweep.plan import Plan
+from semiseg.sweep.renewal import Renewal
+from semiseg.sweep.study import Study
+from semiseg.sweep.until import Addition
 
 UNTIL = ("--until", "decided")
 PETS = SCRIPT.with_name("ablate_mean_teacher_pets.py")
@@ -96,6 +99,34 @@ def test_a_dry_run_says_how_many_seeds_the_margin_will_probably_take(run: Run) -
         line.startswith("  15, more than --max-seeds: all ") for line in lines
     )  # a point of spread: the first n whose half width is below a point
     assert lines[-1].startswith("at most 18 stages, 18 to train, about ")
+
+
+def test_results_are_of_one_moment_while_the_plan_grows(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are written in a thread of its own: a seed that is added meanwhile is in the next ones."""
+    plain, grows = Study._record, list[Deciding]()
+
+    def record(self: Study, plan: Plan, *rest: Any) -> StudyRecord:
+        found = plain(self, plan, *rest)
+        for one in grows:
+            order = one.growth.order
+            order.additions.append(Addition(order.rows, one.seeds[-1]))
+            more = one.more(order.rows, one.seeds[-1:])
+            one.growth.plan = replace(one.growth.plan, chains={**one.growth.plan.chains, **more.chains})
+        return found
+
+    def train(_: Study, plan: Plan, queue: Any, bench: Any, renewal: Renewal, deciding: Deciding) -> int:
+        grows.append(deciding)
+        renewal.write()
+        raise SystemExit(len(deciding.plan.chains) - len(plan.chains))  # what the plan has grown by
+
+    monkeypatch.setattr(Study, "_record", record)
+    monkeypatch.setattr(Study, "_train", train)
+    status, _, errors = run(
+        *UNTIL, "--vary", "both", "--max-seeds", "6", "--rows", "S1", "full", "--anchors", "none", "--out", str(tmp_path / "out")
+    )
+    assert status == 2, errors
+    study = read(tmp_path / "out").study
+    assert study.seeds == tuple(draw.seed for draw in study.draws) == (0, 1, 2, 3, 4)
 
 
 def test_a_study_that_was_cut_off_goes_on_and_trains_nothing_twice(tmp_path: Path, cache: Path) -> None:

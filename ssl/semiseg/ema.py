@@ -77,12 +77,13 @@ def ema_update(teacher: nn.Module, student: nn.Module, decay: float, buffers: Bu
     """
     (mine, kept), (theirs, given) = _tensors(teacher), _tensors(student)
     moved = list(zip(mine, theirs, strict=True))
+    copied: list[tuple[Tensor, Tensor]] = []
+    for target, source in zip(kept, given, strict=True) if buffers != "own" else ():
+        (moved if buffers == "average" and target.is_floating_point() else copied).append((target, source))
     with torch.no_grad():
-        for target, source in zip(kept, given, strict=True) if buffers != "own" else ():
-            if buffers == "average" and target.is_floating_point():
-                moved.append((target, source))
-            else:
-                target.copy_(source)
+        if copied:
+            targets, sources = [one for one, _ in copied], [one for _, one in copied]
+            torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateImportUsage]
         if moved:
             targets, sources = [one for one, _ in moved], [one for _, one in moved]
             # the same to the last bit as one by one

@@ -71,7 +71,8 @@ def squared_dice(logits: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
     """
     _check_distance(logits, probs, valid)
     counts = valid[:, None]
-    p, t = (_foreground(one, counts) for one in (logits.float().contiguous().softmax(1), probs.float().contiguous()))
+    p = _foreground(logits.float().contiguous().softmax(1), counts)
+    t = (probs[:, 1:] & counts).float() if probs.dtype == torch.bool else _foreground(probs.float().contiguous(), counts)
     return _mean(squared_ratio(p, t, (2, 3)).mean(1), valid.flatten(1).any(1))
 
 

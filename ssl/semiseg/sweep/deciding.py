@@ -68,17 +68,20 @@ class Deciding:
         order = self.growth.order
         return self.growth.kept(len(order.additions) if order.reason or not self.closed else order.known)
 
-    def recorded(self, record: StudyRecord) -> StudyRecord:
-        """The record of this run with how far seeds were added."""
+    def seen(self) -> tuple[Plan, UntilRecord]:
+        """The plan, and how far seeds were added to it, both of one moment."""
+        with self.growth.lock:
+            return self.plan, self._until()
+
+    def _until(self) -> UntilRecord:
         order = self.growth.order
         additions = order.additions if order.reason or not self.closed else order.additions[: max(order.known, 0)]
-        until = replace(
+        return replace(
             self.until,
             order=tuple((row, one.seed) for one in additions for row in one.rows),
             spent_seconds=round(self.clock.spent, 1),
             reason=order.reason or (("stopped" if self.stopped else "budget") if self.closed else "running"),
         )
-        return replace(record, until=until, seeds=tuple(sorted({seed for _, seed in self.plan.chains})))
 
     def outlook(self) -> list[str]:
         """How many seeds the margin will probably take, by row."""

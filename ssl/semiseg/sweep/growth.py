@@ -1,5 +1,6 @@
 """A plan that grows while it is trained, seed by seed, until every comparison is decided or the budget is spent."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,11 +31,17 @@ class Growth:
         self.plan, self.queue, self.order, self.more, self.score = plan, queue, order, more, score
         self.unwanted: set[str] = set()
         """Stages of additions that were dropped."""
+        self.lock = threading.Lock()
+        """Held while plan and order change; results are renewed in a thread of its own, which looks at both."""
         self._open = dict.fromkeys(plan.chains)
         self.news()
 
     def news(self) -> bool:
         """Stages have ended: go on with the order. Whether the plan has grown."""
+        with self.lock:
+            return self._news()
+
+    def _news(self) -> bool:
         grown = False
         while True:
             self._tell()

@@ -130,13 +130,13 @@ class Study:
             """Training goes on whatever becomes of the results: the store has all of them."""
             nonlocal collector
             try:
-                states, now = States.of(queue), deciding.plan if deciding else plan
+                states, (now, until) = States.of(queue), deciding.seen() if deciding else (plan, None)
                 noting.note(now)
                 if collector.lines.keys() - now.stages.keys():  # of stages that were dropped
                     collector = Collector(self.out, now, bench.place.open_store())
                 collector.plan = now
                 record = self._record(now, bench)
-                collector.write(states, deciding.recorded(record) if deciding else record)
+                collector.write(states, replace(record, until=until, seeds=tuple(sorted(record.seeds))) if until else record)
                 ends = (chain[-1] for (_, seed), chain in now.chains.items() if seed == self.design.numbers[0])
                 write_views(self.out / "samples", [one for one in ends if one.key in states.done], bench.pack, bench.splits)
                 self.unwritten = ""

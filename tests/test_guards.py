@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ssl" / "semiseg"
 LEVELS = """
 refusals lazy < annotations data_settings < config < coalitions machine measures outside waiting < provenance change development
-< stage < batch < hard < device losses metrics schedules < ema < augment < data nets < gauges methods < codec norms < evaluate <
+< stage < batch < hard < device losses metrics schedules < ema < augment < data nets < gauges methods < codec graphs norms < evaluate <
 pseudo < batches < outcome quality < train < remote < store < derived < results < published inputs users < runner < model <
 onnx_file predict < sweep < search < api < care < tool < __main__
 """

@@ -1,6 +1,7 @@
 """Ray on this machine or another one: started, joined and ended. Beside `tune` the only module that imports ray."""
 
 import contextlib
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -145,4 +146,5 @@ def running(settings: Ray, limit: float) -> Iterator[None]:
         with stopping():  # Ray has put a SIGTERM handler of its own over ours
             yield
     finally:
+        gc.collect()  # what Tune leaves holds references of Ray's: Ray ends the process, status 1, where one goes after its end
         close()

@@ -236,8 +236,8 @@ class Study:
         with bench.cluster() as self.slots:
             feed = deciding.feed(finished) if deciding else PlanFeed(plan, queue, finished)
             stopped = bench.feed(feed, self.slots)
-        self.wall, self.device = time.time() - began, ""
-        renewal.close()
+            self.wall, self.device = time.time() - began, ""
+            renewal.close()  # no thread of ours is left when Ray ends
         return stopped
 
     def _close(self, queue: Queue) -> int:

@@ -18,7 +18,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,6 @@ import tyro
 
 from bench_steps import NETWORKS, WARM_STEPS, Bare, line, of_median, stages_of
 from semiseg.config import Data, SettingError, Train
-from semiseg.device import autocast
 from semiseg.graphs import BACKEND
 from semiseg.methods import METHODS
 from semiseg.pseudo import blank
@@ -155,8 +154,7 @@ def waits(of: Trainer) -> Counter[str]:
 def measure(arguments: Arguments, network: str, method: str) -> tuple[list[str], Counter[str]]:
     """Cells of a line of the table, and where a step waits."""
     plain = trainer(arguments, network, method)
-    with autocast(plain.device, "fp32"):
-        bare = Captured(plain)
+    bare = Captured(plain)
     loops: list[Callable[[], None]] = [bare.replay, plain.train_step]
     if arguments.graphs:
         backend = BACKEND if plain.device.type == "cuda" else "aot_eager"
@@ -182,8 +180,8 @@ def shares(arguments: Arguments, network: str, method: str, count: int, graphs: 
     """Images a second of `count` processes together, and GiB that the device has given away meanwhile (0 on a CPU)."""
     context = multiprocessing.get_context("spawn")
     ready, found = context.Barrier(count + 1), context.SimpleQueue()
-    ask = (replace(arguments, networks=(network,)), network, method, graphs)
-    processes = [context.Process(target=work, args=(*ask, ready, found), daemon=True) for _ in range(count)]
+    ask = (arguments, network, method, graphs, ready, found)
+    processes = [context.Process(target=work, args=ask, daemon=True) for _ in range(count)]
     for one in processes:
         one.start()
     ready.wait(START_SECONDS)

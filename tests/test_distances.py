@@ -174,7 +174,8 @@ def test_the_dice_distance_equals_a_slow_loop_for_soft_and_hard_targets() -> Non
     score, valid = logits(), some_mask() != IGNORE
     valid[0, 2:] = False
     p = score.softmax(1)
-    for target in (probs(), one_hot(some_mask(0))):
+    hard = one_hot(some_mask(0))
+    for target in (probs(), hard, hard.bool()):
         each = []
         for n in range(2):
             for c in (1, 2):

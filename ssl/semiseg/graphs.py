@@ -23,6 +23,8 @@ class Graphs:
     No kernel is changed or fused; gradients may be summed in another order, so weights differ by rounding. Recording takes seconds a
     network, so it is for long stages.
     Networks that score, or are looked at, run as they are (`off`), as their batches have shapes of their own.
+
+    Args: networks, of which each forward pass, and a `MultiTask`'s `both`, is recorded at its first call; backend, torch.compile's.
     """
 
     def __init__(self, networks: Iterable[nn.Module], backend: str = BACKEND) -> None:

@@ -80,9 +80,9 @@ EVIDENCE: Mapping[str, Evidence] = folders(
         ),
         "lambda_acdc": Evidence(
             claim="lambda1 = lambda2 = 1/2 is the best weight, on heart MRI.",
-            command="python sweeps/sweep_lambda.py --preset acdc --data.root PATH --vary both --seeds 0 1 2 3 4",
+            command="python sweeps/sweep_lambda.py --preset acdc --data.root PATH --vary both --seeds 0 1 2 3 4 --anchors none",
             data="acdc70",
-            hours=2,
+            hours=1,
             printed="ke2020, Figure 3, Cityscapes with 100 labels: 1/2 best, 1/4 about 2 and 1 about 1.5 below",
         ),
         "three_stage_pets": Evidence(
@@ -109,9 +109,9 @@ EVIDENCE: Mapping[str, Evidence] = folders(
         ),
         "dmt_pets": Evidence(
             claim="DMT and pseudo-labels beat labels alone on pets with 5 % of the labels, with as many steps, from a pretrained encoder.",
-            command="python sweeps/compare_dmt.py --preset pets-lite0 --data.root PATH --vary both --until decided --budget 2.5h",
+            command="python sweeps/compare_dmt.py --preset pets-lite0 --data.root PATH --method.phase-epochs 1 --vary both --seeds 0 1 2 3 4",
             data="oxford-iiit-pet",
-            hours=2.5,
+            hours=2,
             printed="feng2020_dmt, Table 1, IoU: Baseline 79.8, Pseudo-Label 81.4, DMT 82.3, Oracle 88.8",
         ),
         "one_way_pets": Evidence(
@@ -130,11 +130,11 @@ EVIDENCE: Mapping[str, Evidence] = folders(
             hours=1.5,
             printed="grubisic2021, Cityscapes 1/4: supervised 61.5, 1w-ps simple 65.3",
         ),
-        "search_acdc": Evidence(
-            claim="What a search of 24 trials finds beats the default on test, on seeds that the search has not seen.",
-            command="python sweeps/search_three_stage.py --preset acdc --data.root PATH --trials 24 --vary both --seeds 0 1 2 3 4 5 6 7",
-            data="acdc70",
-            hours=3,
+        "search_scenes": Evidence(
+            claim="What a search of 24 trials finds beats the default on test, on seeds and labelled subsets that the search has not seen.",
+            command="python sweeps/search_three_stage.py --trials 24 --search-subsets 0 1 2 --pick best --vary both "
+            "--seeds 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 --anchors none",
+            hours=1,
             printed="nothing",
         ),
         "longer_acdc": Evidence(
@@ -150,7 +150,7 @@ EVIDENCE: Mapping[str, Evidence] = folders(
             command='python sweeps/ablate_mean_teacher_mri.py --preset acdc --data.root PATH --rows "mean teacher" '
             '"3 x the steps=mean_teacher train.steps=1800" "10 x the steps=mean_teacher train.steps=6000" --vary both --seeds 0 1 2',
             data="acdc70",
-            hours=2,
+            hours=1.5,
             printed="nothing",
         ),
     }

@@ -79,6 +79,21 @@ def test_claims_are_those_of_the_rows_that_are_asked_for(tmp_path: Path) -> None
     assert [one[0] for one in claims(data, ["no S2"])] == ["no S2"]
 
 
+def test_claims_of_a_study_without_anchors_are_against_what_rows_are_compared_with(tmp_path: Path) -> None:
+    few = {name: WIDE[name] for name in ("full", "no S2")}
+    data = report_data(made(tmp_path, few))
+    ((row, against, delta, verdict, share, n),) = claims(data)
+    assert (row, against, verdict, share, n) == (
+        "no S2",
+        "full",
+        lines(data.results)["no S2"]["verdict"].removeprefix("S2: "),
+        "-",
+        "3",
+    )
+    assert delta == lines(data.results)["no S2"]["delta [95 % interval]"]
+    assert claims(data, ["full"]) == []
+
+
 def test_the_course_is_the_mean_over_seeds_at_shares_of_a_stage(tmp_path: Path) -> None:
     results = made(tmp_path, {name: values[:2] for name, values in WIDE.items()})
     keys = [line["key"] for line in results.rows.to_pylist() if line["row"] == "full"]

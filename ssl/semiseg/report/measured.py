@@ -98,8 +98,13 @@ def plus_or_minus(score: Spread) -> str:
 
 
 def claims(data: ReportData, rows: Sequence[str] = ()) -> list[tuple[str, str, str, str, str, str]]:
-    """Of every row with an anchor, or of some: row, anchor, delta with interval, verdict, share of the gap, n."""
+    """Of every row with an anchor, or of some: row, anchor, delta with interval, verdict, share of the gap, n. In a study without
+    anchors, of every row beside the one that it is compared with."""
     found = []
+    for row in () if data.table.headrooms else data.table.rows:
+        against, delta, verdict = _judged(data.table, row, None)
+        if delta is not None and (not rows or row.name in rows):
+            found.append((row.name, against, interval(delta), verdict, MISSING, str(delta.n)))
     for name, room in data.table.headrooms.items():
         if not rows or name in rows:
             share = MISSING if room.doubtful else closed_text(room)

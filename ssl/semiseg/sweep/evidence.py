@@ -32,7 +32,8 @@ class Evidence:
     printed: str
     """What the paper prints of it, with its place and unit; "nothing" where it is silent."""
     rows: tuple[str, ...] = ()
-    """Rows whose difference from labels alone decides the claim; none: all that have an anchor."""
+    """Rows whose difference from labels alone decides the claim (in a study without anchors, from the row that they are compared with);
+    none: all that have one."""
 
     def __post_init__(self) -> None:
         words = shlex.split(self.command)

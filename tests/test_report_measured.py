@@ -116,6 +116,19 @@ def test_the_course_is_the_mean_over_seeds_at_shares_of_a_stage(tmp_path: Path) 
     }
 
 
+def test_a_stage_of_no_steps_has_no_course(tmp_path: Path) -> None:
+    results = made(tmp_path, {name: values[:1] for name, values in WIDE.items()})
+    key = next(line["key"] for line in results.rows.to_pylist() if line["row"] == "full")
+    stages = results.stages.to_pylist()
+    write_table(tmp_path, "stages", [stage | ({"steps": 0} if stage["key"] == key else {}) for stage in stages])
+    name = "selection/student/miou"
+    points = [{"key": stage["key"], "step": 0 if stage["key"] == key else 9, "name": name, "value": 0.5} for stage in stages]
+    write_table(tmp_path, "curves", points)
+    grid = course_grid(report_data(read(tmp_path)))
+    assert grid is not None
+    assert sorted(line[0] for line in grid.lines) == sorted(set(WIDE) - {"full"})
+
+
 def test_nothing_recorded_is_no_table(tmp_path: Path) -> None:
     data = report_data(made(tmp_path, WIDE))
     assert course_grid(data) is None

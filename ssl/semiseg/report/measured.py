@@ -121,10 +121,12 @@ def beside_rows(data: ReportData) -> list[str]:
 
 
 def course_grid(data: ReportData) -> Grid | None:
-    """The score on selection images, percent, along every kind of stage: mean ± sd over seeds; None where no curve is recorded."""
-    lines, curves = [], selection_info(data.results).seeds
+    """The score on selection images, percent, along every kind of stage: mean ± sd over seeds; None where no curve is recorded. A stage
+    of no steps, which picks one of two models, has no course."""
+    curves = [one for one in selection_info(data.results).seeds if math.isfinite(one.length)]
+    lines = []
     for stage in dict.fromkeys(one.stage for one in curves):
-        own = [one for one in curves if one.stage == stage and math.isfinite(one.length)]
+        own = [one for one in curves if one.stage == stage]
         at = [[_at(one.steps, one.values, share / 100 * one.length) for one in own] for share in SHARES]
         lengths = dict.fromkeys(f"{one.length:.0f}" for one in own)
         lines.append((stage, " / ".join(lengths), str(len(own)), *(_mean_of(values) for values in at)))

@@ -40,9 +40,9 @@ from semiseg.codec import hints_of, value_words, write_row
 from semiseg.config import Data, SettingError, require
 from semiseg.outside import local_path
 from semiseg.provenance import git_revision
-from semiseg.report.headroom import class_ious
 from semiseg.report.scores import score_table
 from semiseg.report.statistics import paired, spread
+from semiseg.report.unlearned import LOST, class_ious
 from semiseg.results import read, write_bytes
 from semiseg.store import Store
 from semiseg.sweep.arguments import parse
@@ -64,10 +64,6 @@ class Scored(NamedTuple):
     scores: Mapping[int, float]
     seconds: float  # of CPU, all seeds
     lost: int = 0  # seeds at which a class is lost
-
-
-LOST = 0.1
-"""IoU below which a class is lost."""
 
 
 LEAST = 0.02

@@ -115,7 +115,8 @@ def test_scripts_plan_their_work(
     if words[0].startswith("sweeps/"):
         words += ["--cache", str(cache), "--store", str(tmp_path / "store"), "--seeds", "0", *["1"] * ("crossed" in words)]
         words += [flag for flag in ("--dry-run", "--quick") if flag not in words]
-        words += ["--search-seeds", "0", "1", "2"] if "--search-subsets" in words else []  # --quick has one
+        seeds = "--search-subsets" in words and "--search-seeds" not in words
+        words += ["--search-seeds", "0", "1", "2"] if seeds else []  # --quick has one
     elif words[0] == "analysis/choose_settings.py":
         words += ["--cache", str(cache), "--store", str(tmp_path / "store"), "--seeds", "0", "--dry-run"]
     elif words[0] == "analysis/check_splits.py":

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from semiseg.report.data import ReportData
-from semiseg.report.headroom import class_ious
 from semiseg.report.scores import ScoredTable
 from semiseg.report.statistics import spread
 from semiseg.report.style import Drawn, figure
+from semiseg.report.unlearned import class_ious
 from semiseg.results import Results
 
 

@@ -12,6 +12,7 @@ from semiseg.report.scores import PartDelta, ScoredRow, ScoredTable, part_deltas
 from semiseg.report.statistics import OF_ROW, Paired, Spread, Standing, spread
 from semiseg.report.tables import closed_text, interval, notes, paper_text
 from semiseg.report.training import selection_info
+from semiseg.report.verdicts import what_intervals_are
 
 ENDS: dict[Standing, str] = {"better here": "helps", "worse here": "hurts", "earns its place": "helps", "hurts here": "hurts"}
 SIDES: dict[Standing, str] = {"better here": "better", "worse here": "worse"}
@@ -117,7 +118,9 @@ def beside_rows(data: ReportData) -> list[str]:
     """What all labels add, which is what there is to gain, how far the study came, and how the numbers are to be read."""
     said = answer(data.table, data.label)
     gap = [sentence for sentence in said.first if sentence.startswith(("All labels", "The class"))]
-    return [*gap, *([said.caveat] if data.table.until is not None else []), *notes(data.table, data.study.score.rule)]
+    until = data.table.until
+    came = [] if until is None else [said.caveat.removesuffix(what_intervals_are(until)).rstrip()]  # the notes say what they are
+    return [*gap, *came, *notes(data.table, data.study.score.rule)]
 
 
 def course_grid(data: ReportData) -> Grid | None:

@@ -11,8 +11,9 @@ from semiseg.report.cells import Cell, score_cells
 from semiseg.report.decisions import Decision, comparison, decisions, in_order, pair_name, standing_of
 from semiseg.report.effects import Effect, effects_of, where_words
 from semiseg.report.fixed import Fixed, fixed_statistics, judged
-from semiseg.report.headroom import Headroom, Zeros, headrooms, zeros
+from semiseg.report.headroom import Headroom, headrooms
 from semiseg.report.statistics import OF_PART, OF_ROW, Paired, Spread, Standing, spread, standing
+from semiseg.report.unlearned import LostClass, Zeros, lost_classes, zeros
 from semiseg.report.words import row_words
 from semiseg.results import Results, StudyRecord
 from semiseg.results.printed import PrintedSpread
@@ -72,6 +73,7 @@ class ScoredTable(NamedTuple):
     comparison: bool  # study.json says who is against whom
     headrooms: Mapping[str, Headroom]  # by row
     zeros: Zeros
+    lost: tuple[LostClass, ...]
     until: UntilRecord | None = None
     decisions: Mapping[str, Decision] = {}  # by name, of a study that adds seeds until all is decided
     margin: float = 1.0  # points
@@ -178,6 +180,7 @@ def score_table(results: Results) -> ScoredTable:
         study.against is not None,
         headrooms(study, counted),
         zeros(results, scored),
+        lost_classes(results, scored),
         study.until,
         decisions(study, counted),
         study.margin,

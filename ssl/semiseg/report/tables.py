@@ -13,14 +13,15 @@ from semiseg.report.headroom import Headroom
 from semiseg.report.metrics import Metrics, metrics_grid, plus_minus, written
 from semiseg.report.scores import ScoredRow, ScoredTable
 from semiseg.report.statistics import Paired, Ratio, Spread, verdict
+from semiseg.report.unlearned import LOST
 from semiseg.report.verdicts import what_intervals_are
 from semiseg.results.printed import PrintedSpread
 
 ANCHORS = "Anchors: labels only, with as many labelled images a step as the row has and as many steps as its chain; 'all labels': with all."
 GAP = "Of the gap: (row - anchor) / (all labels - anchor), with Fieller's interval; left out where that is unbounded."
-
-
 FAILED = "failed"
+LOST_SHOWN = 6
+"""Results that are named of those that lose a class."""
 
 
 class TableLine(NamedTuple):
@@ -149,8 +150,22 @@ def notes(table: ScoredTable, rule: str) -> list[str]:
         said.append(ANCHORS)
     if _gap(table):
         said.append(GAP)
-    said += _failed_note(table)
+    said += [*_lost_note(table), *_failed_note(table)]
     return [f"Scores: {rule}" if rule.endswith(".") else f"Scores: {rule}.", what, *said]
+
+
+def _lost_note(table: ScoredTable) -> list[str]:
+    """Results whose mean is low because they hold a class not at all."""
+    if not table.lost:
+        return []
+    runs: dict[tuple[str, int], list[str]] = {}
+    for row, seed, name, iou in table.lost:
+        runs.setdefault((row, seed), []).append(f"{name} {100 * iou:.1f} %")
+    said = [f"{row} (seed {seed}: {', '.join(classes)})" for (row, seed), classes in runs.items()]
+    more = [f"and {len(said) - LOST_SHOWN} more"] if len(said) > LOST_SHOWN else []
+    scored, verb = sum(row.score.n for row in table.rows), "lose" if len(said) > 1 else "loses"
+    rule = f"IoU below {100 * LOST:.0f} %, where most hold it"
+    return [f"{len(said)} of {scored} results {verb} a class ({rule}): {'; '.join([*said[:LOST_SHOWN], *more])}."]
 
 
 def _failed_note(table: ScoredTable) -> list[str]:

@@ -17,6 +17,7 @@ from semiseg.results import read
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d\d(?!\d)")
 DELTA = re.compile(r"([-+]\d+\.\d\d) \[([-+]\d+\.\d\d), ([-+]\d+\.\d\d)\]")
+LOSES = re.compile(r"(?P<count>\d+) of \d+ results loses? a class \([^)]+\): (?P<runs>.+?\)(?:; and \d+ more)?)\.(?=\s|$)")
 CLOSE = 0.00501
 Lines = list[dict[str, Any]]
 
@@ -150,6 +151,34 @@ def wrong_words(folder: Path, text: str, stated: str) -> list[str]:
             if line is not other and set(line) & set(other):
                 pool += [abs(one) for one in delta_of(folder, line, other)]
     return [said for said in NUMBER.findall(text) if not any(close(said.lstrip("+-"), one) for one in pool)]
+
+
+def wrong_lost(folder: Path, text: str) -> list[str]:
+    """What is said, or not said, of runs with a class of less than 10 % IoU that more than half of all runs hold."""
+    study = json.loads((folder / "study.json").read_text())
+    evaluated = {line["key"]: line["evaluated"] for line in lines_of(folder, "stages")}
+    runs = {line["key"]: [] for line in lines_of(folder, "rows") if line["final"]}
+    for line in lines_of(folder, "rows"):
+        if line["final"]:
+            runs[line["key"]].append((line["row"], line["seed"]))
+    ious: dict[str, dict[tuple[str, int], float]] = {}
+    for line in lines_of(folder, "metrics"):
+        own = line["role"] == evaluated.get(line["key"]) and line["weights"] == study["score"]["weights"]
+        if own and line["metric"] == "iou" and line["split"] == study["score"]["split"] and line["class"]:
+            for run in runs.get(line["key"], []):
+                ious.setdefault(line["class"], {})[run] = math.nan if line["value"] is None else 100 * line["value"]
+    wanted = {}
+    for name, values in ious.items():
+        there = {run: iou for run, iou in values.items() if not math.isnan(iou)}
+        low = {run: iou for run, iou in there.items() if iou < 10}
+        wanted |= {(*run, name): f"{iou:.2f}" for run, iou in low.items() if len(low) < len(there) / 2}
+    said = LOSES.search(text)
+    given = {}
+    for row, seed, classes in re.findall(r"(?:^|; )([^;]+?) \(seed (\d+): ([^)]+)\)", said["runs"] if said else ""):
+        given |= {(row, int(seed), one.rsplit(" ", 2)[0]): one.split()[-2] for one in classes.split(", ")}
+    count = len({key[:2] for key in wanted})
+    right = given == wanted if count <= 6 else given.items() <= wanted.items()
+    return [] if right and int(said["count"] if said else 0) == count else [f"lost: {said and said[0]}, not {wanted}"]
 
 
 def wrong_metrics(folder: Path, text: str) -> list[str]:

@@ -8,11 +8,13 @@ import pytest
 from evidence_studies import STUDIES, world
 from evidence_truth import (
     DELTA,
+    LOSES,
     NUMBER,
     cells_of,
     scores_of,
     wrong_claim,
     wrong_course,
+    wrong_lost,
     wrong_metrics,
     wrong_pseudo,
     wrong_rows,
@@ -58,7 +60,8 @@ def wrong(name: str, kind: str, body: str, folder: Path, studies: dict[str, Evid
     stated = f"{studies[name].printed} {paper.rows if paper else ''} {paper.spreads if paper else ''} {took}"
     body, *metrics = METRICS.split(CHANCES.sub("", body), maxsplit=1)
     text = body if kind == "printed" else "\n".join(line for line in body.splitlines() if not line.startswith("|"))
-    found = (wrong_rows(folder / name, body) if kind == "rows" else []) + wrong_words(folder / name, text, stated)
+    found = (wrong_rows(folder / name, body) if kind == "rows" else []) + wrong_lost(folder / name, text)
+    found += wrong_words(folder / name, LOSES.sub("", text), stated)
     return found + [wrongly for text in metrics for wrongly in wrong_metrics(folder / name, text)]
 
 
@@ -85,6 +88,17 @@ def test_the_readme_prints_no_score_of_its_own() -> None:
     assert re.findall(r"\d+\.\d\d ± \d", outside) + DELTA.findall(outside) == []
 
 
+def test_selection_scores_in_sections_on_settings_stand_in_the_tables_that_they_link() -> None:
+    sections = [one for one in re.split(r"^## ", PAGES["docs/measured.md"], flags=re.MULTILINE) if one.startswith("Settings of ")]
+    assert len(sections) >= 2
+    for section in sections:
+        tables = [(ROOT / "docs" / file).read_text() for file in re.findall(r"\]\((evidence/settings_[^)]+\.md)\)", section)]
+        found = {(line["mean"], line["sd"]) for text in tables for line in cells_of(text)}
+        said = re.findall(r"(?<![\w.+-])(\d+\.\d\d) ± (\d+\.\d\d)", section)  # with a sign: a difference
+        assert said, section
+        assert [pair for pair in said if pair not in found] == []
+
+
 @pytest.mark.parametrize("name", KEPT_STUDIES)
 def test_a_kept_study_is_declared_small_and_renders(name: str, tmp_path: Path) -> None:
     study = read(FOLDER / name).study
@@ -102,6 +116,9 @@ def test_every_table_of_a_kept_study_is_in_its_numbers(name: str, kind: str) -> 
     assert wrong(name, kind, body, FOLDER, dict(EVIDENCE)) == []
     if kind in ("course", "pseudo") and (number := NUMBER.search(body)):
         assert wrong(name, kind, f"{body[: number.start()]}0.01{body[number.end() :]}", FOLDER, dict(EVIDENCE))
+    if kind in ("rows", "printed") and (lost := LOSES.search(body)):
+        assert wrong(name, kind, body.replace(lost[0], ""), FOLDER, dict(EVIDENCE))
+        assert wrong(name, kind, body.replace(f"{lost[0]}", lost[0].replace(" %)", "1 %)")), FOLDER, dict(EVIDENCE))
     if kind == "printed" and METRICS.search(body):
         last = list(re.finditer(r"\d+\.\d\d \(", body))[-1].start()  # of the last row, which is no paper's
         assert wrong(name, kind, f"{body[:last]}9{body[last:]}", FOLDER, dict(EVIDENCE))

@@ -32,7 +32,7 @@ def notes_of(results: Results) -> list[str]:
 
 def test_a_run_that_loses_a_class_is_named_with_its_score(tmp_path: Path) -> None:
     results = with_ious(tmp_path, {("no S2", 1, "disc"): 0.0264, ("no S2", 1, "ring"): 0.0})
-    note = "1 of 12 results loses a class (IoU below 10 %, where most hold it): no S2 (seed 1: disc 2.6 %, ring 0.0 %)."
+    note = "1 of 12 results loses a class (IoU below 10 %, where most hold it): no S2 (seed 1: disc 2.64 %, ring 0.00 %)."
     assert notes_of(results) == [note]
     write_report(tmp_path)
     assert note in (tmp_path / "table.md").read_text()
@@ -64,4 +64,4 @@ def test_many_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
     lost = {(row, seed, name): 0.01 for name, row in zip(names, WIDE, strict=False) for seed in (0, 1)}
     (note,) = notes_of(with_ious(tmp_path, lost))
     assert note.startswith("8 of 12 results lose a class")
-    assert note.endswith(f"{FEW} (seed 1: {names[2]} 1.0 %); and 2 more.")
+    assert note.endswith(f"{FEW} (seed 1: {names[2]} 1.00 %); and 2 more.")

@@ -160,7 +160,7 @@ def _lost_note(table: ScoredTable) -> list[str]:
         return []
     runs: dict[tuple[str, int], list[str]] = {}
     for row, seed, name, iou in table.lost:
-        runs.setdefault((row, seed), []).append(f"{name} {100 * iou:.1f} %")
+        runs.setdefault((row, seed), []).append(f"{name} {percent(iou)} %")
     said = [f"{row} (seed {seed}: {', '.join(classes)})" for (row, seed), classes in runs.items()]
     more = [f"and {len(said) - LOST_SHOWN} more"] if len(said) > LOST_SHOWN else []
     scored, verb = sum(row.score.n for row in table.rows), "lose" if len(said) > 1 else "loses"

@@ -55,9 +55,11 @@ def wrong(name: str, kind: str, body: str, folder: Path, studies: dict[str, Evid
         return wrong_course(folder / name, body)
     if kind == "pseudo":
         return wrong_pseudo(folder / name, body)
-    paper = read(folder / name).study.paper
+    study = read(folder / name).study
+    paper = study.paper
     took = re.findall(r"[\d.]+ CPU hours of [\d.]+", body)
     stated = f"{studies[name].printed} {paper.rows if paper else ''} {paper.spreads if paper else ''} {took}"
+    stated += " ".join(study.rows.values()) if kind == "printed" else ""  # settings have columns there
     body, *metrics = METRICS.split(CHANCES.sub("", body), maxsplit=1)
     text = body if kind == "printed" else "\n".join(line for line in body.splitlines() if not line.startswith("|"))
     found = (wrong_rows(folder / name, body) if kind == "rows" else []) + wrong_lost(folder / name, text)

@@ -5,9 +5,11 @@ import shlex
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from declared import SEARCHES, TABLES
+from evidence_truth import scores_of
 
 from semiseg.codec import read_row, read_value
 from semiseg.config import Data, SettingError, Train
@@ -17,6 +19,7 @@ from semiseg.search.arguments import parse_search
 from semiseg.search.figures import SEARCH_FIGURES
 from semiseg.sweep.arguments import parse
 from semiseg.sweep.declaration import Preset, chosen_rows
+from semiseg.sweep.evidence import EVIDENCE
 
 ROOT = Path(__file__).parents[1]
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "methods").glob("*.md"))}
@@ -32,6 +35,7 @@ class Item:
     run: str
     """A command without its backticks, or "not run" and why."""
     names: tuple[str, ...]
+    ours: str
 
     def __str__(self) -> str:
         return f"{self.page}: {self.what}"
@@ -51,7 +55,7 @@ def items(page: str) -> list[Item]:
     assert table[0] == HEAD, f"{page}: {table[0]}"
     assert {len(line) for line in table} == {len(HEAD)}, page
     ticked = re.compile(r"`([^`]+)`")
-    return [Item(page, line[0], line[1].strip("`"), tuple(ticked.findall(line[2]))) for line in table[2:]]
+    return [Item(page, line[0], line[1].strip("`"), tuple(ticked.findall(line[2])), line[3]) for line in table[2:]]
 
 
 ITEMS = [item for page in PAGES for item in items(page)]
@@ -60,6 +64,16 @@ ITEMS = [item for page in PAGES for item in items(page)]
 @pytest.mark.parametrize("page", PAPERS)
 def test_every_paper_has_its_table(page: str) -> None:
     assert len(items(page)) >= 5
+
+
+SCORED = [item for item in ITEMS if re.fullmatch(r"\d+\.\d\d(, \d+\.\d\d)*", item.ours)]
+
+
+@pytest.mark.parametrize("item", SCORED, ids=str)
+def test_our_scores_are_the_means_of_the_rows_in_the_kept_study_of_that_command(item: Item) -> None:
+    (study,) = (name for name, one in EVIDENCE.items() if one.command == item.run)
+    scores = scores_of(ROOT / "docs" / "evidence" / study)
+    assert item.ours.split(", ") == [f"{fmean(scores[name].values()):.2f}" for name in item.names if name in scores]
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=str)

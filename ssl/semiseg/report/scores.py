@@ -13,7 +13,7 @@ from semiseg.report.effects import Effect, effects_of, where_words
 from semiseg.report.fixed import Fixed, fixed_statistics, judged
 from semiseg.report.headroom import Headroom, headrooms
 from semiseg.report.statistics import OF_PART, OF_ROW, Paired, Spread, Standing, spread, standing
-from semiseg.report.unlearned import LostClass, Zeros, lost_classes, zeros
+from semiseg.report.unlearned import LostClass, Zeros, held_ious, lost_classes, zeros
 from semiseg.report.words import row_words
 from semiseg.results import Results, StudyRecord
 from semiseg.results.printed import PrintedSpread
@@ -135,6 +135,7 @@ def score_table(results: Results) -> ScoredTable:
     seeds, reference, metric = study.seeds, study.reference, study.score.metric
     cells = score_cells(results)
     scored = {at: (cell.key, cell.role) for at, cell in cells.items() if cell.state == "done"}
+    held = held_ious(results, scored)
     lines = {name: {seed: cells[name, seed] for seed in seeds} for name in study.rows}
     values = {name: {seed: cell.value for seed, cell in line.items()} for name, line in lines.items()}
     compare, counted = comparison(study), values
@@ -179,8 +180,8 @@ def score_table(results: Results) -> ScoredTable:
         tuple(of == metric or of not in study.metrics for of in meant),
         study.against is not None,
         headrooms(study, counted),
-        zeros(results, scored),
-        lost_classes(results, scored),
+        zeros(study, held),
+        lost_classes(held),
         study.until,
         decisions(study, counted),
         study.margin,

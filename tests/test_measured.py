@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,12 @@ CHANCES = re.compile(r"two-sided p (is|=) [\d.e-]+|p < 0\.05|level 0\.05(/\d+)?"
 MARKED = "<!-- evidence {} -->\n<!-- /evidence -->\n"
 
 
+@lru_cache
+def everything() -> dict[str, measured.Kept]:
+    """All declared studies, read once."""
+    return measured.all_kept(FOLDER, dict(EVIDENCE))
+
+
 def blocks(text: str) -> list[tuple[str, str, str]]:
     return [(one["name"], one["kind"], one["body"]) for one in measured.BLOCK.finditer(text)]
 
@@ -69,9 +76,7 @@ def wrong(name: str, kind: str, body: str, folder: Path, studies: dict[str, Evid
 
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_are_those_that_the_kept_numbers_give(name: str) -> None:
-    assert measured.written(PAGES[name], measured.all_kept(FOLDER, dict(EVIDENCE))) == PAGES[name], (
-        "run python analysis/measured.py"
-    )
+    assert measured.written(PAGES[name], everything()) == PAGES[name], "run python analysis/measured.py"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -114,7 +119,7 @@ def test_a_kept_study_is_declared_small_and_renders(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("kind", measured.KINDS)
 @pytest.mark.parametrize("name", KEPT_STUDIES)
 def test_every_table_of_a_kept_study_is_in_its_numbers(name: str, kind: str) -> None:
-    body = measured.made(name, kind, measured.all_kept(FOLDER, dict(EVIDENCE)))
+    body = measured.made(name, kind, everything())
     assert wrong(name, kind, body, FOLDER, dict(EVIDENCE)) == []
     if kind in ("course", "pseudo") and (number := NUMBER.search(body)):
         assert wrong(name, kind, f"{body[: number.start()]}0.01{body[number.end() :]}", FOLDER, dict(EVIDENCE))

@@ -79,6 +79,12 @@ def test_claims_are_those_of_the_rows_that_are_asked_for(tmp_path: Path) -> None
     assert [one[0] for one in claims(data, ["no S2"])] == ["no S2"]
 
 
+def test_a_row_that_stands_beside_another_one_than_its_anchor_has_the_verdict_on_that(tmp_path: Path) -> None:
+    against = {"full": FEW, "no S2": "full", FEW: None, EVERY: None}
+    data = report_data(made(tmp_path, WIDE | {"no S2": around(0.45)}, comparison=True, against=against))
+    assert [(one[1], one[3]) for one in claims(data)] == [(FEW, "helps"), (FEW, "not judged; beside 'full': hurts")]
+
+
 def test_claims_of_a_study_without_anchors_are_against_what_rows_are_compared_with(tmp_path: Path) -> None:
     less = (0.545, 0.551, 0.554)
     data = report_data(made(tmp_path, {"full": WIDE["full"], "no S2": less}))

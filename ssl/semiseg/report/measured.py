@@ -100,7 +100,8 @@ def plus_or_minus(score: Spread) -> str:
 
 def claims(data: ReportData, rows: Sequence[str] = ()) -> list[tuple[str, str, str, str, str, str]]:
     """Of every row with an anchor, or of some: row, anchor, delta with interval, verdict, share of the gap, n. In a study without
-    anchors, of every row beside the one that it is compared with."""
+    anchors, of every row beside the one that it is compared with. A row that its study compares with another one than its anchor has the
+    verdict on that."""
     found = []
     for row in () if data.table.headrooms else data.table.rows:
         against, delta, verdict = _judged(data.table, row, None)
@@ -110,6 +111,9 @@ def claims(data: ReportData, rows: Sequence[str] = ()) -> list[tuple[str, str, s
         if not rows or name in rows:
             share = MISSING if room.doubtful else closed_text(room)
             verdict = verdict_on(data.table, name, room.anchor, room.gain)
+            against, delta, said = _judged(data.table, data.table.row(name), None)
+            if data.table.comparison and delta is not None and against != room.anchor:
+                verdict = f"not judged; beside '{against}': {said}"
             found.append((name, room.anchor, interval(room.gain), verdict, share, str(room.gain.n)))
     return found
 

@@ -157,10 +157,10 @@ def wrong_lost(folder: Path, text: str) -> list[str]:
     """What is said, or not said, of runs with a class of less than 10 % IoU that more than half of all runs hold."""
     study = json.loads((folder / "study.json").read_text())
     evaluated = {line["key"]: line["evaluated"] for line in lines_of(folder, "stages")}
-    runs = {line["key"]: [] for line in lines_of(folder, "rows") if line["final"]}
+    runs: dict[str, list[tuple[str, int]]] = {}
     for line in lines_of(folder, "rows"):
         if line["final"]:
-            runs[line["key"]].append((line["row"], line["seed"]))
+            runs.setdefault(line["key"], []).append((line["row"], line["seed"]))
     ious: dict[str, dict[tuple[str, int], float]] = {}
     for line in lines_of(folder, "metrics"):
         own = line["role"] == evaluated.get(line["key"]) and line["weights"] == study["score"]["weights"]

@@ -110,10 +110,11 @@ def claims(data: ReportData, rows: Sequence[str] = ()) -> list[tuple[str, str, s
     for name, room in data.table.headrooms.items():
         if not rows or name in rows:
             share = MISSING if room.doubtful else closed_text(room)
-            verdict = verdict_on(data.table, name, room.anchor, room.gain)
-            against, delta, said = _judged(data.table, data.table.row(name), None)
-            if data.table.comparison and delta is not None and against != room.anchor:
-                verdict = f"not judged; beside '{against}': {said}"
+            against, delta, verdict = _judged(data.table, data.table.row(name), None)
+            if not data.table.comparison or delta is None or against == room.anchor:
+                verdict = verdict_on(data.table, name, room.anchor, room.gain)
+            else:
+                verdict = f"not judged; beside '{against}': {verdict}"
             found.append((name, room.anchor, interval(room.gain), verdict, share, str(room.gain.n)))
     return found
 
